@@ -1,0 +1,88 @@
+"""X-Road identifiers: members, subsystems and services (X-Road REST message protocol §4.1).
+
+The forbidden characters are X-Road's own list of what no new identifier may contain.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from digiid.kernel.errors import Malformed
+
+_MAX_PART_LENGTH = 100
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f%:;/\\\\\u200b\ufeff]")
+
+
+def _decoded(part: str) -> str:
+    try:
+        return _checked(unquote(part, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise Malformed("exchange.identifier", "an identifier part is not UTF-8") from error
+
+
+def _checked(part: str) -> str:
+    if not part or len(part) > _MAX_PART_LENGTH or _FORBIDDEN.search(part) or part in (".", ".."):
+        raise Malformed("exchange.identifier", f"not an identifier part: {part!r}")
+    return part
+
+
+@dataclass(frozen=True, slots=True)
+class ClientId:
+    """A subsystem on the exchange: `EE/GOV/70000101/police`."""
+
+    instance: str
+    member_class: str
+    member_code: str
+    subsystem: str
+
+    def __str__(self) -> str:
+        return "/".join((self.instance, self.member_class, self.member_code, self.subsystem))
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceId:
+    """A service that a subsystem offers: `EE/GOV/70000101/police/document-status`."""
+
+    provider: ClientId
+    service_code: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.service_code}"
+
+    @property
+    def path(self) -> str:
+        """The request path `/r1/…`, every part percent-encoded on its own."""
+        provider = self.provider
+        parts = (provider.instance, provider.member_class, provider.member_code, provider.subsystem, self.service_code)
+        return "/r1/" + "/".join(quote(part, safe="'()+,-.=") for part in parts)
+
+
+def parse_client_id(text: str) -> ClientId:
+    """Read `instance/class/code/subsystem`. Raises: Malformed `exchange.identifier`."""
+    parts = [_decoded(part) for part in _split(text, 4)]
+    return ClientId(*parts)
+
+
+def parse_service_path(path: str) -> tuple[ServiceId, str]:
+    """Read `/r1/…` into the service and the rest of the path (`""` or starting with `/`).
+
+    Raises: Malformed `exchange.identifier`.
+    """
+    head, _, tail = path.partition("/r1/")
+    if head or not tail:
+        raise Malformed("exchange.identifier", "a service path starts with /r1/")
+    parts = tail.split("/", 5)
+    if len(parts) < 5:
+        raise Malformed("exchange.identifier", "a service path has five parts after /r1/")
+    names = [_decoded(part) for part in parts[:5]]
+    rest = "/" + parts[5] if len(parts) == 6 else ""
+    return ServiceId(ClientId(*names[:4]), names[4]), rest
+
+
+def _split(text: str, count: int) -> list[str]:
+    if len(text) > 5 * _MAX_PART_LENGTH * 3:
+        raise Malformed("exchange.identifier", "identifier too long")
+    parts = text.split("/")
+    if len(parts) != count:
+        raise Malformed("exchange.identifier", f"expected {count} parts, found {len(parts)}")
+    return parts
