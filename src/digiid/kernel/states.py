@@ -15,6 +15,7 @@ from digiid.kernel.errors import Conflict, Refused
 S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
 
+
 @dataclass(frozen=True, slots=True)
 class Edge(Generic[S]):
     """One permitted step. `actors` are role names; `publishes` names the messages that follow from it."""

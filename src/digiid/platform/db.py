@@ -1,0 +1,144 @@
+"""One institution's database: SQLite embedded, PostgreSQL in production.
+
+SQLite runs in WAL mode with synchronous=FULL: what was committed survives the power cut. Every
+write transaction takes the write lock at its start (BEGIN IMMEDIATE), so that two use cases never
+deadlock half-way and a decision is always made on what is still true at its commit.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import DateTime, Dialect, create_engine, event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.types import TypeDecorator
+
+from digiid.kernel.errors import Broken, Unavailable
+
+_BUSY_TIMEOUT_SECONDS = 5
+_PG_LOCK_TIMEOUT = "5s"
+_PG_STATEMENT_TIMEOUT = "30s"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC instant with microseconds. A naive value is a programming error and raises."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("only aware datetimes are stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Database:
+    """An institution's own database. `read()` and `write()` give a connection for one transaction."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is an SQLAlchemy URL: `sqlite:////path/file.sqlite` or `postgresql+psycopg://…`."""
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self.engine = create_engine(
+                url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False}, pool_size=8
+            )
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            options = f"-c lock_timeout={_PG_LOCK_TIMEOUT} -c statement_timeout={_PG_STATEMENT_TIMEOUT} -c timezone=UTC"
+            self.engine = create_engine(
+                url,
+                connect_args={"options": options},
+                pool_size=8,
+                pool_pre_ping=True,
+                isolation_level="SERIALIZABLE",
+            )
+
+    @classmethod
+    def sqlite(cls, file: Path) -> "Database":
+        """The embedded database in `file`, made with mode 0600 if it is not there."""
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch(mode=0o600)
+        return cls(f"sqlite:///{file.resolve()}")
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One write transaction: committed at the end of the block, rolled back when it raises.
+
+        Raises: Unavailable `db.busy` when the lock was not had in time or the server is gone.
+        """
+        with self._transaction(immediate=True) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One read transaction: a single consistent view, nothing written."""
+        with self._transaction(immediate=False) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, *, immediate: bool) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as plain:
+                connection = plain.execution_options(digiid_immediate=immediate)
+                with connection.begin():
+                    yield connection
+        except OperationalError as error:
+            raise Unavailable("db.busy", str(error.orig), public="Too busy now; try again.") from error
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) in ("40001", "40P01"):  # serialization failure, deadlock
+                raise Unavailable("db.busy", str(error.orig), public="Too busy now; try again.") from error
+            raise
+
+    def migrate(self, package: str) -> None:
+        """Bring the schema to the newest revision of `package`'s Alembic scripts (`<package>/migrations`)."""
+        config = Config()
+        config.set_main_option("script_location", f"{package}:migrations")
+        with self.engine.connect() as plain:
+            connection = plain.execution_options(digiid_immediate=True)
+            with connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+
+    def check(self) -> None:
+        """Ask the database for an answer. Raises: Unavailable, or Broken when SQLite finds damage."""
+        with self.read() as tx:
+            if self.is_sqlite:
+                answer = tx.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+                if answer != "ok":
+                    raise Broken("db.damaged", str(answer))
+            else:
+                tx.exec_driver_sql("SELECT 1")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transaction handling would begin late and deferred; we say BEGIN ourselves.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_SECONDS * 1000}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("digiid_immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -1,0 +1,191 @@
+"""Messages that must leave: written in the transaction of the act, delivered after it until the receiver has it.
+
+A receiver sees a message at least once and deduplicates by `message_id`. Deliveries of one
+`ordering_key` keep their order: while one waits, the later ones of the same key wait behind it.
+The use case wakes the worker after its commit; polling is only the fallback after a crash.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy.engine import Connection
+
+from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused
+from digiid.platform.clock import Clock
+from digiid.platform.db import Database, UtcDateTime
+
+_FIRST_RETRY = timedelta(milliseconds=500)
+_LONGEST_RETRY = timedelta(minutes=5)
+_POLL_SECONDS = 2.0
+_BATCH = 50
+
+log = structlog.get_logger("outbox")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    message_id: str
+    kind: str
+    payload: Mapping[str, Any]
+    attempts: int
+
+
+Handler = Callable[[OutboxMessage], None]
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """The table `outbox` of one institution. `state` is waiting, delivered or refused (a person must look)."""
+    table = Table(
+        "outbox",
+        metadata,
+        Column("position", Integer, primary_key=True, autoincrement=True),
+        Column("message_id", String(64), nullable=False, unique=True),
+        Column("kind", String(100), nullable=False),
+        Column("ordering_key", String(100), nullable=False),
+        Column("payload", Text, nullable=False),
+        Column("state", String(20), nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("created_at", UtcDateTime, nullable=False),
+        Column("next_attempt_at", UtcDateTime, nullable=False),
+        Column("last_error", Text),
+    )
+    Index("outbox_waiting", table.c.state, table.c.position)
+    return table
+
+
+def put(
+    tx: Connection,
+    table: Table,
+    *,
+    message_id: str,
+    kind: str,
+    payload: Mapping[str, Any],
+    at: datetime,
+    ordering_key: str = "",
+) -> None:
+    """Add a message inside the transaction of the act that it follows from. `payload` is JSON-able."""
+    tx.execute(
+        insert(table).values(
+            message_id=message_id,
+            kind=kind,
+            ordering_key=ordering_key or message_id,
+            payload=json.dumps(payload, sort_keys=True),
+            state="waiting",
+            attempts=0,
+            created_at=at,
+            next_attempt_at=at,
+        )
+    )
+
+
+class Worker:
+    """Delivers an institution's outbox on one thread of its own.
+
+    `handlers` maps a message kind to the function that delivers it. A handler that raises
+    Unavailable is tried again later; one that raises another kind of DigiidError has been answered
+    by its receiver: the message is set aside as `refused` and shows in the institution's health.
+    """
+
+    def __init__(self, name: str, db: Database, table: Table, clock: Clock, handlers: Mapping[str, Handler]) -> None:
+        self._name, self._db, self._table, self._clock, self._handlers = name, db, table, clock, dict(handlers)
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._loop, name=f"outbox-{self._name}", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Call after the commit of a use case that put a message."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+        if self._thread:
+            self._thread.join(timeout=30)
+
+    def deliver_due(self) -> int:
+        """Deliver what is due now and return how many were delivered. The loop calls it; tests may call it too."""
+        now = self._clock.now()
+        delivered = 0
+        blocked: set[str] = set()
+        for row in self._due():
+            if row.ordering_key in blocked:
+                continue
+            if row.next_attempt_at > now or not self._deliver(row):
+                blocked.add(row.ordering_key)
+            else:
+                delivered += 1
+        return delivered
+
+    def _due(self) -> list[Any]:
+        t = self._table.c
+        with self._db.read() as tx:
+            return list(
+                tx.execute(
+                    select(t.position, t.message_id, t.kind, t.ordering_key, t.payload, t.attempts, t.next_attempt_at)
+                    .where(t.state == "waiting")
+                    .order_by(t.position)
+                    .limit(_BATCH)
+                )
+            )
+
+    def _deliver(self, row: Any) -> bool:
+        message = OutboxMessage(row.message_id, row.kind, json.loads(row.payload), row.attempts)
+        handler = self._handlers.get(row.kind)
+        try:
+            if handler is None:
+                raise Broken("outbox.no_handler", f"nobody delivers {row.kind}")
+            handler(message)
+        except (Refused, NotFound, Conflict, Malformed, Broken) as error:
+            log.error("outbox.refused", outbox=self._name, kind=row.kind, message_id=row.message_id, code=error.code)
+            self._settle(row.position, state="refused", attempts=row.attempts + 1, error=str(error))
+            return True
+        except Exception as error:  # the worker's edge: whatever it was, the message stays and is tried again
+            code = error.code if isinstance(error, DigiidError) else type(error).__name__
+            log.warning("outbox.retry", outbox=self._name, kind=row.kind, message_id=row.message_id, code=code)
+            wait = min(_FIRST_RETRY * 2 ** min(row.attempts, 12), _LONGEST_RETRY)
+            self._settle(row.position, state="waiting", attempts=row.attempts + 1, error=code, wait=wait)
+            return False
+        self._settle(row.position, state="delivered", attempts=row.attempts + 1, error=None)
+        return True
+
+    def _settle(
+        self, position: int, *, state: str, attempts: int, error: str | None, wait: timedelta = timedelta(0)
+    ) -> None:
+        values: dict[str, Any] = {"state": state, "attempts": attempts, "last_error": error}
+        values["next_attempt_at"] = self._clock.now() + wait
+        if state == "delivered":
+            # What was delivered is with its receiver; a copy here would only be one more place to read it.
+            values["payload"] = "{}"
+        with self._db.write() as tx:
+            tx.execute(update(self._table).where(self._table.c.position == position).values(**values))
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                while not self._stop.is_set() and self.deliver_due():
+                    pass
+            except Exception as error:  # the worker's edge: it must outlive a database that is away
+                log.error("outbox.loop", outbox=self._name, error=type(error).__name__)
+            self._wake.wait(_POLL_SECONDS if not self._waiting_soon() else 0.2)
+
+    def _waiting_soon(self) -> bool:
+        try:
+            return any(row.attempts < 4 for row in self._due())
+        except DigiidError:
+            return False
+
+
+def count_stuck(tx: Connection, table: Table) -> int:
+    """How many messages were refused by their receiver: each needs a person."""
+    return len(tx.execute(select(table.c.position).where(table.c.state == "refused")).all())
