@@ -1,0 +1,1 @@
+"""Composition roots: what is built from which parts, and the command line."""

@@ -1,0 +1,131 @@
+"""The gate, called as an ASGI server calls it; no socket."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from digiid.contracts.members import BANK, POLICE_BOARD, POPULATION_REGISTER
+from digiid.contracts.operation import Message, Operation
+from digiid.exchange.gate import Caller, Gate, Service
+from digiid.kernel.errors import Conflict, Refused
+from digiid.kernel.identifiers import ServiceId
+from digiid.platform.pools import Pools
+
+
+class Question(Message):
+    number: int
+
+
+class Answer(Message):
+    number: int
+    asked_by: str
+
+
+OPERATION = Operation(ServiceId(POPULATION_REGISTER, "double"), Question, Answer, frozenset({POLICE_BOARD}))
+KEYS = {POLICE_BOARD: "police-key", BANK: "bank-key"}
+
+
+def double(caller: Caller, question: Question) -> Answer:
+    if question.number == 13:
+        raise Conflict("number.taken", "internal detail", public="Taken already.")
+    if question.number == 14:
+        raise RuntimeError("secret detail")
+    if question.number == 15:
+        raise Refused("number.refused", "internal detail")
+    return Answer(number=2 * question.number, asked_by=str(caller.client))
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    pools = Pools(pages=1, services=1)
+    yield Gate([Service(OPERATION, double)], keys=KEYS, pools=pools)
+    pools.close()
+
+
+def ask(
+    gate: Gate, body: bytes = b'{"number": 4}', *, path: str = OPERATION.path, method: str = "POST", **headers: str
+) -> tuple[int, Mapping[str, Any], dict[str, str]]:
+    given = {"x-road-client": str(POLICE_BOARD), "x-digiid-gate-key": "police-key", "x-road-id": "EE-1"}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": path.encode(),
+        "headers": [(k.encode(), v.encode()) for k, v in given.items()],
+    }
+    sent: list[Mapping[str, Any]] = []
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(event: Mapping[str, Any]) -> None:
+        sent.append(event)
+
+    asyncio.run(gate(scope, receive, send))
+    return sent[0]["status"], json.loads(sent[1]["body"]), {k.decode(): v.decode() for k, v in sent[0]["headers"]}
+
+
+def test_an_allowed_subsystem_gets_its_answer(gate: Gate) -> None:
+    status, body, headers = ask(gate)
+    assert (status, body) == (200, {"number": 8, "asked_by": str(POLICE_BOARD)})
+    assert headers["x-road-id"] == "EE-1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"x_digiid_gate_key": "bank-key"}, "client.ssl_authentication_failed"),
+        ({"x_digiid_gate_key": ""}, "client.ssl_authentication_failed"),
+        ({"x_road_client": "EE/GOV/70000101"}, "client.ssl_authentication_failed"),
+        ({"x_road_client": "EE/GOV/9/unknown", "x_digiid_gate_key": ""}, "client.ssl_authentication_failed"),
+        ({"x_road_id": "a b"}, "client.ssl_authentication_failed"),
+        ({"x_road_client": str(BANK), "x_digiid_gate_key": "bank-key"}, "server.serverproxy.access_denied"),
+    ],
+)
+def test_nobody_else_is_let_through(gate: Gate, headers: dict[str, str], code: str) -> None:
+    status, body, answered = ask(gate, **headers)
+    assert status in (400, 500)
+    assert body["type"] == code
+    assert answered["x-road-error"] == code
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        OPERATION.path + "/",
+        OPERATION.path + "/../v1",
+        OPERATION.path.replace("double", "d%6fuble"),
+        "/r1/EE/GOV/70000103/population/other/v1",
+        "/",
+    ],
+)
+def test_a_path_matches_to_the_letter_or_not_at_all(gate: Gate, path: str) -> None:
+    status, body, _ = ask(gate, path=path)
+    assert status in (400, 500)
+    assert body["type"] in ("server.serverproxy.unknown_service", "client.invalid_rest")
+
+
+def test_a_get_is_not_a_call(gate: Gate) -> None:
+    assert ask(gate, method="GET")[0] == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"number": "x"}', b'{"number": 1, "extra": 2}', b"\xff"])
+def test_a_body_not_to_the_contract_is_malformed(gate: Gate, body: bytes) -> None:
+    status, problem, _ = ask(gate, body)
+    assert (status, problem["code"]) == (400, "exchange.request")
+
+
+def test_an_error_keeps_its_kind_and_code_and_loses_its_detail(gate: Gate) -> None:
+    status, problem, _ = ask(gate, b'{"number": 13}')
+    assert (status, problem["code"], problem["detail"]) == (409, "number.taken", "Taken already.")
+    status, problem, _ = ask(gate, b'{"number": 15}')
+    assert (status, problem["code"], problem["detail"]) == (403, "number.refused", None)
+
+
+def test_a_fault_of_ours_is_told_without_detail(gate: Gate) -> None:
+    status, problem, _ = ask(gate, b'{"number": 14}')
+    assert status == 500
+    assert "secret detail" not in json.dumps(problem)
