@@ -1,0 +1,286 @@
+"""Associated Signature Containers: EN 319 162-1 ASiC-E with XAdES, as Estonia uses them (.asice, .sce, .bdoc).
+
+ASiC-S is recognised by its media type and listed; its signatures and tokens are not read here.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO
+from urllib.parse import quote, unquote_to_bytes
+
+from lxml import etree
+
+from digiid.formats.asic.archive import (
+    STORED,
+    Archive,
+    Entry,
+    Limits,
+    build_archive,
+    build_part,
+    copy_part,
+    parse_archive,
+)
+from digiid.formats.hardened_xml import check_no_foreign_nodes, escape_attribute, parse_xml
+from digiid.kernel.errors import Malformed
+
+MEDIA_TYPE_ASIC_E = "application/vnd.etsi.asic-e+zip"
+MEDIA_TYPE_ASIC_S = "application/vnd.etsi.asic-s+zip"
+NS_MANIFEST = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"  # ODF 1.2 part 3 §4
+MANIFEST_NAME = "META-INF/manifest.xml"
+MIMETYPE_NAME = "mimetype"
+
+MAX_SIGNATURE_FILE_BYTES = 1024 * 1024
+MAX_MANIFEST_BYTES = 1024 * 1024
+_SIGNATURES = re.compile(r"META-INF/[^/]*signatures[^/]*\.xml")  # EN 319 162-1 §A.4
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}( *;.{1,128})?")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerProblem:
+    """Something about the container itself. `is_error`: no signature in it can be called valid."""
+
+    code: str
+    message: str
+    is_error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file to be signed."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A parsed container. Contents are read from the file that was handed in when they are asked for."""
+
+    form: str
+    media_type: str
+    archive: Archive = field(repr=False)
+    data_files: tuple[Entry, ...]
+    signature_files: tuple[Entry, ...]
+    manifest: Mapping[str, str]
+    problems: tuple[ContainerProblem, ...]
+    _digests: dict[tuple[str, str], bytes] = field(default_factory=dict, repr=False)
+
+    def find_data_file(self, name: str) -> Entry | None:
+        entry = self.archive.find(name)
+        return entry if entry is not None and entry in self.data_files else None
+
+    def digest(self, entry: Entry, hash_name: str) -> bytes:
+        """The digest of a data file, streamed once per hash.
+
+        Raises: Malformed `asic.zip.data`.
+        """
+        key = (entry.name, hash_name)
+        if key not in self._digests:
+            digest = hashlib.new(hash_name)
+            for piece in self.archive.stream(entry):
+                digest.update(piece)
+            self._digests[key] = digest.digest()
+        return self._digests[key]
+
+    def read_signature_file(self, entry: Entry) -> bytes:
+        """Raises: Malformed `asic.zip.entry_too_large`, `asic.zip.data`."""
+        return self.archive.read(entry, max_bytes=MAX_SIGNATURE_FILE_BYTES)
+
+
+def parse_container(file: BinaryIO, limits: Limits | None = None) -> Container:
+    """Read a container's structure: type, manifest, data files, signature files, oddities.
+
+    Raises: Malformed `asic.…`: it cannot be read in one single way.
+    """
+    archive = parse_archive(file, limits)
+    problems: list[ContainerProblem] = []
+    media_type = _read_media_type(archive, problems)
+    form = "ASiC-E" if media_type == MEDIA_TYPE_ASIC_E else "ASiC-S"
+    data_files, signature_files = [], []
+    for entry in archive.entries:
+        if entry.is_directory or entry.name == MIMETYPE_NAME:
+            continue
+        if not entry.name.upper().startswith("META-INF/"):
+            data_files.append(entry)
+            if not entry.size_bytes:
+                problems.append(ContainerProblem("asic.empty_file", f"Data file '{entry.name}' is empty", False))
+        elif _SIGNATURES.fullmatch(entry.name):
+            signature_files.append(entry)
+        elif entry.name != MANIFEST_NAME and form == "ASiC-E":
+            problems.append(
+                ContainerProblem("asic.unknown_meta_file", f"'{entry.name}' is not covered by any signature", False)
+            )
+    manifest = _read_manifest(archive, media_type, data_files, problems) if form == "ASiC-E" else {}
+    return Container(
+        form=form,
+        media_type=media_type,
+        archive=archive,
+        data_files=tuple(data_files),
+        signature_files=tuple(signature_files),
+        manifest=manifest,
+        problems=tuple(problems),
+    )
+
+
+def _read_media_type(archive: Archive, problems: list[ContainerProblem]) -> str:
+    entry = archive.find(MIMETYPE_NAME)
+    if entry is None:
+        raise Malformed("asic.mimetype.missing", "there is no file called mimetype")
+    content = archive.read(entry, max_bytes=256)
+    media_type = content.decode("ascii", "replace").strip()
+    if media_type not in (MEDIA_TYPE_ASIC_E, MEDIA_TYPE_ASIC_S):
+        raise Malformed("asic.mimetype.unknown", f"the media type {media_type!r} is not an ASiC container")
+
+    # EN 319 162-1 §A.1 wants all of these; the field's programs differ, so they are shown and not hidden.
+    def warn(code: str, message: str) -> None:
+        problems.append(ContainerProblem(code, message, False))
+
+    if archive.entries[0] is not entry:
+        warn("asic.mimetype.not_first", '"mimetype" should be the first file in the container')
+    if entry.method != STORED:
+        warn("asic.mimetype.compressed", 'Container "mimetype" file must not be compressed')
+    if entry.has_extra:
+        warn("asic.mimetype.extra", 'Container "mimetype" file must not contain "Extra fields" in its ZIP header')
+    if content.decode("ascii", "replace") != media_type:
+        warn("asic.mimetype.white_space", 'Container "mimetype" file has white space around the media type')
+    return media_type
+
+
+def _read_manifest(
+    archive: Archive, media_type: str, data_files: Sequence[Entry], problems: list[ContainerProblem]
+) -> dict[str, str]:
+    entry = archive.find(MANIFEST_NAME)
+    if entry is None:
+        raise Malformed("asic.manifest.missing", f"there is no {MANIFEST_NAME}")
+    manifest = parse_manifest(archive.read(entry, max_bytes=MAX_MANIFEST_BYTES))
+
+    def fail(message: str) -> None:
+        problems.append(ContainerProblem("asic.manifest.mismatch", message, True))
+
+    if manifest.pop("/", media_type) != media_type:
+        fail("The manifest names another container type than the file mimetype")
+    listed = {name for name in manifest if not name.endswith("/")}
+    present = {file.name for file in data_files}
+    for name in sorted(present - listed):
+        fail(f"Container contains a file named <{name}> which is not found in the manifest")
+    for name in sorted(listed - present):
+        fail(f"Manifest file has an entry for file <{name}> which is not in the container")
+    return manifest
+
+
+def parse_manifest(data: bytes) -> dict[str, str]:
+    """full-path to media-type.
+
+    Raises: Malformed `asic.manifest.…`.
+    """
+    code = "asic.manifest"
+    root = parse_xml(data, code=code, max_bytes=MAX_MANIFEST_BYTES)
+    check_no_foreign_nodes(root, code=code)
+    if root.tag != f"{{{NS_MANIFEST}}}manifest":
+        raise Malformed("asic.manifest.root", f"the root element is {etree.QName(root).localname}")
+    files: dict[str, str] = {}
+    for child in root:
+        path = child.get(f"{{{NS_MANIFEST}}}full-path")
+        media_type = child.get(f"{{{NS_MANIFEST}}}media-type")
+        if child.tag != f"{{{NS_MANIFEST}}}file-entry" or not path or media_type is None or len(child):
+            raise Malformed("asic.manifest.entry", "an entry without full-path or media-type")
+        if path in files:
+            raise Malformed("asic.manifest.duplicate", f"{path!r} is listed twice")
+        files[path] = media_type
+    return files
+
+
+def build_manifest(files: Iterable[tuple[str, str]]) -> bytes:
+    """The ODF manifest of an ASiC-E container over (name, media type)."""
+    entries = "".join(
+        f'<manifest:file-entry manifest:full-path="{escape_attribute(name)}" '
+        f'manifest:media-type="{escape_attribute(media_type)}"/>'
+        for name, media_type in (("/", MEDIA_TYPE_ASIC_E), *files)
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
+        f'<manifest:manifest xmlns:manifest="{NS_MANIFEST}" manifest:version="1.2">{entries}</manifest:manifest>'
+    ).encode()
+
+
+def check_data_files(files: Sequence[DataFile]) -> None:
+    """What may be put into a new container: flat, unique, printable names, content, a media type.
+
+    Raises: Malformed `asic.data_file.…`.
+    """
+    if not files:
+        raise Malformed("asic.data_file.none", "there is nothing to sign")
+    seen = set()
+    for file in files:
+        name = unicodedata.normalize("NFC", file.name)
+        if (
+            not name
+            or name.casefold() in (MIMETYPE_NAME, "meta-inf", ".", "..")
+            or any(char in "/\\" or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in name)
+            or len(name.encode("utf-8", "surrogatepass")) > 255
+        ):
+            raise Malformed("asic.data_file.name", f"{file.name!r} cannot be a file's name in a container")
+        if name.casefold() in seen:
+            raise Malformed("asic.data_file.duplicate", f"two files are called {file.name!r}")
+        seen.add(name.casefold())
+        if not file.content:
+            raise Malformed("asic.data_file.empty", f"{file.name!r} is empty")
+        if not _MEDIA_TYPE.fullmatch(file.media_type):
+            raise Malformed("asic.data_file.media_type", f"{file.media_type!r} is not a media type")
+
+
+def build_container(
+    files: Sequence[DataFile], signatures: Sequence[tuple[str, bytes]], *, at: datetime, comment: str = "digiid"
+) -> bytes:
+    """A new ASiC-E container: `mimetype` first and stored, the data files, the manifest, the signature files.
+
+    Raises: Malformed `asic.data_file.…`.
+    """
+    check_data_files(files)
+    parts = [build_part(MIMETYPE_NAME, MEDIA_TYPE_ASIC_E.encode(), at=at, compress=False)]
+    parts += [build_part(file.name, file.content, at=at) for file in files]
+    parts.append(build_part(MANIFEST_NAME, build_manifest((file.name, file.media_type) for file in files), at=at))
+    parts += [build_part(name, xml, at=at) for name, xml in signatures]
+    return build_archive(parts, comment=comment.encode())
+
+
+def add_signature_file(container: Container, name: str, xml: bytes, *, at: datetime) -> bytes:
+    """The same container with one signature file more; every other entry keeps its packed bytes.
+
+    Raises: Malformed `asic.signature_name`.
+    """
+    if not _SIGNATURES.fullmatch(name) or container.archive.find(name) is not None:
+        raise Malformed("asic.signature_name", f"{name!r} is taken or is not a signature file's name")
+    archive = container.archive
+    parts = [copy_part(archive, entry) for entry in archive.entries]
+    return build_archive([*parts, build_part(name, xml, at=at)], comment=archive.comment)
+
+
+def next_signature_name(container: Container) -> str:
+    """`META-INF/signaturesN.xml` with the first N that is free (also in another case)."""
+    taken = {entry.name.casefold() for entry in container.archive.entries}
+    number = 0
+    while f"meta-inf/signatures{number}.xml" in taken:
+        number += 1
+    return f"META-INF/signatures{number}.xml"
+
+
+def encode_uri(name: str) -> str:
+    """A data file's name as a reference URI: UTF-8, percent-encoded but for A-Z a-z 0-9 - . _ ~ /."""
+    return quote(name, safe="-._~/")
+
+
+def decode_uri(uri: str) -> str:
+    """The name that a reference URI stands for; `+` is a plus sign, what is not encoded stays as it is.
+
+    Raises: Malformed `asic.uri`, the octets are not UTF-8.
+    """
+    try:
+        return unquote_to_bytes(uri).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("asic.uri", "a reference URI that is not UTF-8") from error

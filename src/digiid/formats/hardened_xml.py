@@ -1,0 +1,169 @@
+"""XML from strangers: no DTD, no entities, no network, no processing instructions, bounded in size and depth.
+
+Canonicalization is limited to what lxml does exactly: Canonical XML 1.0 (W3C REC 2001-03-15) and Exclusive
+Canonical XML 1.0. Canonical XML 1.1 gives the same bytes as 1.0 unless an ancestor of the apex carries an
+attribute of the xml namespace; such documents are refused instead of being canonicalized wrongly.
+"""
+
+import base64
+import binascii
+import re
+
+from lxml import etree
+
+from digiid.kernel.errors import Malformed
+
+XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+C14N_10 = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+C14N_11 = "http://www.w3.org/2006/12/xml-c14n11"
+C14N_EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
+
+# Documents with comments in the canonicalized part are refused, so the WithComments forms give the same bytes.
+_IS_EXCLUSIVE = {
+    C14N_10: False,
+    C14N_10 + "#WithComments": False,
+    C14N_11: False,
+    C14N_11 + "#WithComments": False,
+    C14N_EXCLUSIVE: True,
+    C14N_EXCLUSIVE + "WithComments": True,
+}
+
+_MAX_ELEMENTS = 200_000
+_PARSER = etree.XMLParser(
+    resolve_entities=False,
+    no_network=True,
+    load_dtd=False,
+    dtd_validation=False,
+    huge_tree=False,
+    remove_pis=False,
+    remove_comments=False,
+    remove_blank_text=False,
+    collect_ids=False,
+    recover=False,
+)
+_WHITE = re.compile(r"[ \t\r\n]+")
+
+
+def parse_xml(data: bytes, *, code: str, max_bytes: int) -> etree._Element:
+    """The root element of a UTF-8 document.
+
+    Raises: Malformed `<code>.too_large`, `.encoding`, `.doctype`, `.xml`, `.processing_instruction`.
+    """
+    if len(data) > max_bytes:
+        raise Malformed(f"{code}.too_large", f"{len(data)} bytes, at most {max_bytes}")
+    # Only UTF-8 is read, so a DOCTYPE cannot hide from this search behind another encoding.
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(f"{code}.encoding", "not UTF-8") from error
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise Malformed(f"{code}.doctype", "a document type declaration is not allowed")
+    try:
+        root = etree.fromstring(data, _PARSER)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise Malformed(f"{code}.xml", f"not well-formed: {error}") from error
+    info = root.getroottree().docinfo
+    if (info.encoding or "UTF-8").upper() not in ("UTF-8", "US-ASCII", "ASCII"):
+        raise Malformed(f"{code}.encoding", f"declares encoding {info.encoding}, only UTF-8 is read")
+    if info.doctype or info.internalDTD is not None:
+        raise Malformed(f"{code}.doctype", "a document type declaration is not allowed")
+    return root
+
+
+def check_no_foreign_nodes(element: etree._Element, *, code: str) -> None:
+    """Inside `element` there are only elements and text: a comment could split a value, a PI is never needed.
+
+    Raises: Malformed `<code>.comment`, `<code>.processing_instruction`, `<code>.entity`.
+    """
+    for kind, name in (
+        (etree.Comment, "comment"),
+        (etree.ProcessingInstruction, "processing_instruction"),
+        (etree.Entity, "entity"),
+    ):
+        if next(element.iter(kind), None) is not None:
+            raise Malformed(f"{code}.{name}", f"a {name.replace('_', ' ')} inside {etree.QName(element).localname}")
+
+
+def is_c14n(algorithm: str) -> bool:
+    """True if `canonicalize` knows the algorithm."""
+    return algorithm in _IS_EXCLUSIVE
+
+
+def canonicalize(element: etree._Element, algorithm: str) -> bytes:
+    """Canonical bytes of the subtree. The caller has checked `is_c14n` and `check_no_foreign_nodes`.
+
+    Raises: Malformed `xml.inherited_attribute`, an ancestor has an xml:* attribute (C14N 1.0 and 1.1 differ there).
+    """
+    exclusive = _IS_EXCLUSIVE[algorithm]
+    if not exclusive:
+        for ancestor in element.iterancestors():
+            if any(name.startswith("{" + XML_NAMESPACE) for name in ancestor.attrib):
+                raise Malformed("xml.inherited_attribute", "an xml:* attribute above a signed element")
+    return etree.tostring(element, method="c14n", exclusive=exclusive, with_comments=False)
+
+
+def canonicalize_root_without(root: etree._Element, child: etree._Element, algorithm: str) -> bytes:
+    """Canonical bytes of the document element without `child`: the enveloped-signature transform. Removes `child`."""
+    tail, previous = child.tail, child.getprevious()
+    root.remove(child)
+    if tail:  # lxml drops the text after a removed element; the transform keeps it
+        if previous is None:
+            root.text = (root.text or "") + tail
+        else:
+            previous.tail = (previous.tail or "") + tail
+    return etree.tostring(root, method="c14n", exclusive=_IS_EXCLUSIVE[algorithm], with_comments=False)
+
+
+def text_of(element: etree._Element, *, code: str, max_chars: int = 4096) -> str:
+    """The text of an element that has no child.
+
+    Raises: Malformed `<code>.value`.
+    """
+    if len(element):
+        raise Malformed(f"{code}.value", f"{etree.QName(element).localname} has children")
+    text = element.text or ""
+    if len(text) > max_chars:
+        raise Malformed(f"{code}.value", f"{etree.QName(element).localname} is longer than {max_chars} characters")
+    return text
+
+
+def base64_of(element: etree._Element, *, code: str, max_bytes: int) -> bytes:
+    """The decoded base64Binary of an element; white space is allowed (XML Schema §3.2.16), nothing else is.
+
+    Raises: Malformed `<code>.base64`, `<code>.value`.
+    """
+    text = text_of(element, code=code, max_chars=max_bytes * 2 + 64)
+    try:
+        value = base64.b64decode(_WHITE.sub("", text).encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError, ValueError) as error:
+        raise Malformed(f"{code}.base64", f"{etree.QName(element).localname} is not base64") from error
+    if len(value) > max_bytes:
+        raise Malformed(f"{code}.value", f"{etree.QName(element).localname} is longer than {max_bytes} bytes")
+    return value
+
+
+_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
+_ATTRIBUTE = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"},
+)
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def escape_text(value: str) -> str:
+    """Text as Canonical XML writes it (§2.3).
+
+    Raises: Malformed `xml.character`, the value has a character that XML cannot carry.
+    """
+    if _NOT_XML.search(value):
+        raise Malformed("xml.character", "a character that XML does not allow")
+    return value.translate(_TEXT)
+
+
+def escape_attribute(value: str) -> str:
+    """An attribute value as Canonical XML writes it (§2.3), to stand between double quotes.
+
+    Raises: Malformed `xml.character`.
+    """
+    if _NOT_XML.search(value):
+        raise Malformed("xml.character", "a character that XML does not allow")
+    return value.translate(_ATTRIBUTE)
