@@ -1,4 +1,4 @@
-"""Writes docs/error-codes.md from the source: every dotted code, its kind, where it is raised. `--check` only compares."""
+"""Writes docs/error-codes.md from the source: every dotted code, its kind, where. `--check` only compares."""
 
 import ast
 import re

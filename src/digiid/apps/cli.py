@@ -1,0 +1,162 @@
+"""`digiid`: the command line. Every command imports its room only when it runs, so that `digiid --help` is quick.
+
+Exit codes: 0 done or valid; 1 refused or not valid; 2 usage, unreadable input or no trust anchors.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from digiid.kernel.errors import DigiidError, Malformed
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+card_app = typer.Typer(no_args_is_help=True, help="The cards on the shelf and in the reader.")
+config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
+app.add_typer(card_app, name="card")
+app.add_typer(config_app, name="config")
+
+out = Console()
+err = Console(stderr=True)
+
+StateOption = Annotated[Path, typer.Option("--state", help="The folder of the state.", show_default=True)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DEFAULT_STATE = Path("var")
+
+
+def main() -> None:
+    """Run the command line; the one table from error kind to exit code."""
+    try:
+        app()
+    except DigiidError as error:
+        err.print(f"[red]{error.public or error.detail}[/red]  [dim]({error.code})[/dim]", highlight=False)
+        sys.exit(2 if isinstance(error, Malformed) else 1)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("Stopped.")
+        sys.exit(130)
+
+
+@app.command()
+def up(
+    state: StateOption = DEFAULT_STATE,
+    port: Annotated[int, typer.Option(help="First port of a new state; it uses this one and the two after it.")] = 8800,
+    tls: Annotated[bool, typer.Option("--tls", help="A new state serves https, as the real Web eID needs.")] = False,
+) -> None:
+    """Start the e-state in the background, wait until it is ready and say what to try."""
+    from digiid.apps import background, welcome
+    from digiid.apps.state import StateFolder
+
+    folder = StateFolder(state.resolve())
+    if not folder.exists:
+        folder.create(port=port, exchange_port=port + 1, agent_port=port + 2, tls=tls, tls_port=port + 43)
+    settings = folder.load()
+    if background.is_serving(folder):
+        out.print(f"digiid is already running ({folder.path}).")
+    else:
+        with out.status("Starting the e-state … (the first start makes keys, certificates and test cards)"):
+            background.start(folder, settings)
+    out.print(welcome.text(folder, settings))
+
+
+@app.command()
+def down(state: StateOption = DEFAULT_STATE) -> None:
+    """Stop the e-state. What it knows stays."""
+    from digiid.apps import background
+    from digiid.apps.state import StateFolder
+
+    stopped = background.stop(StateFolder(state.resolve()))
+    out.print("Stopped." if stopped else "It was not running.")
+
+
+@app.command()
+def reset(state: StateOption = DEFAULT_STATE) -> None:
+    """Stop the e-state and forget everything it knew."""
+    from digiid.apps import background
+    from digiid.apps.state import StateFolder
+
+    folder = StateFolder(state.resolve())
+    background.stop(folder)
+    background.forget(folder)
+    out.print("Everything is forgotten; the next `up` starts a new state.")
+
+
+@app.command()
+def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Is the e-state running, and how is each institution?"""
+    from digiid.apps import background, welcome
+    from digiid.apps.state import StateFolder
+
+    folder = StateFolder(state.resolve())
+    running = folder.exists and background.is_serving(folder)
+    health = welcome.fetch_health(folder.load()) if running else {}
+    if as_json:
+        sys.stdout.write(json.dumps({"running": running, "state": str(folder.path), "institutions": health}) + "\n")
+    elif running:
+        out.print(welcome.health_table(health))
+    else:
+        out.print("Not running. `digiid up` starts it.")
+    healthy = running and all(entry.get("status") == "ok" for entry in health.values())
+    raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
+def tour(
+    state: Annotated[
+        Path | None, typer.Option("--state", help="An empty folder to keep; a temporary one otherwise.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every step and check to this file.")] = None,
+    pace: Annotated[str, typer.Option(help="`slow` waits for you to read.")] = "quick",
+) -> None:
+    """The whole story in this terminal: a person abroad becomes an e-resident, signs in, signs, loses the card."""
+    from digiid.apps.tour import run_tour
+
+    if pace not in ("quick", "slow"):
+        raise typer.BadParameter("quick or slow", param_hint="--pace")
+    raise typer.Exit(run_tour(state, json_file=json_file, slow=pace == "slow"))
+
+
+@app.command()
+def backup(file: Path, state: StateOption = DEFAULT_STATE) -> None:
+    """Write everything a state knows, its keys too, into one file (mode 0600: whoever has it has the state)."""
+    from digiid.apps.backup import write_backup
+    from digiid.apps.state import StateFolder
+
+    with out.status("Copying …"):
+        summary = write_backup(StateFolder(state.resolve()), file)
+    out.print(f"{summary.files} files, {summary.size_bytes:,} bytes in {file}.")
+    out.print("It holds the state's keys: keep it as you keep them.")
+
+
+@app.command()
+def restore(file: Path, state: StateOption = DEFAULT_STATE) -> None:
+    """Bring a state back from a backup into an empty folder."""
+    from digiid.apps.backup import read_backup
+    from digiid.apps.state import StateFolder
+
+    folder = StateFolder(state.resolve())
+    with out.status("Restoring …"):
+        summary = read_backup(file, folder)
+    out.print(f"{summary.files} files restored to {folder.path}. `digiid up --state {state}` starts it.")
+
+
+@config_app.command("check")
+def config_check(
+    file: Annotated[Path | None, typer.Argument(help="A settings file; the state's own when left out.")] = None,
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Read a settings file and say what is wrong with it, without starting anything."""
+    from digiid.apps.state import StateFolder, StateSettings
+    from digiid.platform.config import load_settings
+
+    target = file or StateFolder(state.resolve()).settings_file
+    settings = load_settings(target, StateSettings)
+    out.print(f"{target}: no error. Sites below {settings.origin('portal')}, programs at {settings.base_url}.")
+
+
+if __name__ == "__main__":
+    main()

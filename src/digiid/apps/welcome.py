@@ -1,0 +1,75 @@
+"""What `digiid up` and `digiid status` tell: where everything is, with which card to try what."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+
+from digiid.apps.demonstration import PIN1, PIN2, PUK, read_people
+from digiid.apps.state import StateFolder, StateSettings
+from digiid.kernel.errors import Unavailable
+from digiid.platform.http import HttpClient
+
+_SITES = (
+    ("apply", "apply for an e-resident's digi-ID"),
+    ("mail", "the letters that the state sent (test mailbox)"),
+    ("police", "officers' desk of the Police and Border Guard Board"),
+    ("bureau", "card bureau and pick-up desk"),
+    ("portal", "state portal: sign in, sign a document, report a card lost, validate"),
+    ("bank", "a bank that accepts e-residents"),
+    ("population", "register desk"),
+)
+
+
+def text(folder: StateFolder, settings: StateSettings) -> RenderableType:
+    """The welcome page of the terminal."""
+    sites = Table(box=None, show_header=False, pad_edge=False)
+    for site, what in _SITES:
+        sites.add_row(f"[link={settings.origin(site)}]{settings.origin(site)}[/link]", what)
+    sites.add_row(settings.base_url, "for programs: /ocsp /tsa /crl /certs /tl.xml")
+    sites.add_row(settings.origins["agent"], "your cards: look, change a PIN, unblock")
+    people = read_people(folder.path)
+    cards = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("test card", "person", "personal code", "what for"):
+        cards.add_column(heading)
+    for person in people:
+        name = f"{person.given_names} {person.surname}"
+        cards.add_row(person.document_number, name, person.personal_code, person.role)
+    parts: list[RenderableType] = [sites]
+    if people:
+        pins = f"PIN1 [bold]{PIN1}[/bold]   PIN2 [bold]{PIN2}[/bold]   PUK [bold]{PUK}[/bold]   (all test cards)"
+        try_first = (
+            f"Try: open {settings.origin('portal')}, sign in with a test card and PIN1, sign a file with PIN2.\n"
+            f"The whole story by hand starts at {settings.origin('apply')}; in this terminal: digiid tour"
+        )
+        parts += ["", cards, "", pins, "", try_first]
+    return Panel(Group(*parts), title=f"{settings.name} is up", border_style="blue", expand=False)
+
+
+def fetch_health(settings: StateSettings) -> dict[str, Mapping[str, Any]]:
+    """Each institution's own word about itself. Raises: Unavailable when the state does not answer."""
+    http = HttpClient(timeout_seconds=5)
+    try:
+        answer = http.request("GET", f"http://127.0.0.1:{settings.port}/health")
+    finally:
+        http.close()
+    try:
+        found = json.loads(answer.body)["institutions"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unavailable("state.health", f"/health answered {answer.status} with something else") from error
+    return dict(found)
+
+
+def health_table(health: Mapping[str, Mapping[str, Any]]) -> RenderableType:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("institution", "status", "details"):
+        table.add_column(heading)
+    for name, entry in health.items():
+        status = str(entry.get("status", "?"))
+        colour = "green" if status == "ok" else "red"
+        details = ", ".join(f"{key} {value}" for key, value in entry.items() if key != "status")
+        table.add_row(name, f"[{colour}]{status}[/{colour}]", details)
+    return table
