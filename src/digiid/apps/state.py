@@ -116,7 +116,7 @@ class StateFolder:
             f"tls = {str(tls).lower()}\ntls_port = {tls_port}\n"
             f'base_url = "http://127.0.0.1:{port}"\n'
         )
-        _write_new(self.settings_file, text.encode(), 0o644)
+        write_new(self.settings_file, text.encode(), 0o644)
         return self.load()
 
     def secret(self, name: str, entropy: Entropy) -> str:
@@ -124,7 +124,7 @@ class StateFolder:
         self.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self.secrets / name
         if not file.exists():
-            _write_new(file, token_urlsafe(entropy, 32).encode(), 0o600)
+            write_new(file, token_urlsafe(entropy, 32).encode(), 0o600)
         return file.read_text(encoding="ascii")
 
     @contextmanager
@@ -139,7 +139,7 @@ class StateFolder:
             yield
 
 
-def _write_new(file: Path, content: bytes, mode: int) -> None:
+def write_new(file: Path, content: bytes, mode: int) -> None:
     """Write a file that is whole or not there at all, also after a power cut."""
     part = file.with_name(file.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
