@@ -1,0 +1,35 @@
+"""XAdES signatures (EN 319 132-1) as ASiC-E containers carry them."""
+
+from digiid.formats.xades.algorithms import SignatureMethod, choose_method, raw_from_der, sign_digest
+from digiid.formats.xades.build import (
+    FileDigest,
+    PreparedXades,
+    build_xades,
+    canonical_signature_value,
+    prepare_xades,
+    sign_xades,
+    verify_prepared_value,
+)
+from digiid.formats.xades.parse import ProductionPlace, Reference, UnverifiedSignature, parse_signatures
+from digiid.formats.xades.verify import VerifiedSignature, find_signing_certificate, verify_signature
+
+__all__ = [
+    "FileDigest",
+    "PreparedXades",
+    "ProductionPlace",
+    "Reference",
+    "SignatureMethod",
+    "UnverifiedSignature",
+    "VerifiedSignature",
+    "build_xades",
+    "canonical_signature_value",
+    "choose_method",
+    "find_signing_certificate",
+    "parse_signatures",
+    "prepare_xades",
+    "raw_from_der",
+    "sign_digest",
+    "sign_xades",
+    "verify_prepared_value",
+    "verify_signature",
+]

@@ -1,0 +1,537 @@
+"""XAdES signatures (EN 319 132-1 V1.2.1) in an ASiC-E container: bytes to unverified values.
+
+There is no general XMLDSig engine here. One shape is read, by fixed child paths from each ds:Signature, and everything
+that is shown later comes from the very nodes whose bytes are verified, so that a wrapped or moved element is never
+looked at. Refused: DOCTYPE, comments, processing instructions, repeated Ids, any transform on a data file, any
+reference but to a data file and to the one SignedProperties, any unknown algorithm.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from lxml import etree
+
+from digiid.formats.asic.container import decode_uri
+from digiid.formats.hardened_xml import (
+    C14N_10,
+    XML_NAMESPACE,
+    base64_of,
+    canonicalize,
+    check_no_foreign_nodes,
+    is_c14n,
+    parse_xml,
+    text_of,
+)
+from digiid.formats.xades.algorithms import DIGEST_METHODS, SIGNATURE_METHODS, SignatureMethod
+from digiid.kernel.errors import Malformed
+
+NS_DS = "http://www.w3.org/2000/09/xmldsig#"
+NS_XADES = "http://uri.etsi.org/01903/v1.3.2#"
+NS_XADES141 = "http://uri.etsi.org/01903/v1.4.1#"
+NS_ASIC = "http://uri.etsi.org/02918/v1.2.1#"
+TYPE_SIGNED_PROPERTIES = "http://uri.etsi.org/01903#SignedProperties"  # EN 319 132-1 §4.4.2
+
+MAX_XML_BYTES = 1024 * 1024
+MAX_SIGNATURES = 64
+MAX_REFERENCES = 1000
+MAX_CERTIFICATES = 64
+MAX_CERTIFICATE_BYTES = 64 * 1024
+MAX_TOKEN_BYTES = 512 * 1024
+MAX_TIME_STAMPS = 32
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_DATE_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_POLICY_OID = re.compile(r"(?:urn:oid:)?([0-2](?:\.\d{1,20}){1,32})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A ds:Reference. `name` is the data file's name that the URI stands for."""
+
+    id: str | None
+    uri: str
+    name: str
+    hash_name: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateReference:
+    """One xades:Cert: what the signer says the own certificate is."""
+
+    hash_name: str
+    digest: bytes
+    issuer_serial_der: bytes | None
+    issuer_name: str | None
+    serial_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProductionPlace:
+    city: str | None = None
+    street_address: str | None = None
+    state_or_province: str | None = None
+    postal_code: str | None = None
+    country_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncapsulatedTimeStamp:
+    """A time-stamp token and the canonicalization that made its message imprint."""
+
+    token_der: bytes = field(repr=False)
+    c14n: str
+    element: etree._Element = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedSignature:
+    """One ds:Signature as it stands in the file. Nothing in it has been checked against anything."""
+
+    id: str
+    method: SignatureMethod
+    c14n: str
+    references: tuple[Reference, ...]
+    properties_hash_name: str
+    properties_digest: bytes
+    signed_info: bytes = field(repr=False)
+    signed_properties: bytes = field(repr=False)
+    signature_value: bytes = field(repr=False)
+    certificates_der: tuple[bytes, ...] = field(repr=False)
+    certificate_references: tuple[CertificateReference, ...] = field(repr=False)
+    claimed_signing_at: datetime | None
+    claimed_roles: tuple[str, ...]
+    production_place: ProductionPlace | None
+    policy: str | None  # an OID, "implied", or None
+    media_types: dict[str, str] = field(repr=False)  # by the Id of the reference
+    signature_time_stamps: tuple[EncapsulatedTimeStamp, ...] = field(repr=False)
+    archive_time_stamps: tuple[EncapsulatedTimeStamp, ...] = field(repr=False)
+    certificate_values_der: tuple[bytes, ...] = field(repr=False)
+    ocsp_values_der: tuple[bytes, ...] = field(repr=False)
+    crl_values: int
+    unknown_properties: tuple[str, ...]
+    element: etree._Element = field(repr=False, compare=False)
+
+    @property
+    def level(self) -> str:
+        """B, T, LT or LTA by the properties that are there; whether they are right is not said."""
+        if not self.signature_time_stamps:
+            return "B"
+        if not (self.ocsp_values_der or self.crl_values):
+            return "T"
+        return "LTA" if self.archive_time_stamps else "LT"
+
+    def canonical_signature_value(self, c14n: str) -> bytes:
+        """The ds:SignatureValue element: what a signature time-stamp covers (EN 319 132-1 §5.3)."""
+        return canonicalize(_child(self.element, f"{{{NS_DS}}}SignatureValue"), c14n)
+
+
+def parse_signatures(xml: bytes) -> tuple[UnverifiedSignature, ...]:
+    """Every signature of one signature file.
+
+    Raises: Malformed `xades.…`, `xml.…`.
+    """
+    root = parse_xml(xml, code="xades", max_bytes=MAX_XML_BYTES)
+    if root.tag != f"{{{NS_ASIC}}}XAdESSignatures":
+        raise Malformed("xades.root", f"the root element is {etree.QName(root).localname}")
+    check_no_foreign_nodes(root, code="xades")
+    _check_ids(root)
+    children = list(root)
+    if not children or len(children) > MAX_SIGNATURES:
+        raise Malformed("xades.signature_count", f"{len(children)} signatures in one file")
+    return tuple(_parse_signature(child) for child in children)
+
+
+def _check_ids(root: etree._Element) -> None:
+    seen = set()
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            if name in ("Id", "ID", "id"):
+                if value in seen:
+                    raise Malformed("xades.duplicate_id", "two elements have the same Id")
+                seen.add(value)
+            elif name == f"{{{XML_NAMESPACE}}}id":
+                raise Malformed("xades.xml_id", "xml:id is not used in signatures")
+
+
+# ------------------------------------------------------------------ fixed paths
+
+
+def _is(element: etree._Element, namespace: str, *names: str) -> bool:
+    return any(element.tag == f"{{{namespace}}}{name}" for name in names)
+
+
+def _child(parent: etree._Element, tag: str) -> etree._Element:
+    """The only child of that name."""
+    found = parent.findall(tag)
+    if len(found) != 1:
+        name = tag.rpartition("}")[2]
+        raise Malformed(
+            "xades.structure", f"{len(found)} elements {name} in {etree.QName(parent).localname}, one is needed"
+        )
+    return found[0]
+
+
+def _optional(parent: etree._Element, tag: str) -> etree._Element | None:
+    found = parent.findall(tag)
+    if len(found) > 1:
+        raise Malformed("xades.structure", f"more than one {tag.rpartition('}')[2]}")
+    return found[0] if found else None
+
+
+def _either(parent: etree._Element, *tags: str) -> etree._Element | None:
+    """The only child that has one of the names (an element and its V2)."""
+    found = [child for child in parent if child.tag in tags]
+    if len(found) > 1:
+        raise Malformed("xades.structure", f"more than one {tags[0].rpartition('}')[2]}")
+    return found[0] if found else None
+
+
+def _exactly(parent: etree._Element, *tags: str) -> list[etree._Element]:
+    children = list(parent)
+    if [child.tag for child in children] != list(tags):
+        raise Malformed("xades.structure", f"{etree.QName(parent).localname} does not hold what it must")
+    return children
+
+
+def _attribute(element: etree._Element, name: str) -> str:
+    value = element.get(name)
+    if not value or len(value) > 1024:
+        raise Malformed("xades.structure", f"{etree.QName(element).localname} without {name}")
+    return value
+
+
+# ------------------------------------------------------------------ one signature
+
+
+def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
+    if not _is(signature, NS_DS, "Signature"):
+        raise Malformed("xades.structure", f"{etree.QName(signature).localname} where a Signature belongs")
+    # 1 the four parts, in order, each once
+    signed_info, value, key_info, data_object = _exactly(
+        signature, *(f"{{{NS_DS}}}{name}" for name in ("SignedInfo", "SignatureValue", "KeyInfo", "Object"))
+    )
+    (qualifying,) = _exactly(data_object, f"{{{NS_XADES}}}QualifyingProperties")
+    signature_id = _attribute(signature, "Id")
+    if _attribute(qualifying, "Target") != "#" + signature_id:
+        raise Malformed("xades.target", "the qualifying properties belong to another signature")
+    properties = _child(qualifying, f"{{{NS_XADES}}}SignedProperties")
+    if qualifying[0] is not properties or len(qualifying) > 2:
+        raise Malformed("xades.structure", "QualifyingProperties does not hold what it must")
+
+    # 2 SignedInfo: data files without transforms, and the signed properties
+    method_element = _child(signed_info, f"{{{NS_DS}}}SignatureMethod")
+    c14n = _algorithm_c14n(signed_info[0], f"{{{NS_DS}}}CanonicalizationMethod")
+    if signed_info[1] is not method_element or len(method_element):
+        raise Malformed("xades.structure", "SignedInfo does not hold what it must")
+    method = SIGNATURE_METHODS.get(_attribute(method_element, "Algorithm"))
+    if method is None:
+        raise Malformed("xades.signature_method", "an unknown signature method")
+    references, properties_reference = _parse_references(signed_info[2:], _attribute(properties, "Id"))
+
+    # 3 what the signer says
+    signed = _child(properties, f"{{{NS_XADES}}}SignedSignatureProperties")
+    about_data = _optional(properties, f"{{{NS_XADES}}}SignedDataObjectProperties")
+    unknown = [
+        etree.QName(child).localname
+        for parent, known in ((signed, _KNOWN_SIGNED), (about_data, ("DataObjectFormat",)))
+        if parent is not None
+        for child in parent
+        if not _is(child, NS_XADES, *known)
+    ]
+    time_element = _optional(signed, f"{{{NS_XADES}}}SigningTime")
+
+    # 4 what was added later
+    unsigned = _parse_unsigned(qualifying)
+
+    properties_c14n, properties_hash_name, properties_digest = properties_reference
+    return UnverifiedSignature(
+        id=signature_id,
+        method=method,
+        c14n=c14n,
+        references=references,
+        properties_hash_name=properties_hash_name,
+        properties_digest=properties_digest,
+        signed_info=canonicalize(signed_info, c14n),
+        signed_properties=canonicalize(properties, properties_c14n),
+        signature_value=base64_of(value, code="xades", max_bytes=2048),
+        certificates_der=_parse_key_info(key_info),
+        certificate_references=_parse_certificate_references(signed),
+        claimed_signing_at=None if time_element is None else parse_date_time(text_of(time_element, code="xades")),
+        claimed_roles=_parse_roles(signed),
+        production_place=_parse_place(signed),
+        policy=_parse_policy(signed),
+        media_types=_parse_media_types(about_data),
+        signature_time_stamps=unsigned.signature_time_stamps,
+        archive_time_stamps=unsigned.archive_time_stamps,
+        certificate_values_der=unsigned.certificates_der,
+        ocsp_values_der=unsigned.ocsp_der,
+        crl_values=unsigned.crl_values,
+        unknown_properties=(*unknown, *unsigned.unknown),
+        element=signature,
+    )
+
+
+_KNOWN_SIGNED = (
+    "SigningTime",
+    "SigningCertificate",
+    "SigningCertificateV2",
+    "SignaturePolicyIdentifier",
+    "SignatureProductionPlace",
+    "SignatureProductionPlaceV2",
+    "SignerRole",
+    "SignerRoleV2",
+)
+
+
+def _algorithm_c14n(element: etree._Element, tag: str) -> str:
+    if element.tag != tag or len(element):
+        raise Malformed("xades.structure", f"no plain {tag.rpartition('}')[2]} where one belongs")
+    algorithm = _attribute(element, "Algorithm")
+    if not is_c14n(algorithm):
+        raise Malformed("xades.c14n", "an unknown canonicalization")
+    return algorithm
+
+
+def _parse_digest(parent: etree._Element) -> tuple[str, bytes]:
+    method = _child(parent, f"{{{NS_DS}}}DigestMethod")
+    hash_name = DIGEST_METHODS.get(_attribute(method, "Algorithm"))
+    if hash_name is None or len(method):
+        raise Malformed("xades.digest_method", "an unknown digest method")
+    return hash_name, base64_of(_child(parent, f"{{{NS_DS}}}DigestValue"), code="xades", max_bytes=64)
+
+
+def _parse_references(
+    elements: list[etree._Element], properties_id: str
+) -> tuple[tuple[Reference, ...], tuple[str, str, bytes]]:
+    if len(elements) > MAX_REFERENCES + 1:
+        raise Malformed("xades.reference_count", f"{len(elements)} references")
+    references: list[Reference] = []
+    properties: tuple[str, str, bytes] | None = None
+    for element in elements:
+        if not _is(element, NS_DS, "Reference"):
+            raise Malformed("xades.structure", f"{etree.QName(element).localname} where a Reference belongs")
+        uri = element.get("URI")
+        hash_name, digest = _parse_digest(element)
+        transforms = _optional(element, f"{{{NS_DS}}}Transforms")
+        if len(element) != (2 if transforms is None else 3):
+            raise Malformed("xades.structure", "a Reference holds what it must not")
+        if element.get("Type") == TYPE_SIGNED_PROPERTIES:
+            if properties is not None or uri != "#" + properties_id:
+                raise Malformed("xades.signed_properties", "the signed properties are referred to wrongly or twice")
+            properties = _parse_properties_c14n(transforms), hash_name, digest
+            continue
+        if transforms is not None:
+            raise Malformed("xades.transform", "a data file is signed as it is, without transforms")
+        if not uri or uri.startswith("#") or _SCHEME.match(uri) or len(uri) > 4096:
+            raise Malformed("xades.reference_uri", "a reference to something other than a data file")
+        references.append(
+            Reference(id=element.get("Id"), uri=uri, name=decode_uri(uri), hash_name=hash_name, digest=digest)
+        )
+    if properties is None:
+        raise Malformed("xades.signed_properties", "the signed properties are not signed")
+    names = [reference.name for reference in references]
+    if not references or len(set(names)) != len(names):
+        raise Malformed("xades.reference_count", "no data file is signed, or one is signed twice")
+    return tuple(references), properties
+
+
+def _parse_properties_c14n(transforms: etree._Element | None) -> str:
+    if transforms is None:
+        return C14N_10  # XMLDSig §4.4.3.2: a node-set becomes octets by Canonical XML 1.0
+    if len(transforms) != 1:
+        raise Malformed("xades.transform", "the signed properties need one canonicalization and nothing else")
+    return _algorithm_c14n(transforms[0], f"{{{NS_DS}}}Transform")
+
+
+def _parse_key_info(key_info: etree._Element) -> tuple[bytes, ...]:
+    """Certificates only: keys, names and retrieval methods in KeyInfo are never used."""
+    certificates = []
+    for data in key_info.findall(f"{{{NS_DS}}}X509Data"):
+        for element in data.findall(f"{{{NS_DS}}}X509Certificate"):
+            certificates.append(base64_of(element, code="xades", max_bytes=MAX_CERTIFICATE_BYTES))
+    if len(certificates) > MAX_CERTIFICATES:
+        raise Malformed("xades.certificate_count", f"{len(certificates)} certificates in KeyInfo")
+    return tuple(certificates)
+
+
+def _parse_certificate_references(signed: etree._Element) -> tuple[CertificateReference, ...]:
+    holder = _either(signed, f"{{{NS_XADES}}}SigningCertificateV2", f"{{{NS_XADES}}}SigningCertificate")
+    if holder is None:
+        return ()
+    references = []
+    for element in holder[:MAX_CERTIFICATES]:
+        if not _is(element, NS_XADES, "Cert"):
+            raise Malformed("xades.structure", "SigningCertificate holds something other than Cert")
+        hash_name, digest = _parse_digest(_child(element, f"{{{NS_XADES}}}CertDigest"))
+        v2 = _optional(element, f"{{{NS_XADES}}}IssuerSerialV2")
+        v1 = _optional(element, f"{{{NS_XADES}}}IssuerSerial")
+        issuer_name, serial_number = None, None
+        if v1 is not None:
+            issuer_name = text_of(_child(v1, f"{{{NS_DS}}}X509IssuerName"), code="xades")
+            serial = text_of(_child(v1, f"{{{NS_DS}}}X509SerialNumber"), code="xades", max_chars=64).strip()
+            if not serial.isascii() or not serial.removeprefix("-").isdigit():
+                raise Malformed("xades.value", "a serial number that is not a number")
+            serial_number = int(serial)
+        references.append(
+            CertificateReference(
+                hash_name=hash_name,
+                digest=digest,
+                issuer_serial_der=None if v2 is None else base64_of(v2, code="xades", max_bytes=16384),
+                issuer_name=issuer_name,
+                serial_number=serial_number,
+            )
+        )
+    return tuple(references)
+
+
+def _parse_roles(signed: etree._Element) -> tuple[str, ...]:
+    holder = _either(signed, f"{{{NS_XADES}}}SignerRoleV2", f"{{{NS_XADES}}}SignerRole")
+    claimed = None if holder is None else _optional(holder, f"{{{NS_XADES}}}ClaimedRoles")
+    if claimed is None:
+        return ()
+    # A claimed role may be any XML; only plain text is shown.
+    return tuple(
+        text_of(role, code="xades") for role in claimed if _is(role, NS_XADES, "ClaimedRole") and not len(role)
+    )
+
+
+def _parse_place(signed: etree._Element) -> ProductionPlace | None:
+    holder = _either(signed, f"{{{NS_XADES}}}SignatureProductionPlaceV2", f"{{{NS_XADES}}}SignatureProductionPlace")
+    if holder is None:
+        return None
+
+    def value(name: str) -> str | None:
+        element = _optional(holder, f"{{{NS_XADES}}}{name}")
+        return None if element is None else text_of(element, code="xades") or None
+
+    return ProductionPlace(
+        city=value("City"),
+        street_address=value("StreetAddress"),
+        state_or_province=value("StateOrProvince"),
+        postal_code=value("PostalCode"),
+        country_name=value("CountryName"),
+    )
+
+
+def _parse_policy(signed: etree._Element) -> str | None:
+    holder = _optional(signed, f"{{{NS_XADES}}}SignaturePolicyIdentifier")
+    if holder is None:
+        return None
+    if len(holder) == 1 and _is(holder[0], NS_XADES, "SignaturePolicyImplied"):
+        return "implied"
+    policy = _child(_child(holder, f"{{{NS_XADES}}}SignaturePolicyId"), f"{{{NS_XADES}}}SigPolicyId")
+    match = _POLICY_OID.fullmatch(text_of(_child(policy, f"{{{NS_XADES}}}Identifier"), code="xades").strip())
+    if match is None:
+        raise Malformed("xades.policy", "the signature policy is not named by an object identifier")
+    return match.group(1)
+
+
+def _parse_media_types(about_data: etree._Element | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if about_data is None:
+        return found
+    for element in about_data.findall(f"{{{NS_XADES}}}DataObjectFormat"):
+        reference = _attribute(element, "ObjectReference").removeprefix("#")
+        media_type = _optional(element, f"{{{NS_XADES}}}MimeType")
+        if reference in found:
+            raise Malformed("xades.data_object_format", "two formats are given for one data file")
+        if media_type is not None:
+            found[reference] = text_of(media_type, code="xades", max_chars=512)
+    return found
+
+
+@dataclass(slots=True)
+class _Unsigned:
+    signature_time_stamps: tuple[EncapsulatedTimeStamp, ...] = ()
+    archive_time_stamps: tuple[EncapsulatedTimeStamp, ...] = ()
+    certificates_der: tuple[bytes, ...] = ()
+    ocsp_der: tuple[bytes, ...] = ()
+    crl_values: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
+    found = _Unsigned()
+    if len(qualifying) < 2:
+        return found
+    if not _is(qualifying[1], NS_XADES, "UnsignedProperties"):
+        raise Malformed("xades.structure", "QualifyingProperties does not hold what it must")
+    holder = _optional(qualifying[1], f"{{{NS_XADES}}}UnsignedSignatureProperties")
+    if len(qualifying[1]) != (0 if holder is None else 1):
+        raise Malformed("xades.structure", "UnsignedProperties holds something other than signature properties")
+    for element in () if holder is None else holder:
+        if _is(element, NS_XADES, "SignatureTimeStamp"):
+            found.signature_time_stamps += (_parse_time_stamp(element),)
+        elif _is(element, NS_XADES141, "ArchiveTimeStamp"):
+            found.archive_time_stamps += (_parse_time_stamp(element),)
+        elif _is(element, NS_XADES, "CertificateValues"):
+            found.certificates_der += tuple(
+                _encapsulated(element, "EncapsulatedX509Certificate", MAX_CERTIFICATE_BYTES)
+            )
+        elif _is(element, NS_XADES, "RevocationValues"):
+            for values in element.findall(f"{{{NS_XADES}}}OCSPValues"):
+                found.ocsp_der += tuple(_encapsulated(values, "EncapsulatedOCSPValue", MAX_TOKEN_BYTES))
+            for values in element.findall(f"{{{NS_XADES}}}CRLValues"):
+                found.crl_values += len(values)
+        else:
+            found.unknown += (etree.QName(element).localname,)
+    counts = (found.signature_time_stamps, found.archive_time_stamps, found.certificates_der, found.ocsp_der)
+    if any(
+        len(values) > limit
+        for values, limit in zip(counts, (MAX_TIME_STAMPS,) * 2 + (MAX_CERTIFICATES,) * 2, strict=True)
+    ):
+        raise Malformed("xades.value_count", "more validation values than are read")
+    return found
+
+
+def _encapsulated(holder: etree._Element, name: str, max_bytes: int) -> Iterator[bytes]:
+    for element in holder:
+        if _is(element, NS_XADES, name):
+            if (
+                element.get("Encoding", "http://uri.etsi.org/01903/v1.2.2#DER")
+                != "http://uri.etsi.org/01903/v1.2.2#DER"
+            ):
+                raise Malformed("xades.encoding", "validation data in an encoding other than DER")
+            yield base64_of(element, code="xades", max_bytes=max_bytes)
+
+
+def _parse_time_stamp(element: etree._Element) -> EncapsulatedTimeStamp:
+    children = list(element)
+    c14n = C14N_10  # EN 319 132-1 §4.5: when the method is absent
+    if children and _is(children[0], NS_DS, "CanonicalizationMethod"):
+        c14n = _algorithm_c14n(children.pop(0), f"{{{NS_DS}}}CanonicalizationMethod")
+    if len(children) != 1 or not _is(children[0], NS_XADES, "EncapsulatedTimeStamp"):
+        raise Malformed("xades.time_stamp", "a time-stamp property holds exactly one token, and no Include")
+    token_der = base64_of(children[0], code="xades", max_bytes=MAX_TOKEN_BYTES)
+    return EncapsulatedTimeStamp(token_der=token_der, c14n=c14n, element=element)
+
+
+def parse_date_time(text: str) -> datetime:
+    """xsd:dateTime as aware UTC; without a zone it is read as UTC.
+
+    Raises: Malformed `xades.date_time`.
+    """
+    match = _DATE_TIME.fullmatch(text.strip())
+    if match is None:
+        raise Malformed("xades.date_time", "not a date and time")
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        local = datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour),
+            int(minute),
+            int(second),
+            int((fraction or "0").ljust(9, "0")) // 1000,
+            tzinfo=UTC,
+        )
+        if zone and zone != "Z":
+            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
+            local = local - offset if zone[0] == "+" else local + offset
+    except (ValueError, OverflowError) as error:
+        raise Malformed("xades.date_time", "no such date and time") from error
+    return local
