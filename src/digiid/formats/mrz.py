@@ -2,7 +2,7 @@
 
 Read and written: the three forms of travel documents, check digits, long document numbers, names
 that were truncated, unknown parts of birth dates. Not read: visas (MRV-A, MRV-B), and optional data
-beyond its check digit.
+beyond its check digit. Not written: names that need truncation.
 """
 
 import re
@@ -160,7 +160,9 @@ def build_td3(
     if len(optional_data) > 14 or (optional_data and not _ALPHABET.fullmatch(optional_data)):
         raise Malformed("mrz.field", "optional data has at most 14 letters and digits")
     names = f"{transliterate(surname)}<<{transliterate(given_names)}".replace(" ", FILLER).rstrip(FILLER)
-    first = f"P<{country_in_mrz(issuer):<3}{names[:39]:<39}".replace(" ", FILLER)
+    if len(names) > 39:
+        raise Malformed("mrz.field", "a passport's zone has room for 39 characters of names")
+    first = f"P<{country_in_mrz(issuer):<3}{names:<39}".replace(" ", FILLER)
     numbered = _with_digit(f"{number:<9}")
     born, expires = _with_digit(f"{born_on:%y%m%d}"), _with_digit(f"{expires_on:%y%m%d}")
     optional = _with_digit(f"{optional_data:<14}") if optional_data else FILLER * 15
@@ -474,7 +476,8 @@ def _forms(character: str) -> tuple[str, ...]:
 
 
 def _same_name(typed: str, in_mrz: str, *, truncated: bool) -> bool:
-    words, parts = _words(typed), in_mrz.split()
+    # a component of which nothing can stand in the zone (a soft sign alone) is not there
+    words, parts = [word for word in _words(typed) if any(_forms(c)[0] for c in word)], in_mrz.split()
     if _spelled("".join(words), "".join(parts)):
         return True
     if not truncated or len(parts) > len(words):

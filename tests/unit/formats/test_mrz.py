@@ -197,7 +197,21 @@ def test_built_zone_is_the_specimen() -> None:
     assert built == TD3
 
 
-NAMES = st.text(alphabet="ABCÄÕŠŽабщéñ'- ", min_size=1, max_size=40).filter(lambda t: bool(transliterate(t)))
+def test_names_too_long_for_the_zone_are_not_written() -> None:
+    with pytest.raises(Malformed):
+        build_td3(
+            surname="A" * 30,
+            given_names="B" * 10,
+            document_number="AB123",
+            issuer="EST",
+            nationality="EST",
+            born_on=TODAY,
+            sex="M",
+            expires_on=TODAY,
+        )
+
+
+NAMES = st.text(alphabet="ABCÄÕŠŽабьщéñ'- ", min_size=1, max_size=9).filter(lambda t: bool(transliterate(t)))
 
 
 @given(surname=NAMES, given_names=NAMES, born=st.dates(date(1930, 1, 1), TODAY))
