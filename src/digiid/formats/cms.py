@@ -1,0 +1,330 @@
+"""CMS SignedData, RFC 5652 §5, as far as signed tokens need it: content inside, certificates, signers.
+
+Supported: DER; signers by issuerAndSerialNumber or subjectKeyIdentifier; signed attributes;
+ESSCertID and ESSCertIDv2 (RFC 5035); CMSAlgorithmProtection (RFC 6211). Not supported: detached
+content, attribute certificates (skipped), counter-signatures (unsigned attributes are not read).
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from digiid.formats import der
+from digiid.formats.x509.parts import CertificateParts, certificate_der, load_certificate, names_match, parts_of
+from digiid.formats.x509.signature import (
+    HASH_NAMES,
+    hash_algorithm,
+    hash_identifier,
+    hash_name_for,
+    load_public_key,
+    read_hash_identifier,
+    sign_ecdsa,
+    signature_identifier,
+    verify_signature,
+)
+from digiid.kernel.errors import Malformed, Refused
+
+ID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
+ID_CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
+ID_MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
+ID_SIGNING_TIME: Final = "1.2.840.113549.1.9.5"
+ID_SIGNING_CERTIFICATE: Final = "1.2.840.113549.1.9.16.2.12"  # RFC 2634 §5.4, SHA-1
+ID_SIGNING_CERTIFICATE_V2: Final = "1.2.840.113549.1.9.16.2.47"  # RFC 5035 §3
+ID_CMS_ALGORITHM_PROTECT: Final = "1.2.840.113549.1.9.52"  # RFC 6211 §2
+
+MAX_BYTES: Final = 256 * 1024
+_MAX_CERTIFICATES: Final = 16
+_MAX_SIGNERS: Final = 4
+_MAX_ATTRIBUTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SignerInfo:
+    """One signer. `attributes` holds the raw SET OF values of each signed attribute, by OID."""
+
+    issuer_der: bytes | None
+    serial_number: int | None
+    subject_key_identifier: bytes | None
+    digest_name: str
+    digest_algorithm_der: bytes
+    signed_attributes_der: bytes | None
+    attributes: Mapping[str, der.Element]
+    algorithm_der: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedData:
+    """A parsed SignedData; nothing about it has been verified."""
+
+    content_type: str
+    content: bytes
+    certificates: tuple[x509.Certificate, ...]
+    signers: tuple[SignerInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedSigner:
+    """`certificate` holds the key that made the signature and is the one that the signer committed to."""
+
+    certificate: x509.Certificate
+    parts: CertificateParts
+    digest_name: str
+
+
+def parse_signed_data(data: bytes) -> SignedData:
+    """Read a ContentInfo with SignedData inside. Raises: Malformed `der.…`, `cms.…`, `x509.…`."""
+    outer = der.read_whole(data, max_bytes=MAX_BYTES)
+    if der.read_oid(outer.take(der.OBJECT_IDENTIFIER)) != ID_SIGNED_DATA:
+        raise Malformed("cms.content_type", "not SignedData")
+    explicit = outer.take(der.context(0)).enter()
+    outer.finish()
+    reader = explicit.take(der.SEQUENCE).enter()
+    explicit.finish()
+
+    if der.read_integer(reader.take(der.INTEGER)) not in (1, 3, 4, 5):
+        raise Malformed("cms.version", "no such SignedData version")
+    reader.take(der.SET)
+    encapsulated = reader.take(der.SEQUENCE).enter()
+    content_type = der.read_oid(encapsulated.take(der.OBJECT_IDENTIFIER))
+    wrapped = encapsulated.take(der.context(0)).enter()
+    encapsulated.finish()
+    content = wrapped.take(der.OCTET_STRING).content
+    wrapped.finish()
+    certificates = _read_certificates(listed) if (listed := reader.take_if(der.context(0))) else ()
+    reader.take_if(der.context(1))
+    signer_elements = reader.take(der.SET).enter().all(limit=_MAX_SIGNERS, tag=der.SEQUENCE)
+    reader.finish()
+    return SignedData(content_type, content, certificates, tuple(_read_signer(element) for element in signer_elements))
+
+
+def _read_certificates(listed: der.Element) -> tuple[x509.Certificate, ...]:
+    found = listed.enter().all(limit=_MAX_CERTIFICATES)
+    return tuple(load_certificate(element.raw) for element in found if element.tag == der.SEQUENCE)
+
+
+def _read_signer(element: der.Element) -> SignerInfo:
+    reader = element.enter()
+    if der.read_integer(reader.take(der.INTEGER)) not in (1, 3):
+        raise Malformed("cms.version", "no such SignerInfo version")
+    issuer_der: bytes | None = None
+    serial_number: int | None = None
+    key_identifier = reader.take_if(der.context(0, constructed=False))
+    if key_identifier is None:
+        identifier = reader.take(der.SEQUENCE).enter()
+        issuer_der = identifier.take(der.SEQUENCE).raw
+        serial_number = der.read_integer(identifier.take(der.INTEGER))
+        identifier.finish()
+    digest_algorithm = reader.take(der.SEQUENCE)
+    signed = reader.take_if(der.context(0))
+    algorithm = reader.take(der.SEQUENCE)
+    signature = reader.take(der.OCTET_STRING).content
+    reader.take_if(der.context(1))
+    reader.finish()
+    return SignerInfo(
+        issuer_der=issuer_der,
+        serial_number=serial_number,
+        subject_key_identifier=key_identifier.content if key_identifier else None,
+        digest_name=read_hash_identifier(digest_algorithm),
+        digest_algorithm_der=digest_algorithm.raw,
+        # RFC 5652 §5.4: signed with the tag of SET OF, not with the [0] it travels under.
+        signed_attributes_der=b"\x31" + signed.raw[1:] if signed else None,
+        attributes=_read_attributes(signed) if signed else {},
+        algorithm_der=algorithm.raw,
+        signature=signature,
+    )
+
+
+def _read_attributes(signed: der.Element) -> dict[str, der.Element]:
+    found: dict[str, der.Element] = {}
+    for element in signed.enter().all(limit=_MAX_ATTRIBUTES, tag=der.SEQUENCE):
+        reader = element.enter()
+        identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+        values = reader.take(der.SET)
+        reader.finish()
+        if identifier in found:
+            raise Malformed("cms.attribute", f"attribute {identifier} occurs twice")
+        found[identifier] = values
+    return found
+
+
+def _single_value(signer: SignerInfo, identifier: str) -> der.Element | None:
+    values = signer.attributes.get(identifier)
+    if values is None:
+        return None
+    reader = values.enter()
+    value = reader.take()
+    reader.finish()
+    return value
+
+
+def verify_signer(
+    signed_data: SignedData, signer: SignerInfo, *, extra_certificates: Sequence[x509.Certificate] = ()
+) -> VerifiedSigner:
+    """Verify one signer: its attributes, the certificate that it committed to, and its signature.
+
+    Signed attributes are required, and among them the ESS signing certificate: without it a
+    signature could be moved under another certificate for the same key. Trust in the certificate
+    is the caller's.
+
+    Raises:
+        Malformed: `der.…`, `cms.…`.
+        Refused: `cms.signer_certificate`, `cms.attributes`, `cms.digest`, `cms.algorithm`, `cms.signature`.
+    """
+    # 1 the signer's certificate
+    certificate, parts = _find_certificate(signed_data, signer, extra_certificates)
+    _check_ess_certificate(signer, certificate, parts)
+
+    # 2 what the attributes say about content and algorithms
+    content_type = _single_value(signer, ID_CONTENT_TYPE)
+    if content_type is None or der.read_oid(content_type) != signed_data.content_type:
+        raise Refused("cms.attributes", "the signed content type is not that of the content")
+    digest = _single_value(signer, ID_MESSAGE_DIGEST)
+    if digest is None or signer.signed_attributes_der is None:
+        raise Refused("cms.attributes", "no signed message digest")
+    hash_algorithm(signer.digest_name)
+    if digest.content != hashlib.new(signer.digest_name, signed_data.content).digest():
+        raise Refused("cms.digest", "the content is not what was signed")
+    _check_algorithm_protection(signer)
+
+    # 3 the signature over the attributes
+    try:
+        verify_signature(
+            load_public_key(parts.spki_der),
+            algorithm_der=signer.algorithm_der,
+            signature=signer.signature,
+            message=signer.signed_attributes_der,
+            digest_name=signer.digest_name,
+        )
+    except Refused as error:
+        raise Refused("cms.signature", error.detail) from error
+    return VerifiedSigner(certificate, parts, signer.digest_name)
+
+
+def _find_certificate(
+    signed_data: SignedData, signer: SignerInfo, extra: Sequence[x509.Certificate]
+) -> tuple[x509.Certificate, CertificateParts]:
+    for certificate in (*signed_data.certificates, *extra):
+        parts = parts_of(certificate)
+        if signer.issuer_der is not None:
+            if parts.serial_number == signer.serial_number and names_match(parts.issuer_der, signer.issuer_der):
+                return certificate, parts
+        elif parts.subject_key_identifier() == signer.subject_key_identifier:
+            return certificate, parts
+    raise Refused("cms.signer_certificate", "no certificate for the signer")
+
+
+def _check_ess_certificate(signer: SignerInfo, certificate: x509.Certificate, parts: CertificateParts) -> None:
+    second = _single_value(signer, ID_SIGNING_CERTIFICATE_V2)
+    value = second or _single_value(signer, ID_SIGNING_CERTIFICATE)
+    if value is None or value.tag != der.SEQUENCE:
+        raise Refused("cms.signer_certificate", "the signer does not name its certificate")
+    # The first one is the signer's own (RFC 5035 §5.4.1); the rest would be its chain.
+    reader = value.enter().take(der.SEQUENCE).enter().take(der.SEQUENCE).enter()
+    hash_name = "sha256" if second else "sha1"
+    if second and (named := reader.take_if(der.SEQUENCE)):
+        hash_name = read_hash_identifier(named)
+    if hash_name not in HASH_NAMES.values():
+        raise Refused("cms.algorithm", f"certificate hash {hash_name} is not accepted")
+    expected = reader.take(der.OCTET_STRING).content
+    issuer_serial = reader.take_if(der.SEQUENCE)
+    reader.finish()
+    actual = hashlib.new(hash_name, certificate_der(certificate), usedforsecurity=False).digest()
+    if expected != actual:
+        raise Refused("cms.signer_certificate", "the certificate is not the one that the signer named")
+    if issuer_serial:
+        inside = issuer_serial.enter()
+        names = inside.take(der.SEQUENCE).enter().all(limit=4)
+        serial_number = der.read_integer(inside.take(der.INTEGER))
+        issuer_matches = any(
+            name.tag == der.context(4) and names_match(name.enter().take(der.SEQUENCE).raw, parts.issuer_der)
+            for name in names
+        )
+        if serial_number != parts.serial_number or not issuer_matches:
+            raise Refused("cms.signer_certificate", "issuer and serial number are not those of the certificate")
+
+
+def _check_algorithm_protection(signer: SignerInfo) -> None:
+    value = _single_value(signer, ID_CMS_ALGORITHM_PROTECT)
+    if value is None:
+        return
+    reader = value.enter()
+    digest = reader.take(der.SEQUENCE)
+    signature = reader.take_if(der.context(1))
+    if read_hash_identifier(digest) != signer.digest_name:
+        raise Refused("cms.algorithm", "the protected digest algorithm is another one")
+    if signature is None or b"\x30" + signature.raw[1:] != signer.algorithm_der:
+        raise Refused("cms.algorithm", "the protected signature algorithm is another one")
+
+
+class SignedDataBuilder:
+    """Signs contents of one type with one key; everything that does not change is encoded once."""
+
+    def __init__(self, *, content_type: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+        parts = parts_of(certificate)
+        hash_name = hash_name_for(key)
+        self._key = key
+        self._hash_name = hash_name
+        self._content_type = der.oid(content_type)
+        digest_algorithm = hash_identifier(hash_name)
+        algorithm = signature_identifier(key)
+        encoded = certificate_der(certificate)
+        self._head = der.oid(ID_SIGNED_DATA)
+        self._version_and_digests = der.integer(3) + der.set_of(digest_algorithm)
+        self._certificates = der.tlv(der.context(0), encoded)
+        self._signer_head = der.integer(1) + der.sequence(parts.issuer_der, parts.serial_der) + digest_algorithm
+        self._algorithm = algorithm
+        ess_hash = b"" if hash_name == "sha256" else digest_algorithm  # DEFAULT sha256 is left out in DER
+        ess = der.sequence(
+            der.sequence(der.sequence(ess_hash, der.octet_string(hashlib.new(hash_name, encoded).digest())))
+        )
+        protection = der.sequence(digest_algorithm, der.tlv(der.context(1), algorithm[2:]))
+        self._fixed_attributes = (
+            _attribute(ID_CONTENT_TYPE, self._content_type),
+            _attribute(ID_SIGNING_CERTIFICATE_V2, ess),
+            _attribute(ID_CMS_ALGORITHM_PROTECT, protection),
+        )
+
+    def build(self, content: bytes, *, signing_at: datetime, include_certificate: bool) -> bytes:
+        """ContentInfo DER. `include_certificate` puts the signer's own certificate inside."""
+        digest = hashlib.new(self._hash_name, content).digest()
+        attributes = der.set_of(
+            *self._fixed_attributes,
+            _attribute(ID_MESSAGE_DIGEST, der.octet_string(digest)),
+            _attribute(ID_SIGNING_TIME, _signing_time(signing_at)),
+        )
+        signature = sign_ecdsa(self._key, attributes)
+        signer = der.sequence(self._signer_head, b"\xa0" + attributes[1:], self._algorithm, der.octet_string(signature))
+        signed_data = der.sequence(
+            self._version_and_digests,
+            der.sequence(self._content_type, der.tlv(der.context(0), der.octet_string(content))),
+            self._certificates if include_certificate else b"",
+            der.tlv(der.SET, signer),
+        )
+        return der.sequence(self._head, der.tlv(der.context(0), signed_data))
+
+
+def _attribute(identifier: str, value: bytes) -> bytes:
+    return der.sequence(der.oid(identifier), der.tlv(der.SET, value))
+
+
+def _signing_time(at: datetime) -> bytes:
+    # RFC 5652 §11.3: UTCTime through 2049, GeneralizedTime after.
+    return der.utc_time(at) if 1950 <= at.year < 2050 else der.generalized_time(at)
+
+
+def certificates_only(certificates: Iterable[x509.Certificate]) -> bytes:
+    """A degenerate SignedData that only carries certificates (RFC 5652 §5.1)."""
+    body = der.sequence(
+        der.integer(1),
+        der.tlv(der.SET),
+        der.sequence(der.oid("1.2.840.113549.1.7.1")),
+        der.tlv(der.context(0), *(certificate_der(certificate) for certificate in certificates)),
+        der.tlv(der.SET),
+    )
+    return der.sequence(der.oid(ID_SIGNED_DATA), der.tlv(der.context(0), body))

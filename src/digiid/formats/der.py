@@ -1,0 +1,346 @@
+"""DER, X.690 (02/2021) §8-11: a small strict reader and writer.
+
+Only what the formats next door need: definite lengths in their shortest form, tag numbers below 31.
+BER (indefinite or padded lengths) is refused, as every structure we read is signed and has to be DER.
+No recursion: a caller enters exactly the levels that its structure has, so depth is bounded by code.
+"""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from digiid.kernel.errors import Malformed
+
+BOOLEAN = 0x01
+INTEGER = 0x02
+BIT_STRING = 0x03
+OCTET_STRING = 0x04
+NULL = 0x05
+OBJECT_IDENTIFIER = 0x06
+ENUMERATED = 0x0A
+UTF8_STRING = 0x0C
+PRINTABLE_STRING = 0x13
+IA5_STRING = 0x16
+UTC_TIME = 0x17
+GENERALIZED_TIME = 0x18
+SEQUENCE = 0x30
+SET = 0x31
+
+_MAX_INTEGER_BYTES = 1024
+
+
+def context(number: int, *, constructed: bool = True) -> int:
+    """The tag byte of a context-specific tag `[number]`."""
+    return (0xA0 if constructed else 0x80) | number
+
+
+class Element(NamedTuple):
+    """One tag-length-value inside `data`: header from `start`, content from `body` to `end`."""
+
+    data: bytes
+    tag: int
+    start: int
+    body: int
+    end: int
+
+    @property
+    def raw(self) -> bytes:
+        """The whole encoding, header included."""
+        return self.data[self.start : self.end]
+
+    @property
+    def content(self) -> bytes:
+        return self.data[self.body : self.end]
+
+    def enter(self) -> "Reader":
+        """A reader over the elements inside this one."""
+        return Reader(self.data, self.body, self.end)
+
+
+class Reader:
+    """Walks over sibling elements. Every method raises Malformed `der.…` and nothing else."""
+
+    __slots__ = ("at", "data", "end")
+
+    def __init__(self, data: bytes, at: int = 0, end: int | None = None) -> None:
+        self.data = data
+        self.at = at
+        self.end = len(data) if end is None else end
+
+    def peek(self) -> int:
+        """The next element's tag byte; 0 when nothing is left."""
+        return self.data[self.at] if self.at < self.end else 0
+
+    def take(self, tag: int | None = None) -> Element:
+        """The next element, which has to carry `tag` when one is given."""
+        data, start, end = self.data, self.at, self.end
+        if start + 2 > end:
+            raise Malformed("der.truncated", f"no element at offset {start}")
+        found = data[start]
+        if tag is not None and found != tag:
+            raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {start}")
+        if found & 0x1F == 0x1F:
+            raise Malformed("der.tag", f"tag number above 30 at offset {start}")
+        length = data[start + 1]
+        body = start + 2
+        if length >= 0x80:
+            count = length & 0x7F
+            if not 1 <= count <= 4:
+                raise Malformed("der.length", f"indefinite or oversized length at offset {start}")
+            body += count
+            if body > end:
+                raise Malformed("der.truncated", f"length cut off at offset {start}")
+            length = int.from_bytes(data[start + 2 : body], "big")
+            if length < 0x80 or data[start + 2] == 0:
+                raise Malformed("der.length", f"length not in its shortest form at offset {start}")
+        stop = body + length
+        if stop > end:
+            raise Malformed("der.truncated", f"element at offset {start} is longer than what holds it")
+        self.at = stop
+        return Element(data, found, start, body, stop)
+
+    def take_if(self, tag: int) -> Element | None:
+        """The next element when it carries `tag`, else None and nothing moves."""
+        return self.take(tag) if self.at < self.end and self.data[self.at] == tag else None
+
+    def all(self, *, limit: int, tag: int | None = None) -> list[Element]:
+        """All remaining elements, at most `limit`."""
+        found: list[Element] = []
+        while self.at < self.end:
+            if len(found) >= limit:
+                raise Malformed("der.too_many", f"more than {limit} elements")
+            found.append(self.take(tag))
+        return found
+
+    def finish(self) -> None:
+        """Raise when anything is left."""
+        if self.at != self.end:
+            raise Malformed("der.trailing", f"{self.end - self.at} bytes left at offset {self.at}")
+
+
+def read_whole(data: bytes, tag: int = SEQUENCE, *, max_bytes: int) -> Reader:
+    """A reader inside the one element that fills `data` completely."""
+    if len(data) > max_bytes:
+        raise Malformed("der.too_large", f"{len(data)} bytes, at most {max_bytes} are read")
+    outer = Reader(data)
+    element = outer.take(tag)
+    outer.finish()
+    return element.enter()
+
+
+def read_integer(element: Element) -> int:
+    """INTEGER or ENUMERATED in its shortest form."""
+    data, body, size = element.data, element.body, element.end - element.body
+    if size < 1 or size > _MAX_INTEGER_BYTES:
+        raise Malformed("der.integer", "empty or oversized INTEGER")
+    if size > 1 and ((data[body] == 0 and data[body + 1] < 0x80) or (data[body] == 0xFF and data[body + 1] >= 0x80)):
+        raise Malformed("der.integer", "INTEGER not in its shortest form")
+    return int.from_bytes(data[body : element.end], "big", signed=True)
+
+
+def read_boolean(element: Element) -> bool:
+    content = element.content
+    if content not in (b"\x00", b"\xff"):
+        raise Malformed("der.boolean", "BOOLEAN is neither 00 nor FF")
+    return content == b"\xff"
+
+
+def read_oid(element: Element) -> str:
+    """OBJECT IDENTIFIER in dotted form."""
+    content = element.content
+    known = _OID_TEXT.get(content)
+    if known is not None:
+        return known
+    if not content or len(content) > 64 or content[-1] & 0x80:
+        raise Malformed("der.oid", "empty, oversized or unfinished OBJECT IDENTIFIER")
+    arcs: list[int] = []
+    value, fresh = 0, True
+    for byte in content:
+        if fresh and byte == 0x80:
+            raise Malformed("der.oid", "OBJECT IDENTIFIER arc not in its shortest form")
+        value = value << 7 | byte & 0x7F
+        fresh = not byte & 0x80
+        if fresh:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+def read_bit_string(element: Element) -> bytes:
+    """BIT STRING of whole bytes (a signature, a public key)."""
+    content = element.content
+    if not content or content[0] != 0:
+        raise Malformed("der.bit_string", "BIT STRING is not whole bytes")
+    return content[1:]
+
+
+def read_named_bits(element: Element) -> frozenset[int]:
+    """The set bit numbers of a named-bit BIT STRING (KeyUsage, PKIFailureInfo)."""
+    content = element.content
+    if not content or content[0] > 7 or len(content) > 9 or (len(content) == 1 and content[0]):
+        raise Malformed("der.bit_string", "not a named-bit BIT STRING")
+    if len(content) > 1 and content[-1] & ((1 << content[0]) - 1):
+        raise Malformed("der.bit_string", "unused bits are set")
+    return frozenset(
+        8 * index + bit for index, byte in enumerate(content[1:]) for bit in range(8) if byte & (0x80 >> bit)
+    )
+
+
+def read_time(element: Element) -> datetime:
+    """UTCTime or GeneralizedTime in the DER form of RFC 5280 §4.1.2.5, with `Z`; a fraction is refused."""
+    content = element.content
+    try:
+        if element.tag == GENERALIZED_TIME and len(content) == 15 and content[14] == 0x5A and content[:14].isdigit():
+            return datetime(
+                int(content[:4]),
+                int(content[4:6]),
+                int(content[6:8]),
+                int(content[8:10]),
+                int(content[10:12]),
+                int(content[12:14]),
+                tzinfo=UTC,
+            )
+        if element.tag == UTC_TIME and len(content) == 13 and content[12] == 0x5A and content[:12].isdigit():
+            year = int(content[:2])
+            return datetime(
+                year + (1900 if year >= 50 else 2000),
+                int(content[2:4]),
+                int(content[4:6]),
+                int(content[6:8]),
+                int(content[8:10]),
+                int(content[10:12]),
+                tzinfo=UTC,
+            )
+    except ValueError as error:
+        raise Malformed("der.time", "no such instant") from error
+    raise Malformed("der.time", "not a DER time with seconds and Z")
+
+
+def tlv(tag: int, *parts: bytes) -> bytes:
+    """One element around the given content."""
+    content = b"".join(parts) if len(parts) != 1 else parts[0]
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    if size < 0x100:
+        return bytes((tag, 0x81, size)) + content
+    if size < 0x10000:
+        return bytes((tag, 0x82, size >> 8, size & 0xFF)) + content
+    encoded = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(encoded))) + encoded + content
+
+
+def sequence(*parts: bytes) -> bytes:
+    return tlv(SEQUENCE, *parts)
+
+
+def set_of(*members: bytes) -> bytes:
+    """SET OF in DER order (X.690 §11.6)."""
+    return tlv(SET, *sorted(members))
+
+
+def integer(value: int) -> bytes:
+    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+
+
+def enumerated(value: int) -> bytes:
+    return tlv(ENUMERATED, bytes((value,)))
+
+
+def boolean(value: bool) -> bytes:
+    return b"\x01\x01\xff" if value else b"\x01\x01\x00"
+
+
+def octet_string(content: bytes) -> bytes:
+    return tlv(OCTET_STRING, content)
+
+
+def bit_string(content: bytes) -> bytes:
+    """BIT STRING of whole bytes."""
+    return tlv(BIT_STRING, b"\x00" + content)
+
+
+def named_bits(bits: frozenset[int]) -> bytes:
+    """Named-bit BIT STRING without trailing zero bits (X.690 §11.2.2)."""
+    if not bits:
+        return tlv(BIT_STRING, b"\x00")
+    size = max(bits) + 1
+    value = sum(1 << (size - 1 - bit) for bit in bits)
+    unused = -size % 8
+    return tlv(BIT_STRING, bytes((unused,)) + (value << unused).to_bytes((size + 7) // 8, "big"))
+
+
+def oid(dotted: str) -> bytes:
+    arcs = [int(arc) for arc in dotted.split(".")]
+    content = bytearray()
+    for arc in (arcs[0] * 40 + arcs[1], *arcs[2:]):
+        septets = [arc & 0x7F]
+        while arc := arc >> 7:
+            septets.append(arc & 0x7F | 0x80)
+        content += bytes(reversed(septets))
+    return tlv(OBJECT_IDENTIFIER, bytes(content))
+
+
+def generalized_time(at: datetime) -> bytes:
+    """Whole seconds, UTC; a part of a second is cut off."""
+    at = at.astimezone(UTC)
+    return b"\x18\x0f%04d%02d%02d%02d%02d%02dZ" % (at.year, at.month, at.day, at.hour, at.minute, at.second)
+
+
+def utc_time(at: datetime) -> bytes:
+    """Whole seconds, UTC, for years 1950 to 2049."""
+    at = at.astimezone(UTC)
+    return b"\x17\x0d%02d%02d%02d%02d%02d%02dZ" % (at.year % 100, at.month, at.day, at.hour, at.minute, at.second)
+
+
+# The identifiers met in every certificate and token, decoded once.
+_OID_TEXT: dict[bytes, str] = {
+    oid(dotted)[2:]: dotted
+    for dotted in (
+        "1.2.840.10045.2.1",
+        "1.2.840.10045.3.1.7",
+        "1.2.840.10045.4.3.2",
+        "1.2.840.10045.4.3.3",
+        "1.2.840.10045.4.3.4",
+        "1.2.840.113549.1.1.1",
+        "1.2.840.113549.1.1.11",
+        "1.2.840.113549.1.1.12",
+        "1.2.840.113549.1.1.13",
+        "1.2.840.113549.1.7.2",
+        "1.2.840.113549.1.9.3",
+        "1.2.840.113549.1.9.4",
+        "1.2.840.113549.1.9.5",
+        "1.2.840.113549.1.9.16.1.4",
+        "1.2.840.113549.1.9.16.2.12",
+        "1.2.840.113549.1.9.16.2.47",
+        "1.2.840.113549.1.9.52",
+        "1.3.132.0.34",
+        "1.3.14.3.2.26",
+        "1.3.6.1.5.5.7.1.1",
+        "1.3.6.1.5.5.7.1.3",
+        "1.3.6.1.5.5.7.3.8",
+        "1.3.6.1.5.5.7.3.9",
+        "1.3.6.1.5.5.7.48.1.1",
+        "1.3.6.1.5.5.7.48.1.2",
+        "1.3.6.1.5.5.7.48.1.5",
+        "1.3.6.1.5.5.7.48.1.6",
+        "2.16.840.1.101.3.4.2.1",
+        "2.16.840.1.101.3.4.2.2",
+        "2.16.840.1.101.3.4.2.3",
+        "2.5.4.3",
+        "2.5.4.4",
+        "2.5.4.5",
+        "2.5.4.6",
+        "2.5.4.10",
+        "2.5.4.42",
+        "2.5.4.97",
+        "2.5.29.14",
+        "2.5.29.15",
+        "2.5.29.17",
+        "2.5.29.19",
+        "2.5.29.31",
+        "2.5.29.32",
+        "2.5.29.35",
+        "2.5.29.37",
+    )
+}

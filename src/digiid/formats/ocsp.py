@@ -1,0 +1,600 @@
+"""OCSP, RFC 6960 and RFC 9654 (nonce): requests and basic responses, both sides.
+
+Supported: one certificate per request, CertIDs with SHA-1 and SHA-256, byName and byKey responders,
+nonce and archive cutoff. Not supported: several certificates per request, signed requests (the
+signature is ignored), request chains by service locator.
+
+The responder's half puts a response together from parts that were encoded beforehand, because a
+response may never be older than two minutes and so each one is signed anew: beside the signature
+there should be little to do.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from digiid.formats import der
+from digiid.formats.x509 import parts as x509_parts
+from digiid.formats.x509.crl import VerifiedCrl
+from digiid.formats.x509.parts import CertificateParts, certificate_der, names_match, parts_of
+from digiid.formats.x509.signature import (
+    HASH_NAMES,
+    HASH_OIDS,
+    load_public_key,
+    sign_ecdsa,
+    signature_identifier,
+    verify_signature,
+)
+from digiid.kernel.errors import Malformed, Refused
+
+ID_PKIX_OCSP_BASIC: Final = "1.3.6.1.5.5.7.48.1.1"
+ID_PKIX_OCSP_NONCE: Final = "1.3.6.1.5.5.7.48.1.2"
+ID_PKIX_OCSP_ARCHIVE_CUTOFF: Final = "1.3.6.1.5.5.7.48.1.6"
+ID_KP_OCSP_SIGNING: Final = "1.3.6.1.5.5.7.3.9"  # RFC 6960 §4.2.2.2
+
+MAX_REQUEST_BYTES: Final = 4096
+MAX_RESPONSE_BYTES: Final = 64 * 1024
+_MAX_NONCE_BYTES: Final = 128  # RFC 9654 §2.1
+_MAX_EXTENSIONS: Final = 8
+_MAX_CERTIFICATES: Final = 8
+
+
+class ResponseStatus(IntEnum):
+    """OCSPResponseStatus, RFC 6960 §4.2.1."""
+
+    SUCCESSFUL = 0
+    MALFORMED_REQUEST = 1
+    INTERNAL_ERROR = 2
+    TRY_LATER = 3
+    SIG_REQUIRED = 5
+    UNAUTHORIZED = 6
+
+
+class CertStatus(StrEnum):
+    GOOD = "good"
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+
+
+# CRLReason, RFC 5280 §5.3.1, by the names that RFC 5280 gives them.
+REASONS: Final = {
+    "unspecified": 0,
+    "keyCompromise": 1,
+    "cACompromise": 2,
+    "affiliationChanged": 3,
+    "superseded": 4,
+    "cessationOfOperation": 5,
+    "certificateHold": 6,
+    "removeFromCRL": 8,
+    "privilegeWithdrawn": 9,
+    "aACompromise": 10,
+}
+_REASON_NAMES: Final = {number: name for name, number in REASONS.items()}
+
+
+# ---------------------------------------------------------------------------------------------- request
+
+
+@dataclass(frozen=True, slots=True)
+class OcspRequest:
+    """One question. `cert_id_der` and `nonce_der` (the whole nonce extension) go back as they came."""
+
+    cert_id_der: bytes
+    hash_name: str
+    issuer_name_hash: bytes
+    issuer_key_hash: bytes
+    serial_number: int
+    nonce_der: bytes | None
+
+
+def parse_request(request_der: bytes) -> OcspRequest:
+    """Read an OCSPRequest for exactly one certificate (RFC 6960 §4.1.1).
+
+    Raises: Malformed `der.…`, `ocsp.request`, `ocsp.request_too_large`.
+    """
+    if len(request_der) > MAX_REQUEST_BYTES:
+        raise Malformed("ocsp.request_too_large", f"{len(request_der)} bytes, at most {MAX_REQUEST_BYTES} are read")
+    outer = der.Reader(request_der)
+    whole = outer.take(der.SEQUENCE)
+    outer.finish()
+    reader = whole.enter()
+    tbs = reader.take(der.SEQUENCE).enter()
+    if reader.peek():
+        reader.take(der.context(0))  # a signature over the request: nothing here depends on who asks
+        reader.finish()
+
+    version = tbs.take_if(der.context(0))
+    if version and der.read_integer(version.enter().take(der.INTEGER)) != 0:
+        raise Malformed("ocsp.request", "unknown version")
+    tbs.take_if(der.context(1))
+    listed = tbs.take(der.SEQUENCE).enter()
+    request = listed.take(der.SEQUENCE).enter()
+    if listed.peek():
+        raise Malformed("ocsp.request", "more than one certificate in the request")
+    cert_id = request.take(der.SEQUENCE)
+    single_extensions = request.take_if(der.context(0))
+    request.finish()
+    if single_extensions:
+        _read_request_extensions(single_extensions)
+    wrapped = tbs.take_if(der.context(2))
+    tbs.finish()
+    nonce_der = _read_request_extensions(wrapped) if wrapped else None
+
+    hash_name, name_hash, key_hash, serial_number = _read_cert_id(cert_id)
+    return OcspRequest(cert_id.raw, hash_name, name_hash, key_hash, serial_number, nonce_der)
+
+
+def _read_cert_id(element: der.Element) -> tuple[str, bytes, bytes, int]:
+    reader = element.enter()
+    algorithm = reader.take(der.SEQUENCE).enter()
+    hash_oid = der.read_oid(algorithm.take(der.OBJECT_IDENTIFIER))
+    algorithm.take_if(der.NULL)
+    algorithm.finish()
+    name_hash = reader.take(der.OCTET_STRING).content
+    key_hash = reader.take(der.OCTET_STRING).content
+    serial = reader.take(der.INTEGER)
+    reader.finish()
+    if serial.end - serial.body > 21 or len(name_hash) > 64 or len(key_hash) > 64:
+        raise Malformed("ocsp.cert_id", "oversized CertID")
+    return HASH_NAMES.get(hash_oid, hash_oid), name_hash, key_hash, der.read_integer(serial)
+
+
+def _read_request_extensions(wrapped: der.Element) -> bytes | None:
+    # The nonce extension as it came, and no critical extension that we do not know (RFC 6960 §4.4).
+    inside = wrapped.enter()
+    listed = inside.take(der.SEQUENCE)
+    inside.finish()
+    nonce_der: bytes | None = None
+    for element in listed.enter().all(limit=_MAX_EXTENSIONS, tag=der.SEQUENCE):
+        reader = element.enter()
+        identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+        critical = reader.take_if(der.BOOLEAN)
+        value = reader.take(der.OCTET_STRING)
+        reader.finish()
+        if identifier == ID_PKIX_OCSP_NONCE:
+            # Two bytes more for the OCTET STRING around the nonce, three when it is longer than 127.
+            if nonce_der is not None or not 1 <= value.end - value.body <= _MAX_NONCE_BYTES + 3:
+                raise Malformed("ocsp.nonce", "a nonce is 1 to 128 bytes and comes once")
+            nonce_der = element.raw
+        elif critical is not None and der.read_boolean(critical):
+            raise Malformed("ocsp.request", f"unknown critical extension {identifier}")
+    return nonce_der
+
+
+def build_request(
+    *, certificate: x509.Certificate, issuer: x509.Certificate, nonce: bytes | None, hash_name: str = "sha1"
+) -> bytes:
+    """An OCSPRequest for `certificate`. `nonce` is 1 to 128 unpredictable bytes, or None.
+
+    SHA-1 in a CertID names the issuer and protects nothing; it is what every responder understands.
+    """
+    if nonce is not None and not 1 <= len(nonce) <= _MAX_NONCE_BYTES:
+        raise ValueError("a nonce has 1 to 128 bytes")
+    listed = der.sequence(der.sequence(build_cert_id(certificate=certificate, issuer=issuer, hash_name=hash_name)))
+    extensions = b""
+    if nonce is not None:
+        extensions = der.tlv(der.context(2), der.sequence(_nonce_extension(nonce)))
+    return der.sequence(der.sequence(listed, extensions))
+
+
+def _nonce_extension(nonce: bytes) -> bytes:
+    return der.sequence(der.oid(ID_PKIX_OCSP_NONCE), der.octet_string(der.octet_string(nonce)))
+
+
+def build_cert_id(*, certificate: x509.Certificate, issuer: x509.Certificate, hash_name: str) -> bytes:
+    """The CertID of `certificate` under `issuer` (RFC 6960 §4.1.1)."""
+    if hash_name not in ("sha1", "sha256"):
+        raise ValueError("a CertID uses sha1 or sha256")
+    name_hash, key_hash = issuer_hashes(parts_of(issuer), hash_name)
+    return der.sequence(
+        der.sequence(der.oid(HASH_OIDS[hash_name]), b"\x05\x00"),
+        der.octet_string(name_hash),
+        der.octet_string(key_hash),
+        parts_of(certificate).serial_der,
+    )
+
+
+def issuer_hashes(issuer: CertificateParts, hash_name: str) -> tuple[bytes, bytes]:
+    """issuerNameHash and issuerKeyHash: over the issuer's subject name and its key's BIT STRING content."""
+    name = hashlib.new(hash_name, issuer.subject_der, usedforsecurity=False).digest()
+    key = hashlib.new(hash_name, issuer.public_key_bits, usedforsecurity=False).digest()
+    return name, key
+
+
+# ----------------------------------------------------------------------------------------- responder
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedStatus:
+    """A CertStatus as it stands in a response, encoded once when the status changes."""
+
+    status: CertStatus
+    status_der: bytes
+
+
+GOOD: Final = EncodedStatus(CertStatus.GOOD, b"\x80\x00")
+UNKNOWN: Final = EncodedStatus(CertStatus.UNKNOWN, b"\x82\x00")
+
+
+def encode_revoked(*, revoked_at: datetime, reason: str | None) -> EncodedStatus:
+    """`revoked` with its time and, when there is one, a reason of REASONS."""
+    reason_der = b"" if reason is None else der.tlv(der.context(0), der.enumerated(REASONS[reason]))
+    encoded = der.tlv(der.context(1), der.generalized_time(revoked_at), reason_der)
+    return EncodedStatus(CertStatus.REVOKED, encoded)
+
+
+class ResponseBuilder:
+    """Signs responses with one delegated responder key. Holds no status and no clock.
+
+    responderID is byName, producedAt equals thisUpdate, there is no nextUpdate, the archive cutoff is
+    a single extension, and the nonce goes back as it came.
+    """
+
+    def __init__(
+        self, *, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, archive_cutoff_at: datetime
+    ) -> None:
+        parts = parts_of(certificate)
+        self._key = key
+        self._algorithm = signature_identifier(key)
+        # P-256 signs through the library's call directly: one function call less on the hot path.
+        self._ecdsa = ec.ECDSA(hashes.SHA256()) if key.curve.name == "secp256r1" else None
+        self._responder_id = der.tlv(der.context(1), parts.subject_der)
+        cutoff = der.sequence(
+            der.oid(ID_PKIX_OCSP_ARCHIVE_CUTOFF), der.octet_string(der.generalized_time(archive_cutoff_at))
+        )
+        self._single_extensions = der.tlv(der.context(1), der.sequence(cutoff))
+        self._certificates = der.tlv(der.context(0), der.sequence(certificate_der(certificate)))
+        self._basic = der.oid(ID_PKIX_OCSP_BASIC)
+        self._time = (0, b"")
+
+    def build(self, *, cert_id_der: bytes, status: EncodedStatus, nonce_der: bytes | None, at: datetime) -> bytes:
+        """A signed OCSPResponse. `cert_id_der` and `nonce_der` come from the request, unchanged."""
+        tlv = der.tlv
+        seconds = int(at.timestamp())
+        known, time_der = self._time
+        if known != seconds:
+            time_der = der.generalized_time(at)
+            self._time = (seconds, time_der)
+        single = tlv(0x30, cert_id_der + status.status_der + time_der + self._single_extensions)
+        body = self._responder_id + time_der + tlv(0x30, single)
+        if nonce_der is not None:
+            body += tlv(0xA1, tlv(0x30, nonce_der))
+        tbs = tlv(0x30, body)
+        key = self._key
+        signature = key.sign(tbs, self._ecdsa) if self._ecdsa else sign_ecdsa(key, tbs)
+        basic = tlv(0x30, tbs + self._algorithm + tlv(0x03, b"\x00" + signature) + self._certificates)
+        return tlv(0x30, b"\x0a\x01\x00" + tlv(0xA0, tlv(0x30, self._basic + tlv(0x04, basic))))
+
+
+def build_error_response(status: ResponseStatus) -> bytes:
+    """An OCSPResponse that only says why there is no answer (RFC 6960 §2.3)."""
+    if status is ResponseStatus.SUCCESSFUL:
+        raise ValueError("a successful response carries an answer")
+    return der.sequence(der.enumerated(status))
+
+
+# ------------------------------------------------------------------------------------------ client
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedOcsp:
+    """What an authorised responder said. Freshness is the caller's question: check_fresh."""
+
+    status: CertStatus
+    produced_at: datetime
+    this_update_at: datetime
+    next_update_at: datetime | None
+    revoked_at: datetime | None
+    reason: str | None
+    responder: x509.Certificate
+    nonce: bytes | None
+    archive_cutoff_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    tbs_der: bytes
+    algorithm_der: bytes
+    signature: bytes
+    certificates: tuple[bytes, ...]
+    responder_name_der: bytes | None
+    responder_key_hash: bytes | None
+    produced_at: datetime
+    singles: tuple[der.Element, ...]
+    nonce: bytes | None
+    archive_cutoff_at: datetime | None
+
+
+def verify_response(
+    response_der: bytes,
+    *,
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    nonce: bytes | None = None,
+    extra_responders: Sequence[x509.Certificate] = (),
+    responder_crls: Sequence[VerifiedCrl] = (),
+) -> VerifiedOcsp:
+    """Verify a response about `certificate`, which `issuer` issued.
+
+    The responder is authorised by RFC 6960 §4.2.2.2, judged at producedAt: it is the issuer itself,
+    or one of `extra_responders` (named by a trusted list), or holds a certificate with OCSPSigning
+    that the issuer signed directly. That certificate has to carry ocsp-nocheck, or not be revoked
+    on a CRL of the issuer among `responder_crls`; one whose revocation nobody can check is refused.
+
+    Raises:
+        Malformed: `der.…`, `ocsp.response`.
+        Refused: `ocsp.response_status`, `ocsp.cert_id`, `ocsp.responder_unauthorized`,
+            `ocsp.responder_expired`, `ocsp.responder_revoked`, `ocsp.responder_revocation_unknown`,
+            `ocsp.signature`, `ocsp.nonce`, `ocsp.times`.
+    """
+    # 1 read
+    response = _parse_response(response_der)
+    subject, issuer_parts = parts_of(certificate), parts_of(issuer)
+
+    # 2 the one answer about this certificate
+    single = _find_single(response, subject, issuer_parts)
+
+    # 3 the signature, by one of the certificates that carry the responder's name or key
+    responder = _find_signer(response, issuer, issuer_parts, extra_responders)
+
+    # 4 may that one answer for this issuer
+    if not responder.is_trusted:
+        _check_delegated(responder.parts, issuer_parts, response.produced_at, responder_crls)
+    elif not responder.parts.not_before_at <= response.produced_at <= responder.parts.not_after_at:
+        raise Refused("ocsp.responder_expired", "the responder's certificate was not valid at producedAt")
+
+    # 5 our own nonce came back
+    if nonce is not None and response.nonce != nonce:
+        raise Refused("ocsp.nonce", "the response does not carry the nonce of the request")
+    return _read_single(single, response, responder.certificate)
+
+
+def check_fresh(verified: VerifiedOcsp, *, now: datetime, max_age: timedelta, max_skew: timedelta) -> None:
+    """Refuse an answer that is too old, from the future, or past its nextUpdate.
+
+    Raises: Refused `ocsp.not_fresh`.
+    """
+    if verified.this_update_at > now + max_skew or verified.produced_at > now + max_skew:
+        raise Refused("ocsp.not_fresh", "the response comes from the future")
+    if verified.this_update_at < now - max_age:
+        raise Refused("ocsp.not_fresh", "the response is too old")
+    if verified.next_update_at is not None and verified.next_update_at < now - max_skew:
+        raise Refused("ocsp.not_fresh", "the response is past its nextUpdate")
+
+
+def _parse_response(response_der: bytes) -> _Response:
+    outer = der.read_whole(response_der, max_bytes=MAX_RESPONSE_BYTES)
+    status = der.read_integer(outer.take(der.ENUMERATED))
+    wrapped = outer.take_if(der.context(0))
+    outer.finish()
+    if status != ResponseStatus.SUCCESSFUL:
+        names = {int(member): member.name.lower() for member in ResponseStatus}
+        raise Refused("ocsp.response_status", f"the responder answered {names.get(status, status)}")
+    if wrapped is None:
+        raise Malformed("ocsp.response", "successful without responseBytes")
+    response_bytes = wrapped.enter().take(der.SEQUENCE).enter()
+    if der.read_oid(response_bytes.take(der.OBJECT_IDENTIFIER)) != ID_PKIX_OCSP_BASIC:
+        raise Malformed("ocsp.response", "not a basic response")
+    basic_element = response_bytes.take(der.OCTET_STRING)
+    response_bytes.finish()
+
+    holder = basic_element.enter()
+    basic = holder.take(der.SEQUENCE).enter()
+    holder.finish()
+    tbs = basic.take(der.SEQUENCE)
+    algorithm = basic.take(der.SEQUENCE)
+    signature = der.read_bit_string(basic.take(der.BIT_STRING))
+    certificates: tuple[bytes, ...] = ()
+    listed = basic.take_if(der.context(0))
+    if listed:
+        found = listed.enter().take(der.SEQUENCE).enter().all(limit=_MAX_CERTIFICATES, tag=der.SEQUENCE)
+        certificates = tuple(element.raw for element in found)
+    basic.finish()
+
+    reader = tbs.enter()
+    version = reader.take_if(der.context(0))
+    if version and der.read_integer(version.enter().take(der.INTEGER)) != 0:
+        raise Malformed("ocsp.response", "unknown version")
+    by_name = reader.take_if(der.context(1))
+    by_key = None if by_name else reader.take(der.context(2))
+    produced_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
+    singles = reader.take(der.SEQUENCE).enter().all(limit=_MAX_EXTENSIONS, tag=der.SEQUENCE)
+    extensions = reader.take_if(der.context(1))
+    reader.finish()
+    nonce, cutoff_at = _read_response_extensions(extensions) if extensions else (None, None)
+    return _Response(
+        tbs_der=tbs.raw,
+        algorithm_der=algorithm.raw,
+        signature=signature,
+        certificates=certificates,
+        responder_name_der=by_name.enter().take(der.SEQUENCE).raw if by_name else None,
+        responder_key_hash=by_key.enter().take(der.OCTET_STRING).content if by_key else None,
+        produced_at=produced_at,
+        singles=tuple(singles),
+        nonce=nonce,
+        archive_cutoff_at=cutoff_at,
+    )
+
+
+def _read_ocsp_time(element: der.Element) -> datetime:
+    if element.tag != der.GENERALIZED_TIME:
+        raise Malformed("ocsp.response", "times in OCSP are GeneralizedTime")
+    return der.read_time(element)
+
+
+def _read_response_extensions(wrapped: der.Element) -> tuple[bytes | None, datetime | None]:
+    inside = wrapped.enter()
+    listed = inside.take(der.SEQUENCE)
+    inside.finish()
+    nonce: bytes | None = None
+    cutoff_at: datetime | None = None
+    for oid, extension in x509_parts.read_extensions(listed).items():
+        if oid == ID_PKIX_OCSP_NONCE:
+            nonce = _unwrap_nonce(extension.value)
+        elif oid == ID_PKIX_OCSP_ARCHIVE_CUTOFF:
+            cutoff_at = _read_ocsp_time(der.Reader(extension.value).take())
+        elif extension.critical:
+            raise Malformed("ocsp.response", f"unknown critical extension {oid}")
+    return nonce, cutoff_at
+
+
+def _unwrap_nonce(value: bytes) -> bytes:
+    # RFC 6960 puts an OCTET STRING around it; some responders of the time before RFC 8954 do not.
+    try:
+        outer = der.Reader(value)
+        content = outer.take(der.OCTET_STRING).content
+        outer.finish()
+    except Malformed:
+        return value
+    return content
+
+
+def _find_single(response: _Response, subject: CertificateParts, issuer: CertificateParts) -> der.Reader:
+    matching: list[der.Reader] = []
+    for element in response.singles:
+        reader = element.enter()
+        hash_name, name_hash, key_hash, serial_number = _read_cert_id(reader.take(der.SEQUENCE))
+        if hash_name not in HASH_OIDS or serial_number != subject.serial_number:
+            continue
+        if (name_hash, key_hash) == issuer_hashes(issuer, hash_name):
+            matching.append(reader)
+    if len(matching) != 1:
+        raise Refused("ocsp.cert_id", f"{len(matching)} answers about this certificate, expected one")
+    if not names_match(subject.issuer_der, issuer.subject_der):
+        raise Refused("ocsp.cert_id", "the certificate does not name this issuer")
+    return matching[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Responder:
+    certificate: x509.Certificate
+    parts: CertificateParts
+    is_trusted: bool  # the issuer itself, or named by the caller
+
+
+def _find_signer(
+    response: _Response,
+    issuer: x509.Certificate,
+    issuer_parts: CertificateParts,
+    extra_responders: Sequence[x509.Certificate],
+) -> _Responder:
+    # A name alone does not say which key: a responder keeps its name when its certificate is renewed.
+    candidates = [_Responder(issuer, issuer_parts, True)]
+    candidates += [_Responder(candidate, parts_of(candidate), True) for candidate in extra_responders]
+    candidates += [
+        _Responder(x509_parts.load_certificate(encoded), x509_parts.parse_parts(encoded), False)
+        for encoded in response.certificates
+    ]
+    candidates = [candidate for candidate in candidates if _is_responder(response, candidate.parts)]
+    if not candidates:
+        raise Refused("ocsp.responder_unauthorized", "no certificate for the responder")
+    for candidate in candidates:
+        try:
+            verify_signature(
+                load_public_key(candidate.parts.spki_der),
+                algorithm_der=response.algorithm_der,
+                signature=response.signature,
+                message=response.tbs_der,
+            )
+        except Refused:
+            continue
+        return candidate
+    raise Refused("ocsp.signature", "no certificate of the responder verifies the signature")
+
+
+def _is_responder(response: _Response, parts: CertificateParts) -> bool:
+    if response.responder_name_der is not None:
+        return names_match(response.responder_name_der, parts.subject_der)
+    key_hash = hashlib.sha1(parts.public_key_bits, usedforsecurity=False).digest()
+    return key_hash == response.responder_key_hash
+
+
+def _check_delegated(
+    responder: CertificateParts,
+    issuer_parts: CertificateParts,
+    at: datetime,
+    crls: Sequence[VerifiedCrl],
+) -> None:
+    if ID_KP_OCSP_SIGNING not in (responder.extended_key_usage() or ()):
+        raise Refused("ocsp.responder_unauthorized", "the responder's certificate lacks OCSPSigning")
+    usage = responder.key_usage()
+    if usage is not None and not usage & {x509_parts.DIGITAL_SIGNATURE, x509_parts.CONTENT_COMMITMENT}:
+        raise Refused("ocsp.responder_unauthorized", "the responder's key may not sign")
+    if not names_match(responder.issuer_der, issuer_parts.subject_der):
+        raise Refused("ocsp.responder_unauthorized", "another CA issued the responder's certificate")
+    if responder.inner_algorithm_der != responder.algorithm_der:
+        raise Refused("ocsp.responder_unauthorized", "the two signature algorithms of the certificate differ")
+    try:
+        verify_signature(
+            load_public_key(issuer_parts.spki_der),
+            algorithm_der=responder.algorithm_der,
+            signature=responder.signature,
+            message=responder.tbs_der,
+        )
+    except Refused as error:
+        raise Refused("ocsp.responder_unauthorized", "the issuer did not sign the responder's certificate") from error
+    if not responder.not_before_at <= at <= responder.not_after_at:
+        raise Refused("ocsp.responder_expired", "the responder's certificate was not valid at producedAt")
+    _check_responder_revocation(responder, issuer_parts, at, crls)
+
+
+def _check_responder_revocation(
+    responder: CertificateParts, issuer: CertificateParts, at: datetime, crls: Sequence[VerifiedCrl]
+) -> None:
+    own = [crl for crl in crls if names_match(crl.issuer_der, issuer.subject_der)]
+    for crl in own:
+        entry = crl.find(responder.serial_number)
+        if entry is not None and entry.revoked_at <= at:
+            raise Refused("ocsp.responder_revoked", "the responder's certificate was revoked at producedAt")
+    if not own and x509_parts.OCSP_NO_CHECK not in responder.extensions:
+        raise Refused("ocsp.responder_revocation_unknown", "no ocsp-nocheck and no CRL for the responder's certificate")
+
+
+def _read_single(reader: der.Reader, response: _Response, responder: x509.Certificate) -> VerifiedOcsp:
+    encoded = reader.take()
+    status, revoked_at, reason = _read_status(encoded)
+    this_update_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
+    next_element = reader.take_if(der.context(0))
+    next_update_at = _read_ocsp_time(next_element.enter().take()) if next_element else None
+    extensions = reader.take_if(der.context(1))
+    reader.finish()
+    _, cutoff_at = _read_response_extensions(extensions) if extensions else (None, None)
+    if this_update_at > response.produced_at or (next_update_at is not None and next_update_at < this_update_at):
+        raise Refused("ocsp.times", "thisUpdate, producedAt and nextUpdate contradict one another")
+    return VerifiedOcsp(
+        status=status,
+        produced_at=response.produced_at,
+        this_update_at=this_update_at,
+        next_update_at=next_update_at,
+        revoked_at=revoked_at,
+        reason=reason,
+        responder=responder,
+        nonce=response.nonce,
+        archive_cutoff_at=cutoff_at or response.archive_cutoff_at,
+    )
+
+
+def _read_status(element: der.Element) -> tuple[CertStatus, datetime | None, str | None]:
+    if element.tag == der.context(0, constructed=False) and element.end == element.body:
+        return CertStatus.GOOD, None, None
+    if element.tag == der.context(2, constructed=False) and element.end == element.body:
+        return CertStatus.UNKNOWN, None, None
+    if element.tag != der.context(1):
+        raise Malformed("ocsp.response", "no such certStatus")
+    reader = element.enter()
+    revoked_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
+    wrapped = reader.take_if(der.context(0))
+    reader.finish()
+    if wrapped is None:
+        return CertStatus.REVOKED, revoked_at, None
+    number = der.read_integer(wrapped.enter().take(der.ENUMERATED))
+    if number not in _REASON_NAMES:
+        raise Malformed("ocsp.response", f"no such reason {number}")
+    return CertStatus.REVOKED, revoked_at, _REASON_NAMES[number]

@@ -1,0 +1,360 @@
+"""Time-stamp protocol, RFC 3161 with RFC 5816 (ESSCertIDv2), profile of ETSI EN 319 422.
+
+Both sides. Imprints are SHA-256, SHA-384 or SHA-512; SHA-1 and MD5 are refused. Not supported:
+request extensions (none is defined that we would know), ordering, tokens with several signers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from digiid.formats import cms, der
+from digiid.formats.x509 import parts as x509_parts
+from digiid.formats.x509.parts import parts_of
+from digiid.formats.x509.signature import HASH_OIDS, read_hash_identifier
+from digiid.kernel.errors import Malformed, Refused
+
+ID_CT_TST_INFO: Final = "1.2.840.113549.1.9.16.1.4"
+ID_KP_TIME_STAMPING: Final = "1.3.6.1.5.5.7.3.8"  # RFC 3161 §2.3
+BTSP_POLICY: Final = "0.4.0.2023.1.1"  # EN 319 421: best practices time-stamp policy
+
+MAX_REQUEST_BYTES: Final = 4096
+MAX_RESPONSE_BYTES: Final = 256 * 1024
+IMPRINT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
+_MAX_NONCE_BITS: Final = 512
+_MAX_SERIAL_BITS: Final = 160  # RFC 3161 §2.4.2
+_ACCURACY_ONE_SECOND: Final = b"\x30\x03\x02\x01\x01"
+
+
+class FailureInfo(IntEnum):
+    """PKIFailureInfo bits, RFC 3161 §2.4.2."""
+
+    BAD_ALG = 0
+    BAD_REQUEST = 2
+    BAD_DATA_FORMAT = 5
+    TIME_NOT_AVAILABLE = 14
+    UNACCEPTED_POLICY = 15
+    UNACCEPTED_EXTENSION = 16
+    ADD_INFO_NOT_AVAILABLE = 17
+    SYSTEM_FAILURE = 25
+
+
+# ---------------------------------------------------------------------------------------------- request
+
+
+@dataclass(frozen=True, slots=True)
+class TimeStampRequest:
+    """`hash_name` is a dotted OID when we know no name for it; the server refuses it then."""
+
+    hash_name: str
+    imprint: bytes
+    policy: str | None
+    nonce: int | None
+    wants_certificate: bool
+    has_extensions: bool
+
+
+def build_request(*, imprint: bytes, hash_name: str, nonce: int) -> bytes:
+    """A TimeStampReq that asks for the TSU certificate. `imprint` is the digest itself."""
+    if IMPRINT_BYTES.get(hash_name) != len(imprint):
+        raise ValueError("imprint and hash do not fit together")
+    return der.sequence(der.integer(1), _message_imprint(imprint, hash_name), der.integer(nonce), der.boolean(True))
+
+
+def _message_imprint(imprint: bytes, hash_name: str) -> bytes:
+    # NULL parameters: what OpenSSL and every deployed TSA writes and expects to get back.
+    return der.sequence(der.sequence(der.oid(HASH_OIDS[hash_name]), b"\x05\x00"), der.octet_string(imprint))
+
+
+def parse_request(request_der: bytes) -> TimeStampRequest:
+    """Read a TimeStampReq (RFC 3161 §2.4.1). Raises: Malformed `der.…`, `tsp.request`, `tsp.request_too_large`."""
+    if len(request_der) > MAX_REQUEST_BYTES:
+        raise Malformed("tsp.request_too_large", f"{len(request_der)} bytes, at most {MAX_REQUEST_BYTES} are read")
+    reader = der.read_whole(request_der, max_bytes=MAX_REQUEST_BYTES)
+    if der.read_integer(reader.take(der.INTEGER)) != 1:
+        raise Malformed("tsp.request", "unknown version")
+    hash_name, imprint = _read_imprint(reader.take(der.SEQUENCE))
+    policy = reader.take_if(der.OBJECT_IDENTIFIER)
+    nonce = reader.take_if(der.INTEGER)
+    wants_certificate = reader.take_if(der.BOOLEAN)
+    extensions = reader.take_if(der.context(0))
+    reader.finish()
+    return TimeStampRequest(
+        hash_name=hash_name,
+        imprint=imprint,
+        policy=der.read_oid(policy) if policy else None,
+        nonce=_read_nonce(nonce) if nonce else None,
+        wants_certificate=der.read_boolean(wants_certificate) if wants_certificate else False,
+        has_extensions=extensions is not None,
+    )
+
+
+def _read_imprint(element: der.Element) -> tuple[str, bytes]:
+    reader = element.enter()
+    hash_name = read_hash_identifier(reader.take(der.SEQUENCE))
+    imprint = reader.take(der.OCTET_STRING).content
+    reader.finish()
+    expected = IMPRINT_BYTES.get(hash_name)
+    if len(imprint) > 64 or (expected is not None and len(imprint) != expected):
+        raise Malformed("tsp.imprint", "the imprint has not the length of its hash")
+    return hash_name, imprint
+
+
+def _read_nonce(element: der.Element) -> int:
+    nonce = der.read_integer(element)
+    if nonce.bit_length() > _MAX_NONCE_BITS:
+        raise Malformed("tsp.nonce", "oversized nonce")
+    return nonce
+
+
+def check_request(request: TimeStampRequest, *, policy: str) -> None:
+    """What this server stamps: a known hash, its own policy, no extensions.
+
+    Raises: Refused `tsp.bad_alg`, `tsp.unaccepted_policy`, `tsp.unaccepted_extension`.
+    """
+    if request.hash_name not in IMPRINT_BYTES:
+        raise Refused("tsp.bad_alg", f"imprints with {request.hash_name} are not stamped")
+    if request.policy is not None and request.policy != policy:
+        raise Refused("tsp.unaccepted_policy", f"policy {request.policy} is not offered")
+    if request.has_extensions:
+        raise Refused("tsp.unaccepted_extension", "request extensions are not known here")
+
+
+# ----------------------------------------------------------------------------------------------- server
+
+
+class TokenBuilder:
+    """Makes tokens with one time-stamping unit. Holds no serial numbers and no clock."""
+
+    def __init__(
+        self, *, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, policy: str = BTSP_POLICY
+    ) -> None:
+        self.policy = policy
+        self._signed_data = cms.SignedDataBuilder(content_type=ID_CT_TST_INFO, key=key, certificate=certificate)
+        self._policy = der.oid(policy)
+        # GeneralName directoryName inside the EXPLICIT [0] of `tsa`
+        self._tsa = der.tlv(der.context(0), der.tlv(der.context(4), parts_of(certificate).subject_der))
+
+    def build(self, request: TimeStampRequest, *, serial_number: int, gen_at: datetime) -> bytes:
+        """A token (ContentInfo DER) for a request that passed check_request; genTime in whole seconds."""
+        info = der.sequence(
+            der.integer(1),
+            self._policy,
+            _message_imprint(request.imprint, request.hash_name),
+            der.integer(serial_number),
+            der.generalized_time(gen_at),
+            _ACCURACY_ONE_SECOND,
+            der.integer(request.nonce) if request.nonce is not None else b"",
+            self._tsa,
+        )
+        return self._signed_data.build(info, signing_at=gen_at, include_certificate=request.wants_certificate)
+
+
+def build_granted(token_der: bytes) -> bytes:
+    """TimeStampResp with status granted."""
+    return der.sequence(b"\x30\x03\x02\x01\x00", token_der)
+
+
+def build_rejection(failure: FailureInfo, text: str) -> bytes:
+    """TimeStampResp with status rejection, one failInfo bit and a sentence for a person."""
+    free_text = der.sequence(der.tlv(der.UTF8_STRING, text.encode()))
+    return der.sequence(der.sequence(der.integer(2), free_text, der.named_bits(frozenset({int(failure)}))))
+
+
+# ----------------------------------------------------------------------------------------------- client
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedTimeStamp:
+    """A token whose signature holds. Whether the TSU is trusted is the caller's question."""
+
+    gen_at: datetime
+    accuracy: timedelta
+    serial_number: int
+    policy: str
+    hash_name: str
+    imprint: bytes
+    nonce: int | None
+    tsu: x509.Certificate
+    certificates: tuple[x509.Certificate, ...]
+    token_der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _TstInfo:
+    gen_at: datetime
+    accuracy: timedelta
+    serial_number: int
+    policy: str
+    hash_name: str
+    imprint: bytes
+    nonce: int | None
+    tsa: der.Element | None
+
+
+def parse_response(response_der: bytes) -> bytes:
+    """The token of a TimeStampResp, unverified.
+
+    Raises:
+        Malformed: `der.…`, `tsp.response`.
+        Refused: `tsp.rejected`, naming failInfo.
+    """
+    reader = der.read_whole(response_der, max_bytes=MAX_RESPONSE_BYTES)
+    status_info = reader.take(der.SEQUENCE).enter()
+    status = der.read_integer(status_info.take(der.INTEGER))
+    status_info.take_if(der.SEQUENCE)
+    failure = status_info.take_if(der.BIT_STRING)
+    status_info.finish()
+    token = reader.take_if(der.SEQUENCE)
+    reader.finish()
+    if status not in (0, 1):  # granted, grantedWithMods
+        names = {int(member): member.name.lower() for member in FailureInfo}
+        bits = sorted(der.read_named_bits(failure)) if failure else []
+        reasons = ", ".join(names.get(bit, str(bit)) for bit in bits) or "no reason given"
+        raise Refused("tsp.rejected", f"status {status}: {reasons}")
+    if token is None:
+        raise Malformed("tsp.response", "granted without a token")
+    return token.raw
+
+
+def verify_token(
+    token_der: bytes,
+    *,
+    imprint: bytes | None = None,
+    hash_name: str | None = None,
+    nonce: int | None = None,
+    extra_certificates: Sequence[x509.Certificate] = (),
+) -> VerifiedTimeStamp:
+    """Verify a token: one signer, its certificate, its signature, and what was asked for.
+
+    What is given of `imprint`, `hash_name` and `nonce` has to be what the token says.
+    `extra_certificates` may hold the TSU's when the token does not.
+
+    Raises:
+        Malformed: `der.…`, `cms.…`, `tsp.token`.
+        Refused: `tsp.signer`, `tsp.usage`, `tsp.imprint`, `tsp.nonce`, `tsp.time`, `cms.…`.
+    """
+    # 1 read
+    signed_data = cms.parse_signed_data(token_der)
+    if signed_data.content_type != ID_CT_TST_INFO:
+        raise Malformed("tsp.token", "the content is not a TSTInfo")
+    info = _parse_tst_info(signed_data.content)
+    if len(signed_data.signers) != 1:
+        raise Refused("tsp.signer", f"{len(signed_data.signers)} signers, a token has one (RFC 3161 §2.4.2)")
+
+    # 2 is it about what was asked
+    if info.hash_name not in IMPRINT_BYTES:
+        raise Refused("tsp.imprint", f"imprint with {info.hash_name}")
+    if (imprint is not None and info.imprint != imprint) or (hash_name is not None and info.hash_name != hash_name):
+        raise Refused("tsp.imprint", "the token is about something else")
+    if nonce is not None and info.nonce != nonce:
+        raise Refused("tsp.nonce", "the token does not carry the nonce of the request")
+
+    # 3 the signature
+    signer = cms.verify_signer(signed_data, signed_data.signers[0], extra_certificates=extra_certificates)
+
+    # 4 the certificate is for this use, and was valid at genTime
+    _check_usage(signer.parts)
+    if not signer.parts.not_before_at <= info.gen_at <= signer.parts.not_after_at:
+        raise Refused("tsp.time", "the TSU's certificate was not valid at genTime")
+    if info.tsa is not None:
+        _check_tsa_name(info.tsa, signer.parts)
+    return VerifiedTimeStamp(
+        gen_at=info.gen_at,
+        accuracy=info.accuracy,
+        serial_number=info.serial_number,
+        policy=info.policy,
+        hash_name=info.hash_name,
+        imprint=info.imprint,
+        nonce=info.nonce,
+        tsu=signer.certificate,
+        certificates=signed_data.certificates,
+        token_der=token_der,
+    )
+
+
+def _parse_tst_info(data: bytes) -> _TstInfo:
+    reader = der.read_whole(data, max_bytes=MAX_RESPONSE_BYTES)
+    if der.read_integer(reader.take(der.INTEGER)) != 1:
+        raise Malformed("tsp.token", "unknown version")
+    policy = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+    hash_name, imprint = _read_imprint(reader.take(der.SEQUENCE))
+    serial_number = der.read_integer(reader.take(der.INTEGER))
+    gen_at = _read_gen_time(reader.take(der.GENERALIZED_TIME))
+    accuracy = _read_accuracy(element) if (element := reader.take_if(der.SEQUENCE)) else timedelta(0)
+    ordering = reader.take_if(der.BOOLEAN)
+    if ordering:
+        der.read_boolean(ordering)
+    nonce = reader.take_if(der.INTEGER)
+    tsa = reader.take_if(der.context(0))
+    extensions = reader.take_if(der.context(1))
+    reader.finish()
+    if serial_number.bit_length() > _MAX_SERIAL_BITS or serial_number < 0:
+        raise Malformed("tsp.token", "serial number out of range")
+    if extensions:
+        _check_extensions(extensions)
+    return _TstInfo(
+        gen_at=gen_at,
+        accuracy=accuracy,
+        serial_number=serial_number,
+        policy=policy,
+        hash_name=hash_name,
+        imprint=imprint,
+        nonce=_read_nonce(nonce) if nonce else None,
+        tsa=tsa,
+    )
+
+
+def _check_extensions(extensions: der.Element) -> None:
+    # [1] IMPLICIT Extensions; EN 319 422 puts qcStatements there, not critical.
+    for identifier, extension in x509_parts.read_extensions(extensions).items():
+        if extension.critical:
+            raise Malformed("tsp.token", f"unknown critical extension {identifier}")
+
+
+def _read_gen_time(element: der.Element) -> datetime:
+    # RFC 3161 §2.4.2 allows a fraction of a second here, unlike certificates.
+    content = element.content
+    whole, dot, fraction = content[:-1].partition(b".")
+    if content[-1:] != b"Z" or (dot and (not fraction.isdigit() or fraction.endswith(b"0") or len(fraction) > 9)):
+        raise Malformed("tsp.token", "genTime is not a DER GeneralizedTime")
+    encoded = der.tlv(der.GENERALIZED_TIME, whole + b"Z")
+    at = der.read_time(der.Element(encoded, der.GENERALIZED_TIME, 0, 2, len(encoded)))
+    return at + timedelta(microseconds=int(fraction.ljust(6, b"0")[:6])) if dot else at
+
+
+def _read_accuracy(element: der.Element) -> timedelta:
+    reader = element.enter()
+    seconds = reader.take_if(der.INTEGER)
+    millis = reader.take_if(der.context(0, constructed=False))
+    micros = reader.take_if(der.context(1, constructed=False))
+    reader.finish()
+    values = [der.read_integer(part) if part else 0 for part in (seconds, millis, micros)]
+    if values[0] < 0 or values[0] > 86400 or not all(0 <= value <= 999 for value in values[1:]):
+        raise Malformed("tsp.token", "accuracy out of range")
+    return timedelta(seconds=values[0], milliseconds=values[1], microseconds=values[2])
+
+
+def _check_usage(parts: x509_parts.CertificateParts) -> None:
+    # RFC 3161 §2.3: exactly one extended key usage, timeStamping, critical.
+    extension = parts.extensions.get(x509_parts.EXTENDED_KEY_USAGE)
+    if extension is None or not extension.critical or parts.extended_key_usage() != (ID_KP_TIME_STAMPING,):
+        raise Refused("tsp.usage", "the certificate is not for time-stamping alone, marked critical")
+    usage = parts.key_usage()
+    allowed = {x509_parts.DIGITAL_SIGNATURE, x509_parts.CONTENT_COMMITMENT}
+    if usage is not None and (not usage or usage - allowed):
+        raise Refused("tsp.usage", "the key usage is not signing alone")
+
+
+def _check_tsa_name(tsa: der.Element, parts: x509_parts.CertificateParts) -> None:
+    # RFC 3161 §2.4.2: when present it is one of the subject names of the certificate.
+    name = tsa.enter().take()
+    if name.tag == der.context(4) and not x509_parts.names_match(
+        name.enter().take(der.SEQUENCE).raw, parts.subject_der
+    ):
+        raise Refused("tsp.signer", "the token names another TSA")

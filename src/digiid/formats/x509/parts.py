@@ -1,0 +1,269 @@
+"""A certificate taken apart into the encoded pieces that comparisons and hashes need (RFC 5280 §4.1).
+
+The library reads keys and checks signatures; this module answers what it does not say or says
+slowly: the exact bytes of names and keys, and each extension's value, in one pass over the DER.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from digiid.formats import der
+from digiid.kernel.errors import Malformed
+
+MAX_CERTIFICATE_BYTES: Final = 16 * 1024
+_MAX_EXTENSIONS: Final = 40
+_MAX_RDNS: Final = 30
+_MAX_NAMES: Final = 100
+
+BASIC_CONSTRAINTS: Final = "2.5.29.19"
+KEY_USAGE: Final = "2.5.29.15"
+EXTENDED_KEY_USAGE: Final = "2.5.29.37"
+CERTIFICATE_POLICIES: Final = "2.5.29.32"
+SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
+AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
+SUBJECT_ALTERNATIVE_NAME: Final = "2.5.29.17"
+CRL_DISTRIBUTION_POINTS: Final = "2.5.29.31"
+AUTHORITY_INFORMATION_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
+QC_STATEMENTS: Final = "1.3.6.1.5.5.7.1.3"
+OCSP_NO_CHECK: Final = "1.3.6.1.5.5.7.48.1.5"
+
+# RFC 5280 §4.2.1.3
+DIGITAL_SIGNATURE, CONTENT_COMMITMENT, KEY_AGREEMENT, KEY_CERT_SIGN, CRL_SIGN = 0, 1, 4, 5, 6
+
+_STRING_ENCODINGS: Final = {
+    der.UTF8_STRING: "utf-8",
+    der.PRINTABLE_STRING: "ascii",
+    der.IA5_STRING: "ascii",
+    0x14: "latin-1",  # TeletexString, as everybody writes it
+    0x1C: "utf-32-be",
+    0x1E: "utf-16-be",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    critical: bool
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BasicConstraints:
+    is_ca: bool
+    path_length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateParts:
+    """What a certificate says, by its own bytes. `extensions` is keyed by dotted OID."""
+
+    tbs_der: bytes
+    serial_number: int
+    serial_der: bytes
+    inner_algorithm_der: bytes
+    issuer_der: bytes
+    not_before_at: datetime
+    not_after_at: datetime
+    subject_der: bytes
+    spki_der: bytes
+    public_key_bits: bytes
+    extensions: dict[str, Extension]
+    algorithm_der: bytes
+    signature: bytes
+
+    def basic_constraints(self) -> BasicConstraints | None:
+        found = self.extensions.get(BASIC_CONSTRAINTS)
+        if found is None:
+            return None
+        reader = der.read_whole(found.value, max_bytes=16)
+        flag = reader.take_if(der.BOOLEAN)
+        length = reader.take_if(der.INTEGER)
+        reader.finish()
+        path_length = der.read_integer(length) if length else None
+        if path_length is not None and path_length < 0:
+            raise Malformed("x509.extension", "negative path length")
+        return BasicConstraints(der.read_boolean(flag) if flag else False, path_length)
+
+    def key_usage(self) -> frozenset[int] | None:
+        found = self.extensions.get(KEY_USAGE)
+        if found is None:
+            return None
+        outer = der.Reader(found.value)
+        bits = der.read_named_bits(outer.take(der.BIT_STRING))
+        outer.finish()
+        return bits
+
+    def extended_key_usage(self) -> tuple[str, ...] | None:
+        found = self.extensions.get(EXTENDED_KEY_USAGE)
+        if found is None:
+            return None
+        elements = der.read_whole(found.value, max_bytes=1024).all(limit=_MAX_NAMES, tag=der.OBJECT_IDENTIFIER)
+        return tuple(der.read_oid(element) for element in elements)
+
+    def policies(self) -> tuple[str, ...]:
+        """The policy OIDs in the order of the certificate; none when the extension is absent."""
+        found = self.extensions.get(CERTIFICATE_POLICIES)
+        if found is None:
+            return ()
+        elements = der.read_whole(found.value, max_bytes=8192).all(limit=_MAX_NAMES, tag=der.SEQUENCE)
+        return tuple(der.read_oid(element.enter().take(der.OBJECT_IDENTIFIER)) for element in elements)
+
+    def subject_key_identifier(self) -> bytes | None:
+        found = self.extensions.get(SUBJECT_KEY_IDENTIFIER)
+        if found is None:
+            return None
+        outer = der.Reader(found.value)
+        content = outer.take(der.OCTET_STRING).content
+        outer.finish()
+        return content
+
+    def authority_key_identifier(self) -> bytes | None:
+        """The keyIdentifier; None when absent."""
+        found = self.extensions.get(AUTHORITY_KEY_IDENTIFIER)
+        if found is None:
+            return None
+        key = der.read_whole(found.value, max_bytes=4096).take_if(der.context(0, constructed=False))
+        return key.content if key else None
+
+    def subject_value(self, attribute: str) -> str | None:
+        """The one value of a subject attribute; None when absent. Raises: Malformed when it occurs twice."""
+        values = [text for oid, text in read_name(self.subject_der) if oid == attribute]
+        if len(values) > 1:
+            raise Malformed("x509.name", f"attribute {attribute} occurs twice")
+        return values[0] if values else None
+
+
+def certificate_der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def load_certificate(data: bytes) -> x509.Certificate:
+    """Read one DER certificate, nothing behind it. Raises: Malformed `x509.certificate` or `der.…`."""
+    if len(data) > MAX_CERTIFICATE_BYTES:
+        raise Malformed("x509.certificate", f"{len(data)} bytes, at most {MAX_CERTIFICATE_BYTES} are read")
+    try:
+        certificate = x509.load_der_x509_certificate(data)
+    except (ValueError, TypeError) as error:
+        raise Malformed("x509.certificate", "not a DER certificate") from error
+    parse_parts(data)
+    return certificate
+
+
+def parts_of(certificate: x509.Certificate) -> CertificateParts:
+    """Take a loaded certificate apart. Raises: Malformed `x509.…` or `der.…`."""
+    return parse_parts(certificate.public_bytes(Encoding.DER))
+
+
+def parse_parts(data: bytes) -> CertificateParts:
+    """Take a DER certificate apart. Raises: Malformed `x509.…` or `der.…`."""
+    outer = der.read_whole(data, max_bytes=MAX_CERTIFICATE_BYTES)
+    tbs = outer.take(der.SEQUENCE)
+    algorithm = outer.take(der.SEQUENCE)
+    signature = der.read_bit_string(outer.take(der.BIT_STRING))
+    outer.finish()
+
+    reader = tbs.enter()
+    version = reader.take_if(der.context(0))
+    number = der.read_integer(version.enter().take(der.INTEGER)) if version else 0
+    serial = reader.take(der.INTEGER)
+    inner_algorithm = reader.take(der.SEQUENCE)
+    issuer = reader.take(der.SEQUENCE)
+    validity = reader.take(der.SEQUENCE).enter()
+    not_before, not_after = der.read_time(validity.take()), der.read_time(validity.take())
+    validity.finish()
+    subject = reader.take(der.SEQUENCE)
+    spki = reader.take(der.SEQUENCE)
+    for unique_id in (1, 2):
+        reader.take_if(der.context(unique_id, constructed=False))
+    wrapped = reader.take_if(der.context(3))
+    reader.finish()
+
+    key = spki.enter()
+    key.take(der.SEQUENCE)
+    public_key_bits = der.read_bit_string(key.take(der.BIT_STRING))
+    key.finish()
+    if wrapped and number != 2:
+        raise Malformed("x509.certificate", "extensions in a certificate that is not version 3")
+    return CertificateParts(
+        tbs_der=tbs.raw,
+        serial_number=der.read_integer(serial),
+        serial_der=serial.raw,
+        inner_algorithm_der=inner_algorithm.raw,
+        issuer_der=issuer.raw,
+        not_before_at=not_before,
+        not_after_at=not_after,
+        subject_der=subject.raw,
+        spki_der=spki.raw,
+        public_key_bits=public_key_bits,
+        extensions=_read_extensions(wrapped) if wrapped else {},
+        algorithm_der=algorithm.raw,
+        signature=signature,
+    )
+
+
+def _read_extensions(wrapped: der.Element) -> dict[str, Extension]:
+    outer = wrapped.enter()
+    listed = outer.take(der.SEQUENCE)
+    outer.finish()
+    return read_extensions(listed)
+
+
+def read_extensions(listed: der.Element) -> dict[str, Extension]:
+    """Extensions (RFC 5280 §4.1.2.9) by OID. Raises: Malformed `x509.extension` when one occurs twice."""
+    found: dict[str, Extension] = {}
+    for element in listed.enter().all(limit=_MAX_EXTENSIONS, tag=der.SEQUENCE):
+        reader = element.enter()
+        identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+        critical = reader.take_if(der.BOOLEAN)
+        value = reader.take(der.OCTET_STRING).content
+        reader.finish()
+        if identifier in found:
+            raise Malformed("x509.extension", f"extension {identifier} occurs twice")
+        found[identifier] = Extension(der.read_boolean(critical) if critical else False, value)
+    return found
+
+
+def read_name(name_der: bytes) -> list[tuple[str, str]]:
+    """The attributes of a Name in encoded order, as (dotted OID, text). Raises: Malformed `x509.name`."""
+    found: list[tuple[str, str]] = []
+    for rdn in der.read_whole(name_der, max_bytes=8192).all(limit=_MAX_RDNS, tag=der.SET):
+        for attribute in rdn.enter().all(limit=_MAX_RDNS, tag=der.SEQUENCE):
+            reader = attribute.enter()
+            identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+            found.append((identifier, _read_string(reader.take())))
+            reader.finish()
+    return found
+
+
+def _read_string(element: der.Element) -> str:
+    encoding = _STRING_ENCODINGS.get(element.tag)
+    if encoding is None:
+        raise Malformed("x509.name", f"attribute value with tag {element.tag:#04x}")
+    try:
+        return element.content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise Malformed("x509.name", "attribute value is not in its own encoding") from error
+
+
+def names_match(left_der: bytes, right_der: bytes) -> bool:
+    """Compare two Names by RFC 5280 §7.1: same RDNs in the same order; case and runs of spaces do not count."""
+    if left_der == right_der:
+        return True
+    return _comparable(left_der) == _comparable(right_der)
+
+
+def _comparable(name_der: bytes) -> list[frozenset[tuple[str, str]]]:
+    rdns: list[frozenset[tuple[str, str]]] = []
+    for rdn in der.read_whole(name_der, max_bytes=8192).all(limit=_MAX_RDNS, tag=der.SET):
+        values: set[tuple[str, str]] = set()
+        for attribute in rdn.enter().all(limit=_MAX_RDNS, tag=der.SEQUENCE):
+            reader = attribute.enter()
+            identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+            text = unicodedata.normalize("NFKC", _read_string(reader.take())).casefold()
+            values.add((identifier, " ".join(text.split())))
+        rdns.append(frozenset(values))
+    return rdns
