@@ -41,6 +41,13 @@ class _LoopbackNames(httpcore.NetworkBackend):
         return self._sockets.connect_tcp(address, port, timeout, local_address, options)
 
 
+def loopback_transport() -> httpx.HTTPTransport:
+    """An httpx transport that reaches names below localhost whatever the machine's resolver thinks of them."""
+    transport = httpx.HTTPTransport(limits=httpx.Limits(max_connections=100, max_keepalive_connections=32))
+    transport._pool._network_backend = _LoopbackNames()  # httpx has no public way to hand one in
+    return transport
+
+
 class HttpClient:
     """A pooled, thread-safe client. One per process and purpose."""
 
@@ -51,10 +58,8 @@ class HttpClient:
         max_bytes: int = DEFAULT_MAX_BYTES,
         cookies: bool = False,
     ) -> None:
-        transport = httpx.HTTPTransport(limits=httpx.Limits(max_connections=100, max_keepalive_connections=32))
-        transport._pool._network_backend = _LoopbackNames()
         self._client = httpx.Client(
-            transport=transport, timeout=timeout_seconds, follow_redirects=False, trust_env=False
+            transport=loopback_transport(), timeout=timeout_seconds, follow_redirects=False, trust_env=False
         )
         self._max_bytes = max_bytes
         self._keeps_cookies = cookies
