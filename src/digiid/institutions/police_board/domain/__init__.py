@@ -1,0 +1,1 @@
+"""The board's cases as values and state tables. Pure."""
