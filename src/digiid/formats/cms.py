@@ -15,13 +15,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from digiid.formats import der
-from digiid.formats.x509.parts import CertificateParts, certificate_der, load_certificate, names_match, parts_of
+from digiid.formats.x509.parts import (
+    CertificateParts,
+    certificate_der,
+    load_certificate,
+    names_match,
+    parts_of,
+    public_key_of,
+)
 from digiid.formats.x509.signature import (
     HASH_NAMES,
     hash_algorithm,
     hash_identifier,
     hash_name_for,
-    load_public_key,
     read_hash_identifier,
     sign_ecdsa,
     signature_identifier,
@@ -195,7 +201,7 @@ def verify_signer(
     # 3 the signature over the attributes
     try:
         verify_signature(
-            load_public_key(parts.spki_der),
+            public_key_of(certificate),
             algorithm_der=signer.algorithm_der,
             signature=signer.signature,
             message=signer.signed_attributes_der,

@@ -33,6 +33,42 @@ def context(number: int, *, constructed: bool = True) -> int:
     return (0xA0 if constructed else 0x80) | number
 
 
+def header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """(tag byte, where the content starts, where it ends) of the element at `at`, which may not pass `end`.
+
+    The one place that reads tags and lengths; hot loops call it directly. Raises: Malformed `der.…`.
+    """
+    if at + 2 > end:
+        raise Malformed("der.truncated", f"no element at offset {at}")
+    tag = data[at]
+    if tag & 0x1F == 0x1F:
+        raise Malformed("der.tag", f"tag number above 30 at offset {at}")
+    length = data[at + 1]
+    body = at + 2
+    if length >= 0x80:
+        count = length & 0x7F
+        if not 1 <= count <= 4:
+            raise Malformed("der.length", f"indefinite or oversized length at offset {at}")
+        body += count
+        if body > end:
+            raise Malformed("der.truncated", f"length cut off at offset {at}")
+        length = int.from_bytes(data[at + 2 : body], "big")
+        if length < 0x80 or data[at + 2] == 0:
+            raise Malformed("der.length", f"length not in its shortest form at offset {at}")
+    stop = body + length
+    if stop > end:
+        raise Malformed("der.truncated", f"element at offset {at} is longer than what holds it")
+    return tag, body, stop
+
+
+def expect(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
+    """(content start, content end) of the element at `at`, which has to carry `tag`."""
+    found, body, stop = header(data, at, end)
+    if found != tag:
+        raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {at}")
+    return body, stop
+
+
 class Element(NamedTuple):
     """One tag-length-value inside `data`: header from `start`, content from `body` to `end`."""
 
@@ -56,6 +92,10 @@ class Element(NamedTuple):
         return Reader(self.data, self.body, self.end)
 
 
+# A token holds a hundred elements; the generated constructor would cost as much as reading one.
+_new_element = tuple.__new__
+
+
 class Reader:
     """Walks over sibling elements. Every method raises Malformed `der.…` and nothing else."""
 
@@ -72,31 +112,28 @@ class Reader:
 
     def take(self, tag: int | None = None) -> Element:
         """The next element, which has to carry `tag` when one is given."""
-        data, start, end = self.data, self.at, self.end
-        if start + 2 > end:
-            raise Malformed("der.truncated", f"no element at offset {start}")
-        found = data[start]
+        data, start = self.data, self.at
+        found, body, stop = header(data, start, self.end)
         if tag is not None and found != tag:
             raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {start}")
-        if found & 0x1F == 0x1F:
-            raise Malformed("der.tag", f"tag number above 30 at offset {start}")
-        length = data[start + 1]
-        body = start + 2
-        if length >= 0x80:
-            count = length & 0x7F
-            if not 1 <= count <= 4:
-                raise Malformed("der.length", f"indefinite or oversized length at offset {start}")
-            body += count
-            if body > end:
-                raise Malformed("der.truncated", f"length cut off at offset {start}")
-            length = int.from_bytes(data[start + 2 : body], "big")
-            if length < 0x80 or data[start + 2] == 0:
-                raise Malformed("der.length", f"length not in its shortest form at offset {start}")
-        stop = body + length
-        if stop > end:
-            raise Malformed("der.truncated", f"element at offset {start} is longer than what holds it")
         self.at = stop
-        return Element(data, found, start, body, stop)
+        return _new_element(Element, (data, found, start, body, stop))
+
+    def raw(self, tag: int) -> bytes:
+        """The next element's whole encoding."""
+        start = self.at
+        _, self.at = expect(self.data, start, self.end, tag)
+        return self.data[start : self.at]
+
+    def content(self, tag: int) -> bytes:
+        """The next element's content."""
+        body, self.at = expect(self.data, self.at, self.end, tag)
+        return self.data[body : self.at]
+
+    def open(self, tag: int) -> "Reader":
+        """A reader inside the next element."""
+        body, self.at = expect(self.data, self.at, self.end, tag)
+        return Reader(self.data, body, self.at)
 
     def take_if(self, tag: int) -> Element | None:
         """The next element when it carries `tag`, else None and nothing moves."""
@@ -129,16 +166,24 @@ def read_whole(data: bytes, tag: int = SEQUENCE, *, max_bytes: int) -> Reader:
 
 def read_integer(element: Element) -> int:
     """INTEGER or ENUMERATED in its shortest form."""
-    data, body, size = element.data, element.body, element.end - element.body
-    if size < 1 or size > _MAX_INTEGER_BYTES:
+    return decode_integer(element.content)
+
+
+def decode_integer(content: bytes) -> int:
+    """The content of an INTEGER or ENUMERATED in its shortest form."""
+    size = len(content)
+    if not 1 <= size <= _MAX_INTEGER_BYTES:
         raise Malformed("der.integer", "empty or oversized INTEGER")
-    if size > 1 and ((data[body] == 0 and data[body + 1] < 0x80) or (data[body] == 0xFF and data[body + 1] >= 0x80)):
+    if size > 1 and ((content[0] == 0 and content[1] < 0x80) or (content[0] == 0xFF and content[1] >= 0x80)):
         raise Malformed("der.integer", "INTEGER not in its shortest form")
-    return int.from_bytes(data[body : element.end], "big", signed=True)
+    return int.from_bytes(content, "big", signed=True)
 
 
 def read_boolean(element: Element) -> bool:
-    content = element.content
+    return decode_boolean(element.content)
+
+
+def decode_boolean(content: bytes) -> bool:
     if content not in (b"\x00", b"\xff"):
         raise Malformed("der.boolean", "BOOLEAN is neither 00 nor FF")
     return content == b"\xff"
@@ -146,7 +191,11 @@ def read_boolean(element: Element) -> bool:
 
 def read_oid(element: Element) -> str:
     """OBJECT IDENTIFIER in dotted form."""
-    content = element.content
+    return decode_oid(element.content)
+
+
+def decode_oid(content: bytes) -> str:
+    """The content of an OBJECT IDENTIFIER in dotted form."""
     known = _OID_TEXT.get(content)
     if known is not None:
         return known
@@ -168,7 +217,11 @@ def read_oid(element: Element) -> str:
 
 def read_bit_string(element: Element) -> bytes:
     """BIT STRING of whole bytes (a signature, a public key)."""
-    content = element.content
+    return decode_bit_string(element.content)
+
+
+def decode_bit_string(content: bytes) -> bytes:
+    """The content of a BIT STRING of whole bytes."""
     if not content or content[0] != 0:
         raise Malformed("der.bit_string", "BIT STRING is not whole bytes")
     return content[1:]

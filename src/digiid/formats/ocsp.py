@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,9 +25,8 @@ from digiid.formats.x509 import parts as x509_parts
 from digiid.formats.x509.crl import VerifiedCrl
 from digiid.formats.x509.parts import CertificateParts, certificate_der, names_match, parts_of
 from digiid.formats.x509.signature import (
-    HASH_NAMES,
     HASH_OIDS,
-    load_public_key,
+    read_hash_identifier,
     sign_ecdsa,
     signature_identifier,
     verify_signature,
@@ -44,6 +43,13 @@ MAX_RESPONSE_BYTES: Final = 64 * 1024
 _MAX_NONCE_BYTES: Final = 128  # RFC 9654 §2.1
 _MAX_EXTENSIONS: Final = 8
 _MAX_CERTIFICATES: Final = 8
+_NONCE_OID: Final = der.oid(ID_PKIX_OCSP_NONCE)[2:]
+# The AlgorithmIdentifiers of CertIDs as clients write them: NULL parameters, or none.
+_CERT_ID_HASHES: Final = {
+    der.sequence(der.oid(HASH_OIDS[name]), parameters): name
+    for name in ("sha1", "sha256", "sha384", "sha512")
+    for parameters in (b"\x05\x00", b"")
+}
 
 
 class ResponseStatus(IntEnum):
@@ -82,8 +88,7 @@ _REASON_NAMES: Final = {number: name for name, number in REASONS.items()}
 # ---------------------------------------------------------------------------------------------- request
 
 
-@dataclass(frozen=True, slots=True)
-class OcspRequest:
+class OcspRequest(NamedTuple):
     """One question. `cert_id_der` and `nonce_der` (the whole nonce extension) go back as they came."""
 
     cert_id_der: bytes
@@ -101,70 +106,80 @@ def parse_request(request_der: bytes) -> OcspRequest:
     """
     if len(request_der) > MAX_REQUEST_BYTES:
         raise Malformed("ocsp.request_too_large", f"{len(request_der)} bytes, at most {MAX_REQUEST_BYTES} are read")
-    outer = der.Reader(request_der)
-    whole = outer.take(der.SEQUENCE)
-    outer.finish()
-    reader = whole.enter()
-    tbs = reader.take(der.SEQUENCE).enter()
-    if reader.peek():
-        reader.take(der.context(0))  # a signature over the request: nothing here depends on who asks
-        reader.finish()
+    # Straight down by offsets: this is read as often as a signature is made.
+    data = request_der
+    body, end = der.expect(data, 0, len(data), der.SEQUENCE)
+    if end != len(data):
+        raise Malformed("der.trailing", "something after the request")
+    at, tbs_end = der.expect(data, body, end, der.SEQUENCE)
+    if tbs_end != end and der.expect(data, tbs_end, end, der.context(0))[1] != end:
+        raise Malformed("der.trailing", "something after the signature")  # nothing here depends on who asks
 
-    version = tbs.take_if(der.context(0))
-    if version and der.read_integer(version.enter().take(der.INTEGER)) != 0:
-        raise Malformed("ocsp.request", "unknown version")
-    tbs.take_if(der.context(1))
-    listed = tbs.take(der.SEQUENCE).enter()
-    request = listed.take(der.SEQUENCE).enter()
-    if listed.peek():
+    tag, body, stop = der.header(data, at, tbs_end)
+    if tag == der.context(0):
+        if data[body:stop] != b"\x02\x01\x00":
+            raise Malformed("ocsp.request", "unknown version")
+        tag, body, stop = der.header(data, stop, tbs_end)
+    if tag == der.context(1):
+        tag, body, stop = der.header(data, stop, tbs_end)
+    if tag != der.SEQUENCE:
+        raise Malformed("der.tag", "no list of requests")
+    body, request_end = der.expect(data, body, stop, der.SEQUENCE)
+    if request_end != stop:
         raise Malformed("ocsp.request", "more than one certificate in the request")
-    cert_id = request.take(der.SEQUENCE)
-    single_extensions = request.take_if(der.context(0))
-    request.finish()
-    if single_extensions:
-        _read_request_extensions(single_extensions)
-    wrapped = tbs.take_if(der.context(2))
-    tbs.finish()
-    nonce_der = _read_request_extensions(wrapped) if wrapped else None
-
-    hash_name, name_hash, key_hash, serial_number = _read_cert_id(cert_id)
-    return OcspRequest(cert_id.raw, hash_name, name_hash, key_hash, serial_number, nonce_der)
+    _, cert_id_end = der.expect(data, body, request_end, der.SEQUENCE)
+    if cert_id_end != request_end and _read_request_extensions(data, cert_id_end, request_end, 0) is not None:
+        raise Malformed("ocsp.nonce", "a nonce among the extensions of a single request")
+    nonce_der = _read_request_extensions(data, stop, tbs_end, 2) if stop != tbs_end else None
+    hash_name, name_hash, key_hash, serial_number = _read_cert_id(data, body, cert_id_end)
+    return OcspRequest(data[body:cert_id_end], hash_name, name_hash, key_hash, serial_number, nonce_der)
 
 
-def _read_cert_id(element: der.Element) -> tuple[str, bytes, bytes, int]:
-    reader = element.enter()
-    algorithm = reader.take(der.SEQUENCE).enter()
-    hash_oid = der.read_oid(algorithm.take(der.OBJECT_IDENTIFIER))
-    algorithm.take_if(der.NULL)
-    algorithm.finish()
-    name_hash = reader.take(der.OCTET_STRING).content
-    key_hash = reader.take(der.OCTET_STRING).content
-    serial = reader.take(der.INTEGER)
-    reader.finish()
-    if serial.end - serial.body > 21 or len(name_hash) > 64 or len(key_hash) > 64:
+def _read_cert_id(data: bytes, at: int, end: int) -> tuple[str, bytes, bytes, int]:
+    body, stop = der.expect(data, at, end, der.SEQUENCE)
+    _, algorithm_end = der.expect(data, body, stop, der.SEQUENCE)
+    encoded = data[body:algorithm_end]
+    name = _CERT_ID_HASHES.get(encoded) or read_hash_identifier(der.Reader(encoded).take())
+    name_hash, name_hash_end = der.expect(data, algorithm_end, stop, der.OCTET_STRING)
+    key_hash, key_hash_end = der.expect(data, name_hash_end, stop, der.OCTET_STRING)
+    serial, serial_end = der.expect(data, key_hash_end, stop, der.INTEGER)
+    if serial_end != stop:
+        raise Malformed("der.trailing", "something after the serial number")
+    if serial_end - serial > 21 or name_hash_end - name_hash > 64 or key_hash_end - key_hash > 64:
         raise Malformed("ocsp.cert_id", "oversized CertID")
-    return HASH_NAMES.get(hash_oid, hash_oid), name_hash, key_hash, der.read_integer(serial)
+    serial_number = der.decode_integer(data[serial:serial_end])
+    return name, data[name_hash:name_hash_end], data[key_hash:key_hash_end], serial_number
 
 
-def _read_request_extensions(wrapped: der.Element) -> bytes | None:
+def _read_request_extensions(data: bytes, start: int, wrapped_end: int, number: int) -> bytes | None:
     # The nonce extension as it came, and no critical extension that we do not know (RFC 6960 §4.4).
-    inside = wrapped.enter()
-    listed = inside.take(der.SEQUENCE)
-    inside.finish()
+    body, end = der.expect(data, start, wrapped_end, der.context(number))
+    at, inner_end = der.expect(data, body, end, der.SEQUENCE)
+    if inner_end != end or end != wrapped_end:
+        raise Malformed("der.trailing", "something after the extensions")
     nonce_der: bytes | None = None
-    for element in listed.enter().all(limit=_MAX_EXTENSIONS, tag=der.SEQUENCE):
-        reader = element.enter()
-        identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
-        critical = reader.take_if(der.BOOLEAN)
-        value = reader.take(der.OCTET_STRING)
-        reader.finish()
-        if identifier == ID_PKIX_OCSP_NONCE:
+    count = 0
+    while at < end:
+        count += 1
+        if count > _MAX_EXTENSIONS:
+            raise Malformed("der.too_many", f"more than {_MAX_EXTENSIONS} extensions")
+        body, stop = der.expect(data, at, end, der.SEQUENCE)
+        oid_body, oid_end = der.expect(data, body, stop, der.OBJECT_IDENTIFIER)
+        tag, value, value_end = der.header(data, oid_end, stop)
+        critical = False
+        if tag == der.BOOLEAN:
+            critical = der.decode_boolean(data[value:value_end])
+            tag, value, value_end = der.header(data, value_end, stop)
+        if tag != der.OCTET_STRING or value_end != stop:
+            raise Malformed("ocsp.request", "an extension is not an OCTET STRING")
+        if data[oid_body:oid_end] == _NONCE_OID:
             # Two bytes more for the OCTET STRING around the nonce, three when it is longer than 127.
-            if nonce_der is not None or not 1 <= value.end - value.body <= _MAX_NONCE_BYTES + 3:
+            if nonce_der is not None or not 1 <= value_end - value <= _MAX_NONCE_BYTES + 3:
                 raise Malformed("ocsp.nonce", "a nonce is 1 to 128 bytes and comes once")
-            nonce_der = element.raw
-        elif critical is not None and der.read_boolean(critical):
-            raise Malformed("ocsp.request", f"unknown critical extension {identifier}")
+            nonce_der = data[at:stop]
+        elif critical:
+            raise Malformed("ocsp.request", "unknown critical extension")
+        at = stop
     return nonce_der
 
 
@@ -346,7 +361,7 @@ def verify_response(
 
     # 4 may that one answer for this issuer
     if not responder.is_trusted:
-        _check_delegated(responder.parts, issuer_parts, response.produced_at, responder_crls)
+        _check_delegated(responder.parts, issuer, issuer_parts, response.produced_at, responder_crls)
     elif not responder.parts.not_before_at <= response.produced_at <= responder.parts.not_after_at:
         raise Refused("ocsp.responder_expired", "the responder's certificate was not valid at producedAt")
 
@@ -460,7 +475,8 @@ def _find_single(response: _Response, subject: CertificateParts, issuer: Certifi
     matching: list[der.Reader] = []
     for element in response.singles:
         reader = element.enter()
-        hash_name, name_hash, key_hash, serial_number = _read_cert_id(reader.take(der.SEQUENCE))
+        cert_id = reader.take(der.SEQUENCE)
+        hash_name, name_hash, key_hash, serial_number = _read_cert_id(cert_id.data, cert_id.start, cert_id.end)
         if hash_name not in HASH_OIDS or serial_number != subject.serial_number:
             continue
         if (name_hash, key_hash) == issuer_hashes(issuer, hash_name):
@@ -486,19 +502,21 @@ def _find_signer(
     extra_responders: Sequence[x509.Certificate],
 ) -> _Responder:
     # A name alone does not say which key: a responder keeps its name when its certificate is renewed.
-    candidates = [_Responder(issuer, issuer_parts, True)]
-    candidates += [_Responder(candidate, parts_of(candidate), True) for candidate in extra_responders]
-    candidates += [
+    offered = [_Responder(issuer, issuer_parts, True)]
+    offered += [_Responder(certificate, parts_of(certificate), True) for certificate in extra_responders]
+    offered += [
         _Responder(x509_parts.load_certificate(encoded), x509_parts.parse_parts(encoded), False)
         for encoded in response.certificates
     ]
-    candidates = [candidate for candidate in candidates if _is_responder(response, candidate.parts)]
+    # Names equal byte for byte come first: to compare the others costs more than reading the response.
+    candidates = [one for one in offered if response.responder_name_der == one.parts.subject_der]
+    candidates = candidates or [one for one in offered if _is_responder(response, one.parts)]
     if not candidates:
         raise Refused("ocsp.responder_unauthorized", "no certificate for the responder")
     for candidate in candidates:
         try:
             verify_signature(
-                load_public_key(candidate.parts.spki_der),
+                x509_parts.public_key_of(candidate.certificate),
                 algorithm_der=response.algorithm_der,
                 signature=response.signature,
                 message=response.tbs_der,
@@ -518,6 +536,7 @@ def _is_responder(response: _Response, parts: CertificateParts) -> bool:
 
 def _check_delegated(
     responder: CertificateParts,
+    issuer: x509.Certificate,
     issuer_parts: CertificateParts,
     at: datetime,
     crls: Sequence[VerifiedCrl],
@@ -533,7 +552,7 @@ def _check_delegated(
         raise Refused("ocsp.responder_unauthorized", "the two signature algorithms of the certificate differ")
     try:
         verify_signature(
-            load_public_key(issuer_parts.spki_der),
+            x509_parts.public_key_of(issuer),
             algorithm_der=responder.algorithm_der,
             signature=responder.signature,
             message=responder.tbs_der,

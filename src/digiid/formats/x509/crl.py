@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from digiid.formats import der
 from digiid.formats.x509 import parts as x509_parts
 from digiid.formats.x509.parts import names_match, parts_of
-from digiid.formats.x509.signature import hash_algorithm, hash_name_for, load_public_key, verify_signature
+from digiid.formats.x509.signature import hash_algorithm, hash_name_for, verify_signature
 from digiid.kernel.errors import Malformed, Refused
 
 MAX_CRL_BYTES: Final = 16 * 1024 * 1024
@@ -196,7 +196,7 @@ def verify_crl(crl_der: bytes, *, issuer: x509.Certificate) -> VerifiedCrl:
     if crl.inner_algorithm_der != crl.algorithm_der:
         raise Refused("x509.crl_issuer", "the two signature algorithms of the list differ")
     verify_signature(
-        load_public_key(parts.spki_der),
+        x509_parts.public_key_of(issuer),
         algorithm_der=crl.algorithm_der,
         signature=crl.signature,
         message=crl.tbs_der,

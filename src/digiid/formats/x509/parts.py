@@ -7,9 +7,11 @@ slowly: the exact bytes of names and keys, and each extension's value, in one pa
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.formats import der
@@ -45,14 +47,12 @@ _STRING_ENCODINGS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(NamedTuple):
     critical: bool
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BasicConstraints:
+class BasicConstraints(NamedTuple):
     is_ca: bool
     path_length: int | None
 
@@ -146,11 +146,17 @@ def load_certificate(data: bytes) -> x509.Certificate:
     if len(data) > MAX_CERTIFICATE_BYTES:
         raise Malformed("x509.certificate", f"{len(data)} bytes, at most {MAX_CERTIFICATE_BYTES} are read")
     try:
-        certificate = x509.load_der_x509_certificate(data)
+        return x509.load_der_x509_certificate(data)
     except (ValueError, TypeError) as error:
         raise Malformed("x509.certificate", "not a DER certificate") from error
-    parse_parts(data)
-    return certificate
+
+
+def public_key_of(certificate: x509.Certificate) -> PublicKeyTypes:
+    """The certificate's key, decoded once by the library. Raises: Malformed `x509.public_key`."""
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm, TypeError) as error:
+        raise Malformed("x509.public_key", "not a public key that we read") from error
 
 
 def parts_of(certificate: x509.Certificate) -> CertificateParts:
@@ -161,51 +167,53 @@ def parts_of(certificate: x509.Certificate) -> CertificateParts:
 def parse_parts(data: bytes) -> CertificateParts:
     """Take a DER certificate apart. Raises: Malformed `x509.…` or `der.…`."""
     outer = der.read_whole(data, max_bytes=MAX_CERTIFICATE_BYTES)
-    tbs = outer.take(der.SEQUENCE)
-    algorithm = outer.take(der.SEQUENCE)
-    signature = der.read_bit_string(outer.take(der.BIT_STRING))
+    tbs_at = outer.at
+    reader = outer.open(der.SEQUENCE)
+    tbs_der = data[tbs_at : outer.at]
+    algorithm_der = outer.raw(der.SEQUENCE)
+    signature = der.decode_bit_string(outer.content(der.BIT_STRING))
     outer.finish()
 
-    reader = tbs.enter()
     version = reader.take_if(der.context(0))
     number = der.read_integer(version.enter().take(der.INTEGER)) if version else 0
     serial = reader.take(der.INTEGER)
-    inner_algorithm = reader.take(der.SEQUENCE)
-    issuer = reader.take(der.SEQUENCE)
-    validity = reader.take(der.SEQUENCE).enter()
-    not_before, not_after = der.read_time(validity.take()), der.read_time(validity.take())
+    inner_algorithm_der = reader.raw(der.SEQUENCE)
+    issuer_der = reader.raw(der.SEQUENCE)
+    validity = reader.open(der.SEQUENCE)
+    not_before_at, not_after_at = der.read_time(validity.take()), der.read_time(validity.take())
     validity.finish()
-    subject = reader.take(der.SEQUENCE)
-    spki = reader.take(der.SEQUENCE)
+    subject_der = reader.raw(der.SEQUENCE)
+    spki_at = reader.at
+    key = reader.open(der.SEQUENCE)
+    spki_der = data[spki_at : reader.at]
     for unique_id in (1, 2):
         reader.take_if(der.context(unique_id, constructed=False))
     wrapped = reader.take_if(der.context(3))
     reader.finish()
 
-    key = spki.enter()
-    key.take(der.SEQUENCE)
-    public_key_bits = der.read_bit_string(key.take(der.BIT_STRING))
+    key.raw(der.SEQUENCE)
+    public_key_bits = der.decode_bit_string(key.content(der.BIT_STRING))
     key.finish()
     if wrapped and number != 2:
         raise Malformed("x509.certificate", "extensions in a certificate that is not version 3")
     return CertificateParts(
-        tbs_der=tbs.raw,
+        tbs_der=tbs_der,
         serial_number=der.read_integer(serial),
         serial_der=serial.raw,
-        inner_algorithm_der=inner_algorithm.raw,
-        issuer_der=issuer.raw,
-        not_before_at=not_before,
-        not_after_at=not_after,
-        subject_der=subject.raw,
-        spki_der=spki.raw,
+        inner_algorithm_der=inner_algorithm_der,
+        issuer_der=issuer_der,
+        not_before_at=not_before_at,
+        not_after_at=not_after_at,
+        subject_der=subject_der,
+        spki_der=spki_der,
         public_key_bits=public_key_bits,
-        extensions=_read_extensions(wrapped) if wrapped else {},
-        algorithm_der=algorithm.raw,
+        extensions=_read_wrapped_extensions(wrapped) if wrapped else {},
+        algorithm_der=algorithm_der,
         signature=signature,
     )
 
 
-def _read_extensions(wrapped: der.Element) -> dict[str, Extension]:
+def _read_wrapped_extensions(wrapped: der.Element) -> dict[str, Extension]:
     outer = wrapped.enter()
     listed = outer.take(der.SEQUENCE)
     outer.finish()
@@ -214,16 +222,25 @@ def _read_extensions(wrapped: der.Element) -> dict[str, Extension]:
 
 def read_extensions(listed: der.Element) -> dict[str, Extension]:
     """Extensions (RFC 5280 §4.1.2.9) by OID. Raises: Malformed `x509.extension` when one occurs twice."""
+    data, at, end = listed.data, listed.body, listed.end
     found: dict[str, Extension] = {}
-    for element in listed.enter().all(limit=_MAX_EXTENSIONS, tag=der.SEQUENCE):
-        reader = element.enter()
-        identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
-        critical = reader.take_if(der.BOOLEAN)
-        value = reader.take(der.OCTET_STRING).content
-        reader.finish()
+    while at < end:
+        if len(found) >= _MAX_EXTENSIONS:
+            raise Malformed("der.too_many", f"more than {_MAX_EXTENSIONS} extensions")
+        body, stop = der.expect(data, at, end, der.SEQUENCE)
+        oid_body, oid_end = der.expect(data, body, stop, der.OBJECT_IDENTIFIER)
+        identifier = der.decode_oid(data[oid_body:oid_end])
+        tag, value_body, value_end = der.header(data, oid_end, stop)
+        critical = False
+        if tag == der.BOOLEAN:
+            critical = der.decode_boolean(data[value_body:value_end])
+            tag, value_body, value_end = der.header(data, value_end, stop)
+        if tag != der.OCTET_STRING or value_end != stop:
+            raise Malformed("x509.extension", f"extension {identifier} is not an OCTET STRING")
         if identifier in found:
             raise Malformed("x509.extension", f"extension {identifier} occurs twice")
-        found[identifier] = Extension(der.read_boolean(critical) if critical else False, value)
+        found[identifier] = Extension(critical, data[value_body:value_end])
+        at = stop
     return found
 
 

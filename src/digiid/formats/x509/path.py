@@ -6,7 +6,7 @@ Not supported, and refused when present: name constraints, policy mappings, poli
 inhibitAnyPolicy. Revocation is apart: the caller asks OCSP or a CRL about each certificate.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,9 +14,9 @@ from typing import Final
 from cryptography import x509
 
 from digiid.formats.x509 import parts as x509_parts
-from digiid.formats.x509.parts import CertificateParts, names_match, parts_of
+from digiid.formats.x509.parts import CertificateParts, names_match, parts_of, public_key_of
 from digiid.formats.x509.profile import ANY_POLICY
-from digiid.formats.x509.signature import load_public_key, verify_signature
+from digiid.formats.x509.signature import verify_signature
 from digiid.kernel.errors import Refused
 
 _MAX_PATH: Final = 6
@@ -99,10 +99,8 @@ class _Search:
         if len(path) >= _MAX_PATH:
             self.reason = Refused("x509.path.too_long", f"more than {_MAX_PATH} certificates")
             return None
-        for candidate in (*self.anchors, *self.intermediates):
-            if not _could_issue(candidate, child) or any(
-                candidate.parts.spki_der == link.parts.spki_der for link in path
-            ):
+        for candidate in self._issuers(child):
+            if any(candidate.parts.spki_der == link.parts.spki_der for link in path):
                 continue
             try:
                 self._check_issuer(candidate, path)
@@ -113,6 +111,18 @@ class _Search:
             if found is not None:
                 return found
         return None
+
+    def _issuers(self, child: _Link) -> Iterator[_Link]:
+        # Names that are equal byte for byte come first: to compare the others costs more than all the rest.
+        wanted = child.parts.issuer_der
+        candidates = (*self.anchors, *self.intermediates)
+        for candidate in candidates:
+            if candidate.parts.subject_der == wanted and _key_identifiers_fit(candidate, child):
+                yield candidate
+        for candidate in candidates:
+            subject_der = candidate.parts.subject_der
+            if subject_der != wanted and names_match(subject_der, wanted) and _key_identifiers_fit(candidate, child):
+                yield candidate
 
     def _check_issuer(self, issuer: _Link, path: tuple[_Link, ...]) -> None:
         child = path[-1].parts
@@ -133,7 +143,7 @@ class _Search:
             raise Refused("x509.path.too_many", "too many candidates for issuers")
         self.checks += 1
         verify_signature(
-            load_public_key(issuer.parts.spki_der),
+            public_key_of(issuer.certificate),
             algorithm_der=child.algorithm_der,
             signature=child.signature,
             message=child.tbs_der,
@@ -170,9 +180,7 @@ def verify_path(
     return VerifiedPath(tuple(link.certificate for link in path), _allowed_policies(path))
 
 
-def _could_issue(candidate: _Link, child: _Link) -> bool:
-    if not names_match(candidate.parts.subject_der, child.parts.issuer_der):
-        return False
+def _key_identifiers_fit(candidate: _Link, child: _Link) -> bool:
     wanted, offered = child.parts.authority_key_identifier(), candidate.parts.subject_key_identifier()
     return wanted is None or offered is None or wanted == offered
 
