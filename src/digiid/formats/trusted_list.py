@@ -16,7 +16,6 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtensionOID
 from lxml import etree
 
 from digiid.formats.hardened_xml import (
@@ -32,6 +31,8 @@ from digiid.formats.hardened_xml import (
     parse_xml,
     text_of,
 )
+from digiid.formats.x509.parts import load_certificate, names_match, parts_of
+from digiid.formats.x509.path import TrustAnchors
 from digiid.formats.xades.algorithms import (
     DIGEST_METHODS,
     DIGEST_URIS,
@@ -131,6 +132,9 @@ class TrustService:
     def period_at(self, at: datetime) -> ServicePeriod | None:
         """The period that `at` lies in; None before the first."""
         return next((period for period in self.periods if period.starting_at <= at), None)
+
+    def was_ever(self, service_type: str) -> bool:
+        return any(period.service_type == service_type for period in self.periods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,62 +548,74 @@ class ServiceCertificate:
     der: bytes = field(repr=False)
     subject_der: bytes = field(repr=False)
     key_identifier: bytes | None
+    anchors: TrustAnchors = field(repr=False, compare=False)
 
 
 class VerifiedTrust:
-    """The services of verified, current lists, to be asked who was trusted for what, and when."""
+    """The services of verified, current lists, to be asked who was trusted for what, and when.
+
+    A listed certificate that cannot be read is never trusted; its service is counted in `unreadable`.
+    """
 
     def __init__(self, lists: Sequence[VerifiedTrustedList], *, at: datetime) -> None:
-        """Raises: Refused `trusted_list.expired`, `.not_yet`; Malformed `trusted_list.certificate`."""
+        """Raises: Refused `trusted_list.expired`, `trusted_list.not_yet`."""
         self.lists = tuple(lists)
+        self.unreadable = 0
         self._by_subject: dict[bytes, list[ServiceCertificate]] = {}
         self._by_der: dict[bytes, list[ServiceCertificate]] = {}
-        self._responders: list[ServiceCertificate] = []
         for verified in lists:
             check_current(verified, at=at)
             for service in verified.content.services:
                 for der in service.certificates_der:
                     self._add(service, der)
+        listed = (item for items in self._by_der.values() for item in items)
+        responders = [item for item in listed if item.service.was_ever(OCSP_QC) or item.service.was_ever(OCSP)]
+        self.responders: tuple[x509.Certificate, ...] = tuple(item.certificate for item in responders)
 
     def _add(self, service: TrustService, der: bytes) -> None:
         try:
-            certificate = x509.load_der_x509_certificate(der)
-            subject_der = certificate.subject.public_bytes()
-        except ValueError as error:
-            raise Malformed("trusted_list.certificate", f"a certificate of {service.name!r} cannot be read") from error
-        try:
-            extension = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_KEY_IDENTIFIER).value
-            key_identifier = extension.digest if isinstance(extension, x509.SubjectKeyIdentifier) else None
-        except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-            key_identifier = None
-        item = ServiceCertificate(service, certificate, der, subject_der, key_identifier)
-        self._by_subject.setdefault(subject_der, []).append(item)
+            certificate = load_certificate(der)
+            parts = parts_of(certificate)
+            item = ServiceCertificate(
+                service=service,
+                certificate=certificate,
+                der=der,
+                subject_der=parts.subject_der,
+                key_identifier=parts.subject_key_identifier(),
+                anchors=TrustAnchors([certificate]),
+            )
+        except Malformed:
+            self.unreadable += 1
+            return
+        self._by_subject.setdefault(parts.subject_der, []).append(item)
         self._by_der.setdefault(der, []).append(item)
-        if any(period.service_type in (OCSP_QC, OCSP) for period in service.periods):
-            self._responders.append(item)
 
     def find_issuers(
         self, issuer_name_der: bytes, *, key_identifier: bytes | None, service_type: str
     ) -> list[ServiceCertificate]:
-        """Listed certificates that bear the issuer's name (and key identifier when both sides have one)."""
+        """Listed certificates that bear the issuer's name, and its key identifier when both sides have one."""
+        named = self._by_subject.get(issuer_name_der)
+        if named is None:  # the same name in another encoding
+            named = [
+                item
+                for subject_der, items in self._by_subject.items()
+                if names_match(subject_der, issuer_name_der)
+                for item in items
+            ]
         return [
             item
-            for item in self._by_subject.get(issuer_name_der, ())
-            if any(period.service_type == service_type for period in item.service.periods)
+            for item in named
+            if item.service.was_ever(service_type)
             and (key_identifier is None or item.key_identifier is None or item.key_identifier == key_identifier)
         ]
 
     def find_services(self, certificate_der: bytes, *, service_type: str) -> list[ServiceCertificate]:
         """Services whose listed identity is this very certificate."""
-        return [
-            item
-            for item in self._by_der.get(certificate_der, ())
-            if any(period.service_type == service_type for period in item.service.periods)
-        ]
+        return [item for item in self._by_der.get(certificate_der, ()) if item.service.was_ever(service_type)]
 
-    def responders_at(self, at: datetime) -> list[x509.Certificate]:
-        """Certificates of OCSP services that were granted at that time."""
-        return [item.certificate for item in self._responders if granted_period(item.service, (OCSP_QC, OCSP), at)]
+    def was_responder(self, certificate_der: bytes, *, at: datetime) -> bool:
+        """True if the certificate was listed as that of a granted OCSP service at that time."""
+        return any(granted_period(item.service, (OCSP_QC, OCSP), at) for item in self._by_der.get(certificate_der, ()))
 
 
 def granted_period(service: TrustService, service_types: Sequence[str], at: datetime) -> ServicePeriod | None:

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from asn1crypto import core
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
+from digiid.formats import der
+from digiid.formats.x509.parts import parts_of
 from digiid.formats.xades.algorithms import hash_bytes, verify_value
 from digiid.formats.xades.parse import CertificateReference, Reference, UnverifiedSignature
 from digiid.kernel.errors import Malformed, Refused
@@ -98,10 +104,36 @@ def verify_signature(signature: UnverifiedSignature, find_digest: FindDigest) ->
         raise Refused("xades.reference.digest", "the signed properties were changed")
 
     # 3 the value
-    try:
-        key = certificate.public_key()
-    except ValueError as error:
-        raise Malformed("xades.certificate.der", "the signing certificate's key cannot be read") from error
+    key = signer_key(certificate)
     digest = hash_bytes(signature.method.hash_name, signature.signed_info)
     verify_value(signature.method, key, signature.signature_value, digest=digest)
     return VerifiedSignature(signature=signature, certificate=certificate, certificate_der=certificate_der)
+
+
+def signer_key(certificate: x509.Certificate) -> PublicKeyTypes:
+    """The signer's key. Chips of 2015-2017 in the field hold RSA certificates whose modulus lacks its leading zero
+    octet, so that DER calls it negative; the number that was meant is not in doubt, and it is what verifies.
+
+    Raises: Malformed `xades.certificate.der`.
+    """
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        key = _read_rsa_with_negative_modulus(certificate)
+        if key is None:
+            raise Malformed("xades.certificate.der", "the signing certificate's key cannot be read") from error
+        return key
+
+
+def _read_rsa_with_negative_modulus(certificate: x509.Certificate) -> rsa.RSAPublicKey | None:
+    parts = parts_of(certificate)
+    if certificate.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5:
+        return None
+    reader = der.read_whole(parts.public_key_bits, max_bytes=4096)
+    modulus, exponent = reader.take(der.INTEGER), reader.take(der.INTEGER)
+    reader.finish()
+    try:
+        numbers = rsa.RSAPublicNumbers(der.read_integer(exponent), int.from_bytes(modulus.content, "big"))
+        return numbers.public_key()
+    except ValueError:
+        return None

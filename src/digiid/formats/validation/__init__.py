@@ -1,0 +1,28 @@
+"""Signature validation (EN 319 102-1): values in, a report out; policy decides, nothing is fetched."""
+
+from digiid.formats.validation.container import validate_container
+from digiid.formats.validation.policy import POLICIES, POLV3, POLV4, Policy
+from digiid.formats.validation.report import (
+    Indication,
+    Message,
+    Report,
+    Severity,
+    SignatureReport,
+    SubIndication,
+    TimeStampReport,
+)
+
+__all__ = [
+    "POLICIES",
+    "POLV3",
+    "POLV4",
+    "Indication",
+    "Message",
+    "Policy",
+    "Report",
+    "Severity",
+    "SignatureReport",
+    "SubIndication",
+    "TimeStampReport",
+    "validate_container",
+]
