@@ -126,7 +126,9 @@ class _Search:
 
     def _check_issuer(self, issuer: _Link, path: tuple[_Link, ...]) -> None:
         child = path[-1].parts
-        _check_certificate(issuer.parts, self.at)
+        _check_validity(issuer.parts, self.at)
+        if not issuer.is_anchor:  # §6.1: of an anchor only the name and the key count
+            _check_extensions(issuer.parts)
         constraints = issuer.parts.basic_constraints()
         if constraints is None or not constraints.is_ca:
             raise Refused("x509.path.not_a_ca", "the issuer is not a CA")
@@ -171,7 +173,9 @@ def verify_path(
         raise Refused("x509.path.too_many", f"more than {_MAX_INTERMEDIATES} intermediate certificates")
     trusted = (anchors if isinstance(anchors, TrustAnchors) else TrustAnchors(anchors)).links()
     first = _Link(leaf, parts_of(leaf), any(link.certificate == leaf for link in trusted))
-    _check_certificate(first.parts, at)
+    _check_validity(first.parts, at)
+    if not first.is_anchor:
+        _check_extensions(first.parts)
     others = [_Link(certificate, parts_of(certificate), False) for certificate in intermediates]
     search = _Search(trusted, others, at)
     path = search.extend((first,))
@@ -185,11 +189,14 @@ def _key_identifiers_fit(candidate: _Link, child: _Link) -> bool:
     return wanted is None or offered is None or wanted == offered
 
 
-def _check_certificate(parts: CertificateParts, at: datetime) -> None:
+def _check_validity(parts: CertificateParts, at: datetime) -> None:
     if at < parts.not_before_at:
         raise Refused("x509.path.not_yet_valid", "a certificate of the path is not valid yet")
     if at > parts.not_after_at:
         raise Refused("x509.path.expired", "a certificate of the path has expired")
+
+
+def _check_extensions(parts: CertificateParts) -> None:
     for identifier, extension in parts.extensions.items():
         if identifier in _REFUSED or (extension.critical and identifier not in _KNOWN):
             raise Refused("x509.path.extension", f"extension {identifier} is not supported")
