@@ -1,6 +1,7 @@
 """Signature validation (EN 319 102-1): values in, a report out; policy decides, nothing is fetched."""
 
 from digiid.formats.validation.container import validate_container
+from digiid.formats.validation.findings import Finding, list_findings
 from digiid.formats.validation.policy import POLICIES, POLV3, POLV4, Policy
 from digiid.formats.validation.report import (
     Indication,
@@ -16,6 +17,7 @@ __all__ = [
     "POLICIES",
     "POLV3",
     "POLV4",
+    "Finding",
     "Indication",
     "Message",
     "Policy",
@@ -24,5 +26,6 @@ __all__ = [
     "SignatureReport",
     "SubIndication",
     "TimeStampReport",
+    "list_findings",
     "validate_container",
 ]

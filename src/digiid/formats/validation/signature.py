@@ -10,10 +10,12 @@ INDETERMINATE, never valid.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from digiid.formats import der, ocsp, tsp
 from digiid.formats.asic import Container
@@ -36,7 +38,14 @@ from digiid.formats.validation.report import (
     SubIndication,
     TimeStampReport,
 )
-from digiid.formats.x509.parts import CONTENT_COMMITMENT, CertificateParts, certificate_der, parts_of
+from digiid.formats.x509.parts import (
+    CONTENT_COMMITMENT,
+    CertificateParts,
+    certificate_der,
+    names_match,
+    parts_of,
+    public_key_of,
+)
 from digiid.formats.x509.path import verify_path
 from digiid.formats.x509.signature import read_hash_identifier
 from digiid.formats.xades import Reference, UnverifiedSignature, VerifiedSignature, verify_signature
@@ -48,6 +57,7 @@ from digiid.kernel.errors import DigiidError, Malformed, Refused
 OCSP_LATE_AFTER: Final = timedelta(minutes=15)
 _STATUS_BEFORE_TIME_STAMP: Final = timedelta(minutes=15)  # how much older than the time-stamp a status may be
 
+SHA1_UNTIL: Final = datetime(2017, 1, 1, tzinfo=UTC)
 TIME_MARK_POLICIES: Final = frozenset({"1.3.6.1.4.1.10015.1000.3.2.1", "1.3.6.1.4.1.10015.1000.3.2.3"})
 TIME_MARK_RESPONDERS: Final = frozenset({"1.3.6.1.4.1.10015.4.1.2", "1.3.6.1.4.1.10015.3.1.1"})  # the latter: TEST
 
@@ -154,6 +164,10 @@ def _climb(facts: _Facts, container: Container, trust: VerifiedTrust, at: dateti
     if facts.is_time_mark and not facts.time_stamps:
         marked_at = _find_time_mark(facts, verified.certificate, parts, trust)
         passed = [] if marked_at is None else [marked_at]
+    for report in facts.time_stamps:
+        if report.indication != "PASSED":
+            tell = facts.warn if passed else facts.error
+            tell("validation.time_stamp", f"Signature has an invalid timestamp: {report.text}")
     facts.best_signature_at = min(passed, default=None)
     best_at = facts.best_signature_at or at
 
@@ -260,15 +274,17 @@ def _validate_time_stamp(
         text = "The time-stamp message imprint is not intact!"
         return TimeStampReport("FAILED", Sub.HASH_FAILURE, token.gen_at, token.tsu, text)
     tsu_der, parts = certificate_der(token.tsu), parts_of(token.tsu)
+    not_granted = "The time-stamping service was not granted when it made the time-stamp"
+    problem = "The certificate chain for timestamp is not trusted, it does not contain a trust anchor."
     for item in trust.find_services(tsu_der, service_type=TSA_QTST):
         if granted_period(item.service, (TSA_QTST,), token.gen_at):
             return TimeStampReport("PASSED", None, token.gen_at, token.tsu)
-    problem = "The certificate chain for timestamp is not trusted, it does not contain a trust anchor."
+        problem = not_granted
     for item in trust.find_issuers(
         parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=TSA_QTST
     ):
         if not granted_period(item.service, (TSA_QTST,), token.gen_at):
-            problem = "The time-stamping service was not granted when it made the time-stamp"
+            problem = not_granted
             continue
         try:
             verify_path(token.tsu, intermediates=(), anchors=item.anchors, at=token.gen_at)
@@ -289,8 +305,8 @@ def _refuse_without_time_stamp(facts: _Facts) -> None:
         )
     report = facts.time_stamps[0]
     sub = report.sub_indication if report.indication == "INDETERMINATE" else None
-    text = f"Signature has an invalid timestamp: {report.text}"
-    raise _NotValid(INDETERMINATE, sub or Sub.SIG_CONSTRAINTS_FAILURE, "validation.time_stamp", text)
+    text = "No time-stamp of the signature holds: nothing proves when it was signed"
+    raise _NotValid(INDETERMINATE, sub or Sub.SIG_CONSTRAINTS_FAILURE, "validation.no_valid_time_stamp", text)
 
 
 def _find_time_mark(
@@ -354,7 +370,8 @@ def _find_issuer(
             )
             continue
         try:
-            verify_path(certificate, intermediates=(), anchors=item.anchors, at=path_at)
+            if not _issued_with_sha1(facts, certificate, item.certificate, best_at, has_proof=has_proof):
+                verify_path(certificate, intermediates=(), anchors=item.anchors, at=path_at)
         except Refused as error:
             sub = _PATH.get(error.code, Sub.NO_CERTIFICATE_CHAIN_FOUND)
             text = f"The signer's certificate does not come from the listed CA: {error.detail}"
@@ -364,6 +381,28 @@ def _find_issuer(
         _check_validity(parts, best_at, has_proof=has_proof)
         return item
     raise problem
+
+
+def _issued_with_sha1(
+    facts: _Facts, certificate: x509.Certificate, issuer: x509.Certificate, best_at: datetime, *, has_proof: bool
+) -> bool:
+    """True for a certificate that its CA signed with SHA-1 and that is proven to have been used before collisions of
+    SHA-1 were in reach (EN 319 102-1 §5.2.8: algorithms are judged at the best signature time). One hop, RSA only.
+    """
+    algorithm = certificate.signature_hash_algorithm
+    if not has_proof or best_at >= SHA1_UNTIL or algorithm is None or algorithm.name != "sha1":
+        return False
+    key = public_key_of(issuer)
+    if not isinstance(key, rsa.RSAPublicKey) or not names_match(
+        parts_of(certificate).issuer_der, parts_of(issuer).subject_der
+    ):
+        return False
+    try:
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), algorithm)
+    except InvalidSignature as error:
+        raise Refused("x509.signature", "the listed CA did not sign this certificate") from error
+    facts.warn("validation.weak_hash", "The signer's certificate was signed with SHA-1, which was accepted at the time")
+    return True
 
 
 def _periods(item: ServiceCertificate, *moments: datetime) -> Sequence[ServicePeriod]:

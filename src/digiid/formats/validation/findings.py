@@ -1,0 +1,120 @@
+"""A report for a person: who signed, when, what exactly is wrong, and whether it matters.
+
+Every finding has a code and its parameters, so that pages can say the same in another language; `text` is English.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from digiid.formats.validation.report import (
+    Indication,
+    Report,
+    Severity,
+    SignatureReport,
+    SubIndication,
+)
+
+Sub = SubIndication
+
+# What a verdict means to somebody who relies on the document.
+_MEANING: Final[Mapping[SubIndication | None, str]] = {
+    Sub.FORMAT_FAILURE: "The file is not built as a signed container must be. Do not rely on it; ask for a new one.",
+    Sub.HASH_FAILURE: "A file was changed after it was signed. What you see is not what was signed.",
+    Sub.SIG_CRYPTO_FAILURE: "The signature was not made by this certificate's key, or was changed. It proves nothing.",
+    Sub.REVOKED: "The certificate had been revoked when it was used. The signature does not bind the holder.",
+    Sub.EXPIRED: "The certificate had expired when it was used.",
+    Sub.NOT_YET_VALID: "The certificate was not valid yet when it was used.",
+    Sub.SIG_CONSTRAINTS_FAILURE: "The signature lacks something that is asked for, so it cannot be called valid.",
+    Sub.CHAIN_CONSTRAINTS_FAILURE: "The certificate is not one for signing. It was made for another use.",
+    Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE: "It is not known whether the certificate was in force. Ask the signer for a "
+    "signature with a confirmation (level LT).",
+    Sub.CRYPTO_CONSTRAINTS_FAILURE: "An algorithm or key was too weak to be relied upon at that time.",
+    Sub.SIGNATURE_POLICY_NOT_AVAILABLE: "The signature follows rules that this program does not know.",
+    Sub.NO_SIGNING_CERTIFICATE_FOUND: "It is not certain whose signature this is. Do not rely on it.",
+    Sub.NO_CERTIFICATE_CHAIN_FOUND: "Nobody whom you trust vouches for the signer or for the time. It may be genuine "
+    "elsewhere; here it proves nothing.",
+    Sub.OUT_OF_BOUNDS_NO_POE: "The certificate has run out, and nothing proves that it was used before that.",
+    Sub.TRY_LATER: "The confirmation does not say how things stood at the moment of signing.",
+    Sub.SIGNED_DATA_NOT_FOUND: "A file that was signed is missing, or has another name. The container is incomplete.",
+    None: "The signature is not of the legal level that was asked for.",
+}
+# Warnings that a reader may set aside, and why.
+_HARMLESS: Final[Mapping[str, str]] = {
+    "asic.empty_file": "An empty file can be signed; it just says nothing.",
+    "asic.mimetype.not_first": "Some programs will not recognise the file; the signatures are not affected.",
+    "asic.mimetype.compressed": "Some programs will not recognise the file; the signatures are not affected.",
+    "asic.mimetype.extra": "Some programs will not recognise the file; the signatures are not affected.",
+    "asic.mimetype.white_space": "Some programs will not recognise the file; the signatures are not affected.",
+    "asic.unknown_meta_file": "Nobody signed that file. Do not rely on it.",
+    "validation.ocsp_late": "The certificate was confirmed later than is usual; it was in force all the same.",
+    "validation.weak_hash": "It was good enough when it was signed, and would not be accepted in a new signature.",
+    "validation.property_ignored": "It does not change the verdict.",
+    "validation.archive_time_stamp": "It does not change the verdict.",
+    "validation.policy.level_tolerated": "It is an advanced signature on a qualified certificate: legally weaker than "
+    "one by hand, unless you have agreed otherwise.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence for a person. `matters`: the document should not be relied upon because of it."""
+
+    code: str
+    matters: bool
+    text: str
+    meaning: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def list_findings(report: Report) -> tuple[Finding, ...]:
+    """The verdict, then each signature, then what is odd about the container."""
+    found = [_verdict(report)]
+    for signature in report.signatures:
+        found += _signature(signature)
+    for message in report.messages:
+        is_error = message.severity is Severity.ERROR
+        meaning = "" if is_error else _HARMLESS.get(message.code, "")
+        found.append(Finding(message.code, is_error, message.text, meaning))
+    return tuple(found)
+
+
+def _verdict(report: Report) -> Finding:
+    parameters = {"valid": str(report.valid_count), "count": str(len(report.signatures))}
+    if not report.signatures:
+        return Finding(
+            "finding.no_signature", True, "Nobody has signed this container.", "It proves nothing.", parameters
+        )
+    if report.is_valid:
+        text = (
+            f"All {len(report.signatures)} signatures are valid."
+            if len(report.signatures) > 1
+            else "The signature is valid."
+        )
+        return Finding("finding.valid", False, text, "Nothing was changed since, and you can rely on it.", parameters)
+    text = f"{report.valid_count} of {len(report.signatures)} signatures are valid."
+    return Finding("finding.not_valid", True, text, "Read below what is wrong before you rely on anything.", parameters)
+
+
+def _signature(signature: SignatureReport) -> list[Finding]:
+    who = signature.signed_by or "an unknown signer"
+    at = signature.best_signature_at
+    when = f"signed by {_time(at)} at the latest" if at else "at a time that nothing proves"
+    parameters = {"who": who, "when": _time(at) if at else "", "level": signature.level, "id": signature.id}
+    if signature.indication is Indication.TOTAL_PASSED:
+        text = f"{who}: valid, {when} ({signature.level})."
+        found = [Finding("finding.signature.valid", False, text, "", parameters)]
+    else:
+        verdict = "not valid" if signature.indication is Indication.TOTAL_FAILED else "not known to be valid"
+        sub = signature.sub_indication
+        code = f"finding.signature.{(sub or 'level').lower()}"
+        found = [Finding(code, True, f"{who}: {verdict}, {when}.", _MEANING[sub], parameters)]
+    for message in signature.messages:
+        is_error = message.severity is Severity.ERROR
+        found.append(Finding(message.code, is_error, message.text, "" if is_error else _HARMLESS.get(message.code, "")))
+    return found
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
