@@ -1,0 +1,91 @@
+"""From a posted form to a frozen model, or to errors that stand beside their fields."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from litestar.datastructures import UploadFile
+from pydantic import BaseModel, ValidationError
+
+MAX_FIELDS = 200
+MAX_VALUE_LENGTH = 20_000
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file from a form, already within the site's size limit."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass
+class Form(Generic[T]):
+    """What was posted: the values as typed, the files, and after `check` the model or the errors by field."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Upload] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    model: T | None = None
+
+    def value(self, name: str) -> str:
+        """The typed text of a field, empty if there is none."""
+        found = self.values.get(name, "")
+        return found if isinstance(found, str) else str(found[-1]) if found else ""
+
+    def chosen(self, name: str) -> list[str]:
+        """Every value of a field that may be ticked several times."""
+        found = self.values.get(name, [])
+        return list(found) if isinstance(found, Sequence) and not isinstance(found, str) else [found] if found else []
+
+    def error(self, name: str, message: str) -> None:
+        """Put a message beside a field; the first one stays."""
+        self.errors.setdefault(name, message)
+
+
+async def read_form(request: Any) -> Form[Any]:
+    """Read an urlencoded or multipart body that the site has already limited in size."""
+    data = await request.form()
+    values: dict[str, Any] = {}
+    files: dict[str, Upload] = {}
+    for count, (name, value) in enumerate(data.multi_items()):
+        if count >= MAX_FIELDS:
+            break
+        if isinstance(value, UploadFile):
+            content = await value.read()
+            if content or value.filename:
+                files[name] = Upload(value.filename or "file", value.content_type or "", content)
+        else:
+            text = str(value)[:MAX_VALUE_LENGTH].replace("\r\n", "\n").strip()
+            if name in values:
+                earlier = values[name]
+                values[name] = [*earlier, text] if isinstance(earlier, list) else [earlier, text]
+            else:
+                values[name] = text
+    return Form(values, files)
+
+
+def check(form: Form[Any], model: type[T], messages: Mapping[str, str] | None = None) -> T | None:
+    """Fill `form.model` or `form.errors`. `messages` maps a field to what a person should read when it is wrong.
+
+    A field whose annotation is a tuple receives every value of its name; an empty text counts as not given.
+    """
+    raw: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        if name not in form.values:
+            continue
+        many = str(info.annotation).startswith(("tuple", "list", "frozenset"))
+        value: Any = form.chosen(name) if many else form.value(name)
+        if value not in ("", []):
+            raw[name] = value
+    try:
+        form.model = model.model_validate(raw)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "form"
+            text = str(problem["msg"]).removeprefix("Value error, ")
+            form.error(name, (messages or {}).get(name) or text)
+    return form.model if not form.errors else None

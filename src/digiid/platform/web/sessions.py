@@ -1,0 +1,144 @@
+"""Sessions are rows: the cookie carries a random identifier of which the table keeps only the hash.
+
+A new identifier at every sign-in and change of role (no fixation), idle and absolute limits, and
+one statement to end all sessions of a person.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Column, Index, LargeBinary, MetaData, String, Table, Text, delete, insert, select, update
+
+from digiid.platform.clock import Clock
+from digiid.platform.db import Database, UtcDateTime
+from digiid.platform.entropy import Entropy, token_urlsafe
+
+IDLE_LIMIT = timedelta(minutes=30)
+ABSOLUTE_LIMIT = timedelta(hours=12)
+_TOUCH_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`subject` is who signed in (a personal code or an account id), None before signing in."""
+
+    id_hash: bytes
+    site: str
+    subject: str | None
+    data: Mapping[str, str]
+    created_at: datetime
+    last_seen_at: datetime
+
+
+def sessions_table(metadata: MetaData) -> Table:
+    """The table `sessions` of one institution; its sites share it and never see each other's rows."""
+    table = Table(
+        "sessions",
+        metadata,
+        Column("id_hash", LargeBinary(32), primary_key=True),
+        Column("site", String(40), nullable=False),
+        Column("subject", String(64)),
+        Column("data", Text, nullable=False),
+        Column("created_at", UtcDateTime, nullable=False),
+        Column("last_seen_at", UtcDateTime, nullable=False),
+    )
+    Index("sessions_subject", table.c.subject)
+    return table
+
+
+class SessionStore:
+    """The sessions of one site."""
+
+    def __init__(self, site: str, db: Database, table: Table, clock: Clock, entropy: Entropy) -> None:
+        self._site, self._db, self._table, self._clock, self._entropy = site, db, table, clock, entropy
+
+    def start(
+        self, subject: str | None, data: Mapping[str, str], *, replaces: Session | None = None
+    ) -> tuple[str, Session]:
+        """Begin a session under a new identifier and end the one it replaces. Returns the cookie's value."""
+        cookie = token_urlsafe(self._entropy, 32)
+        now = self._clock.now()
+        session = Session(_hash(cookie), self._site, subject, dict(data), now, now)
+        with self._db.write() as tx:
+            if replaces is not None:
+                tx.execute(delete(self._table).where(self._table.c.id_hash == replaces.id_hash))
+            tx.execute(
+                insert(self._table).values(
+                    id_hash=session.id_hash,
+                    site=session.site,
+                    subject=subject,
+                    data=json.dumps(dict(data), ensure_ascii=False),
+                    created_at=now,
+                    last_seen_at=now,
+                )
+            )
+        return cookie, session
+
+    def find(self, cookie: str) -> Session | None:
+        """The live session of this site behind a cookie, or None."""
+        t = self._table.c
+        with self._db.read() as tx:
+            row = tx.execute(
+                select(t.id_hash, t.site, t.subject, t.data, t.created_at, t.last_seen_at).where(
+                    t.id_hash == _hash(cookie), t.site == self._site
+                )
+            ).one_or_none()
+        now = self._clock.now()
+        if row is None or now - row.last_seen_at > IDLE_LIMIT or now - row.created_at > ABSOLUTE_LIMIT:
+            return None
+        if now - row.last_seen_at > _TOUCH_EVERY:
+            with self._db.write() as tx:
+                tx.execute(update(self._table).where(t.id_hash == row.id_hash).values(last_seen_at=now))
+        return Session(row.id_hash, row.site, row.subject, json.loads(row.data), row.created_at, row.last_seen_at)
+
+    def put(self, session: Session, data: Mapping[str, str]) -> None:
+        """Replace what a session remembers."""
+        with self._db.write() as tx:
+            tx.execute(
+                update(self._table)
+                .where(self._table.c.id_hash == session.id_hash)
+                .values(data=json.dumps(dict(data), ensure_ascii=False))
+            )
+
+    def take(self, session: Session, name: str) -> str | None:
+        """Read and remove one remembered value at once: a nonce is used once, also by two requests at a time."""
+        t = self._table.c
+        with self._db.write() as tx:
+            text = tx.execute(select(t.data).where(t.id_hash == session.id_hash)).scalar_one_or_none()
+            if text is None:
+                return None
+            data = json.loads(text)
+            value = data.pop(name, None)
+            if value is None:
+                return None
+            tx.execute(
+                update(self._table)
+                .where(t.id_hash == session.id_hash)
+                .values(data=json.dumps(data, ensure_ascii=False))
+            )
+            return str(value)
+
+    def end(self, session: Session) -> None:
+        with self._db.write() as tx:
+            tx.execute(delete(self._table).where(self._table.c.id_hash == session.id_hash))
+
+    def end_all(self, subject: str) -> int:
+        """End every session of a person at this institution. Returns how many there were."""
+        with self._db.write() as tx:
+            return tx.execute(delete(self._table).where(self._table.c.subject == subject)).rowcount
+
+    def purge(self) -> None:
+        """Remove what is past its limits. A timer calls it."""
+        now = self._clock.now()
+        t = self._table.c
+        with self._db.write() as tx:
+            tx.execute(
+                delete(self._table).where((t.last_seen_at < now - IDLE_LIMIT) | (t.created_at < now - ABSOLUTE_LIMIT))
+            )
+
+
+def _hash(cookie: str) -> bytes:
+    return hashlib.sha256(cookie.encode()).digest()
