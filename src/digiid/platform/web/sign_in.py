@@ -172,8 +172,8 @@ def _check_status(sign_in: CardSignIn, verified: VerifiedToken, at: datetime) ->
                 "sign_in.card_suspended",
                 note,
                 public=N_(
-                    "This card is suspended, so nobody can sign in with it. If you reported it lost and found it again, "
-                    "ask the Police and Border Guard Board to lift the suspension."
+                    "This card is suspended, so nobody can sign in with it. If you reported it lost and found it "
+                    "again, ask the Police and Border Guard Board to lift the suspension."
                 ),
             )
         raise Refused(
