@@ -16,7 +16,6 @@ from lxml import etree
 from digiid.formats.asic.container import decode_uri
 from digiid.formats.hardened_xml import (
     C14N_10,
-    XML_NAMESPACE,
     base64_of,
     canonicalize,
     check_no_foreign_nodes,
@@ -32,6 +31,29 @@ NS_XADES = "http://uri.etsi.org/01903/v1.3.2#"
 NS_XADES141 = "http://uri.etsi.org/01903/v1.4.1#"
 NS_ASIC = "http://uri.etsi.org/02918/v1.2.1#"
 TYPE_SIGNED_PROPERTIES = "http://uri.etsi.org/01903#SignedProperties"  # EN 319 132-1 §4.4.2
+
+
+def _tags(namespace: str, names: str) -> dict[str, str]:
+    return {name: f"{{{namespace}}}{name}" for name in names.split()}
+
+
+_DS = _tags(
+    NS_DS,
+    "Signature SignedInfo SignatureValue KeyInfo Object CanonicalizationMethod SignatureMethod Reference Transforms "
+    "Transform DigestMethod DigestValue X509Data X509Certificate X509IssuerName X509SerialNumber",
+)
+_XADES = _tags(
+    NS_XADES,
+    "QualifyingProperties SignedProperties SignedSignatureProperties SignedDataObjectProperties SigningTime "
+    "SigningCertificate SigningCertificateV2 SignaturePolicyIdentifier SignatureProductionPlace "
+    "SignatureProductionPlaceV2 SignerRole SignerRoleV2 ClaimedRoles ClaimedRole Cert CertDigest IssuerSerial "
+    "IssuerSerialV2 SignaturePolicyImplied SignaturePolicyId SigPolicyId Identifier DataObjectFormat MimeType "
+    "UnsignedProperties UnsignedSignatureProperties SignatureTimeStamp EncapsulatedTimeStamp CertificateValues "
+    "EncapsulatedX509Certificate RevocationValues OCSPValues EncapsulatedOCSPValue CRLValues City StreetAddress "
+    "StateOrProvince PostalCode CountryName",
+)
+_ARCHIVE_TIME_STAMP = f"{{{NS_XADES141}}}ArchiveTimeStamp"
+_ALL_IDS = etree.XPath("//@Id | //@ID | //@id | //@xml:id", smart_strings=False)
 
 MAX_XML_BYTES = 1024 * 1024
 MAX_SIGNATURES = 64
@@ -125,7 +147,7 @@ class UnverifiedSignature:
 
     def canonical_signature_value(self, c14n: str) -> bytes:
         """The ds:SignatureValue element: what a signature time-stamp covers (EN 319 132-1 §5.3)."""
-        return canonicalize(_child(self.element, f"{{{NS_DS}}}SignatureValue"), c14n)
+        return canonicalize(_child(self.element, _DS["SignatureValue"]), c14n)
 
 
 def parse_signatures(xml: bytes) -> tuple[UnverifiedSignature, ...]:
@@ -135,7 +157,7 @@ def parse_signatures(xml: bytes) -> tuple[UnverifiedSignature, ...]:
     """
     root = parse_xml(xml, code="xades", max_bytes=MAX_XML_BYTES)
     if root.tag != f"{{{NS_ASIC}}}XAdESSignatures":
-        raise Malformed("xades.root", f"the root element is {etree.QName(root).localname}")
+        raise Malformed("xades.root", f"the root element is {_local(root)}")
     check_no_foreign_nodes(root, code="xades")
     _check_ids(root)
     children = list(root)
@@ -145,44 +167,25 @@ def parse_signatures(xml: bytes) -> tuple[UnverifiedSignature, ...]:
 
 
 def _check_ids(root: etree._Element) -> None:
-    seen = set()
-    for element in root.iter():
-        for name, value in element.attrib.items():
-            if name in ("Id", "ID", "id"):
-                if value in seen:
-                    raise Malformed("xades.duplicate_id", "two elements have the same Id")
-                seen.add(value)
-            elif name == f"{{{XML_NAMESPACE}}}id":
-                raise Malformed("xades.xml_id", "xml:id is not used in signatures")
+    found = _ALL_IDS(root)
+    if not isinstance(found, list) or len(set(found)) != len(found):
+        raise Malformed("xades.duplicate_id", "two elements have the same Id")
 
 
 # ------------------------------------------------------------------ fixed paths
 
 
-def _is(element: etree._Element, namespace: str, *names: str) -> bool:
-    return any(element.tag == f"{{{namespace}}}{name}" for name in names)
-
-
 def _child(parent: etree._Element, tag: str) -> etree._Element:
     """The only child of that name."""
-    found = parent.findall(tag)
+    found = [child for child in parent if child.tag == tag]
     if len(found) != 1:
         name = tag.rpartition("}")[2]
-        raise Malformed(
-            "xades.structure", f"{len(found)} elements {name} in {etree.QName(parent).localname}, one is needed"
-        )
+        raise Malformed("xades.structure", f"{len(found)} elements {name} in {_local(parent)}, one is needed")
     return found[0]
 
 
-def _optional(parent: etree._Element, tag: str) -> etree._Element | None:
-    found = parent.findall(tag)
-    if len(found) > 1:
-        raise Malformed("xades.structure", f"more than one {tag.rpartition('}')[2]}")
-    return found[0] if found else None
-
-
-def _either(parent: etree._Element, *tags: str) -> etree._Element | None:
-    """The only child that has one of the names (an element and its V2)."""
+def _optional(parent: etree._Element, *tags: str) -> etree._Element | None:
+    """The only child that has one of the names (an element and its V2), or none."""
     found = [child for child in parent if child.tag in tags]
     if len(found) > 1:
         raise Malformed("xades.structure", f"more than one {tags[0].rpartition('}')[2]}")
@@ -191,15 +194,19 @@ def _either(parent: etree._Element, *tags: str) -> etree._Element | None:
 
 def _exactly(parent: etree._Element, *tags: str) -> list[etree._Element]:
     children = list(parent)
-    if [child.tag for child in children] != list(tags):
-        raise Malformed("xades.structure", f"{etree.QName(parent).localname} does not hold what it must")
+    if len(children) != len(tags) or any(child.tag != tag for child, tag in zip(children, tags, strict=True)):
+        raise Malformed("xades.structure", f"{_local(parent)} does not hold what it must")
     return children
+
+
+def _local(element: etree._Element) -> str:
+    return etree.QName(element).localname
 
 
 def _attribute(element: etree._Element, name: str) -> str:
     value = element.get(name)
     if not value or len(value) > 1024:
-        raise Malformed("xades.structure", f"{etree.QName(element).localname} without {name}")
+        raise Malformed("xades.structure", f"{_local(element)} without {name}")
     return value
 
 
@@ -207,23 +214,23 @@ def _attribute(element: etree._Element, name: str) -> str:
 
 
 def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
-    if not _is(signature, NS_DS, "Signature"):
-        raise Malformed("xades.structure", f"{etree.QName(signature).localname} where a Signature belongs")
+    if signature.tag != _DS["Signature"]:
+        raise Malformed("xades.structure", f"{_local(signature)} where a Signature belongs")
     # 1 the four parts, in order, each once
     signed_info, value, key_info, data_object = _exactly(
         signature, *(f"{{{NS_DS}}}{name}" for name in ("SignedInfo", "SignatureValue", "KeyInfo", "Object"))
     )
-    (qualifying,) = _exactly(data_object, f"{{{NS_XADES}}}QualifyingProperties")
+    (qualifying,) = _exactly(data_object, _XADES["QualifyingProperties"])
     signature_id = _attribute(signature, "Id")
     if _attribute(qualifying, "Target") != "#" + signature_id:
         raise Malformed("xades.target", "the qualifying properties belong to another signature")
-    properties = _child(qualifying, f"{{{NS_XADES}}}SignedProperties")
+    properties = _child(qualifying, _XADES["SignedProperties"])
     if qualifying[0] is not properties or len(qualifying) > 2:
         raise Malformed("xades.structure", "QualifyingProperties does not hold what it must")
 
     # 2 SignedInfo: data files without transforms, and the signed properties
-    method_element = _child(signed_info, f"{{{NS_DS}}}SignatureMethod")
-    c14n = _algorithm_c14n(signed_info[0], f"{{{NS_DS}}}CanonicalizationMethod")
+    method_element = _child(signed_info, _DS["SignatureMethod"])
+    c14n = _algorithm_c14n(signed_info[0], _DS["CanonicalizationMethod"])
     if signed_info[1] is not method_element or len(method_element):
         raise Malformed("xades.structure", "SignedInfo does not hold what it must")
     method = SIGNATURE_METHODS.get(_attribute(method_element, "Algorithm"))
@@ -232,16 +239,13 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
     references, properties_reference = _parse_references(signed_info[2:], _attribute(properties, "Id"))
 
     # 3 what the signer says
-    signed = _child(properties, f"{{{NS_XADES}}}SignedSignatureProperties")
-    about_data = _optional(properties, f"{{{NS_XADES}}}SignedDataObjectProperties")
-    unknown = [
-        etree.QName(child).localname
-        for parent, known in ((signed, _KNOWN_SIGNED), (about_data, ("DataObjectFormat",)))
-        if parent is not None
-        for child in parent
-        if not _is(child, NS_XADES, *known)
-    ]
-    time_element = _optional(signed, f"{{{NS_XADES}}}SigningTime")
+    signed = _child(properties, _XADES["SignedSignatureProperties"])
+    about_data = _optional(properties, _XADES["SignedDataObjectProperties"])
+    said = _Said(signed)
+    unknown = said.unknown()
+    if about_data is not None:
+        unknown += [_local(child) for child in about_data if child.tag != _XADES["DataObjectFormat"]]
+    time_element = said.find("SigningTime")
 
     # 4 what was added later
     unsigned = _parse_unsigned(qualifying)
@@ -258,11 +262,11 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         signed_properties=canonicalize(properties, properties_c14n),
         signature_value=base64_of(value, code="xades", max_bytes=2048),
         certificates_der=_parse_key_info(key_info),
-        certificate_references=_parse_certificate_references(signed),
+        certificate_references=_parse_certificate_references(said),
         claimed_signing_at=None if time_element is None else parse_date_time(text_of(time_element, code="xades")),
-        claimed_roles=_parse_roles(signed),
-        production_place=_parse_place(signed),
-        policy=_parse_policy(signed),
+        claimed_roles=_parse_roles(said),
+        production_place=_parse_place(said),
+        policy=_parse_policy(said),
         media_types=_parse_media_types(about_data),
         signature_time_stamps=unsigned.signature_time_stamps,
         archive_time_stamps=unsigned.archive_time_stamps,
@@ -274,16 +278,38 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
     )
 
 
-_KNOWN_SIGNED = (
-    "SigningTime",
-    "SigningCertificate",
-    "SigningCertificateV2",
-    "SignaturePolicyIdentifier",
-    "SignatureProductionPlace",
-    "SignatureProductionPlaceV2",
-    "SignerRole",
-    "SignerRoleV2",
-)
+class _Said:
+    """The children of SignedSignatureProperties, each at most once."""
+
+    _KNOWN = frozenset(
+        _XADES[name]
+        for name in (
+            "SigningTime",
+            "SigningCertificate",
+            "SigningCertificateV2",
+            "SignaturePolicyIdentifier",
+            "SignatureProductionPlace",
+            "SignatureProductionPlaceV2",
+            "SignerRole",
+            "SignerRoleV2",
+        )
+    )
+
+    def __init__(self, signed: etree._Element) -> None:
+        children = list(signed)
+        self._children = {str(child.tag): child for child in children}
+        if len(self._children) != len(children):
+            raise Malformed("xades.structure", "a signed property is given twice")
+
+    def find(self, *names: str) -> etree._Element | None:
+        """The property, or its older form; both at once is an error."""
+        found = [self._children[_XADES[name]] for name in names if _XADES[name] in self._children]
+        if len(found) > 1:
+            raise Malformed("xades.structure", f"more than one {names[0]}")
+        return found[0] if found else None
+
+    def unknown(self) -> list[str]:
+        return [_local(child) for tag, child in self._children.items() if tag not in self._KNOWN]
 
 
 def _algorithm_c14n(element: etree._Element, tag: str) -> str:
@@ -295,12 +321,13 @@ def _algorithm_c14n(element: etree._Element, tag: str) -> str:
     return algorithm
 
 
-def _parse_digest(parent: etree._Element) -> tuple[str, bytes]:
-    method = _child(parent, f"{{{NS_DS}}}DigestMethod")
-    hash_name = DIGEST_METHODS.get(_attribute(method, "Algorithm"))
-    if hash_name is None or len(method):
+def _parse_digest(method: etree._Element, value: etree._Element) -> tuple[str, bytes]:
+    if method.tag != _DS["DigestMethod"] or value.tag != _DS["DigestValue"] or len(method):
+        raise Malformed("xades.structure", "no digest where one belongs")
+    hash_name = DIGEST_METHODS.get(method.get("Algorithm", ""))
+    if hash_name is None:
         raise Malformed("xades.digest_method", "an unknown digest method")
-    return hash_name, base64_of(_child(parent, f"{{{NS_DS}}}DigestValue"), code="xades", max_bytes=64)
+    return hash_name, base64_of(value, code="xades", max_bytes=64)
 
 
 def _parse_references(
@@ -311,13 +338,14 @@ def _parse_references(
     references: list[Reference] = []
     properties: tuple[str, str, bytes] | None = None
     for element in elements:
-        if not _is(element, NS_DS, "Reference"):
-            raise Malformed("xades.structure", f"{etree.QName(element).localname} where a Reference belongs")
+        if element.tag != _DS["Reference"]:
+            raise Malformed("xades.structure", f"{_local(element)} where a Reference belongs")
+        children = list(element)
+        transforms = children.pop(0) if len(children) == 3 and children[0].tag == _DS["Transforms"] else None
+        if len(children) != 2:
+            raise Malformed("xades.structure", "a Reference does not hold what it must")
         uri = element.get("URI")
-        hash_name, digest = _parse_digest(element)
-        transforms = _optional(element, f"{{{NS_DS}}}Transforms")
-        if len(element) != (2 if transforms is None else 3):
-            raise Malformed("xades.structure", "a Reference holds what it must not")
+        hash_name, digest = _parse_digest(*children)
         if element.get("Type") == TYPE_SIGNED_PROPERTIES:
             if properties is not None or uri != "#" + properties_id:
                 raise Malformed("xades.signed_properties", "the signed properties are referred to wrongly or twice")
@@ -343,35 +371,38 @@ def _parse_properties_c14n(transforms: etree._Element | None) -> str:
         return C14N_10  # XMLDSig §4.4.3.2: a node-set becomes octets by Canonical XML 1.0
     if len(transforms) != 1:
         raise Malformed("xades.transform", "the signed properties need one canonicalization and nothing else")
-    return _algorithm_c14n(transforms[0], f"{{{NS_DS}}}Transform")
+    return _algorithm_c14n(transforms[0], _DS["Transform"])
 
 
 def _parse_key_info(key_info: etree._Element) -> tuple[bytes, ...]:
     """Certificates only: keys, names and retrieval methods in KeyInfo are never used."""
     certificates = []
-    for data in key_info.findall(f"{{{NS_DS}}}X509Data"):
-        for element in data.findall(f"{{{NS_DS}}}X509Certificate"):
+    for data in key_info.findall(_DS["X509Data"]):
+        for element in data.findall(_DS["X509Certificate"]):
             certificates.append(base64_of(element, code="xades", max_bytes=MAX_CERTIFICATE_BYTES))
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed("xades.certificate_count", f"{len(certificates)} certificates in KeyInfo")
     return tuple(certificates)
 
 
-def _parse_certificate_references(signed: etree._Element) -> tuple[CertificateReference, ...]:
-    holder = _either(signed, f"{{{NS_XADES}}}SigningCertificateV2", f"{{{NS_XADES}}}SigningCertificate")
+def _parse_certificate_references(said: _Said) -> tuple[CertificateReference, ...]:
+    holder = said.find("SigningCertificateV2", "SigningCertificate")
     if holder is None:
         return ()
     references = []
     for element in holder[:MAX_CERTIFICATES]:
-        if not _is(element, NS_XADES, "Cert"):
+        if element.tag != _XADES["Cert"]:
             raise Malformed("xades.structure", "SigningCertificate holds something other than Cert")
-        hash_name, digest = _parse_digest(_child(element, f"{{{NS_XADES}}}CertDigest"))
-        v2 = _optional(element, f"{{{NS_XADES}}}IssuerSerialV2")
-        v1 = _optional(element, f"{{{NS_XADES}}}IssuerSerial")
+        parts = list(element)
+        if not parts or parts[0].tag != _XADES["CertDigest"] or len(parts[0]) != 2:
+            raise Malformed("xades.structure", "Cert does not begin with a digest")
+        hash_name, digest = _parse_digest(*parts[0])
+        v2 = _optional(element, _XADES["IssuerSerialV2"])
+        v1 = _optional(element, _XADES["IssuerSerial"])
         issuer_name, serial_number = None, None
         if v1 is not None:
-            issuer_name = text_of(_child(v1, f"{{{NS_DS}}}X509IssuerName"), code="xades")
-            serial = text_of(_child(v1, f"{{{NS_DS}}}X509SerialNumber"), code="xades", max_chars=64).strip()
+            issuer_name = text_of(_child(v1, _DS["X509IssuerName"]), code="xades")
+            serial = text_of(_child(v1, _DS["X509SerialNumber"]), code="xades", max_chars=64).strip()
             if not serial.isascii() or not serial.removeprefix("-").isdigit():
                 raise Malformed("xades.value", "a serial number that is not a number")
             serial_number = int(serial)
@@ -387,19 +418,17 @@ def _parse_certificate_references(signed: etree._Element) -> tuple[CertificateRe
     return tuple(references)
 
 
-def _parse_roles(signed: etree._Element) -> tuple[str, ...]:
-    holder = _either(signed, f"{{{NS_XADES}}}SignerRoleV2", f"{{{NS_XADES}}}SignerRole")
-    claimed = None if holder is None else _optional(holder, f"{{{NS_XADES}}}ClaimedRoles")
+def _parse_roles(said: _Said) -> tuple[str, ...]:
+    holder = said.find("SignerRoleV2", "SignerRole")
+    claimed = None if holder is None else _optional(holder, _XADES["ClaimedRoles"])
     if claimed is None:
         return ()
     # A claimed role may be any XML; only plain text is shown.
-    return tuple(
-        text_of(role, code="xades") for role in claimed if _is(role, NS_XADES, "ClaimedRole") and not len(role)
-    )
+    return tuple(text_of(role, code="xades") for role in claimed if role.tag == _XADES["ClaimedRole"] and not len(role))
 
 
-def _parse_place(signed: etree._Element) -> ProductionPlace | None:
-    holder = _either(signed, f"{{{NS_XADES}}}SignatureProductionPlaceV2", f"{{{NS_XADES}}}SignatureProductionPlace")
+def _parse_place(said: _Said) -> ProductionPlace | None:
+    holder = said.find("SignatureProductionPlaceV2", "SignatureProductionPlace")
     if holder is None:
         return None
 
@@ -416,14 +445,14 @@ def _parse_place(signed: etree._Element) -> ProductionPlace | None:
     )
 
 
-def _parse_policy(signed: etree._Element) -> str | None:
-    holder = _optional(signed, f"{{{NS_XADES}}}SignaturePolicyIdentifier")
+def _parse_policy(said: _Said) -> str | None:
+    holder = said.find("SignaturePolicyIdentifier")
     if holder is None:
         return None
-    if len(holder) == 1 and _is(holder[0], NS_XADES, "SignaturePolicyImplied"):
+    if len(holder) == 1 and holder[0].tag == _XADES["SignaturePolicyImplied"]:
         return "implied"
-    policy = _child(_child(holder, f"{{{NS_XADES}}}SignaturePolicyId"), f"{{{NS_XADES}}}SigPolicyId")
-    match = _POLICY_OID.fullmatch(text_of(_child(policy, f"{{{NS_XADES}}}Identifier"), code="xades").strip())
+    policy = _child(_child(holder, _XADES["SignaturePolicyId"]), _XADES["SigPolicyId"])
+    match = _POLICY_OID.fullmatch(text_of(_child(policy, _XADES["Identifier"]), code="xades").strip())
     if match is None:
         raise Malformed("xades.policy", "the signature policy is not named by an object identifier")
     return match.group(1)
@@ -433,9 +462,9 @@ def _parse_media_types(about_data: etree._Element | None) -> dict[str, str]:
     found: dict[str, str] = {}
     if about_data is None:
         return found
-    for element in about_data.findall(f"{{{NS_XADES}}}DataObjectFormat"):
+    for element in about_data.findall(_XADES["DataObjectFormat"]):
         reference = _attribute(element, "ObjectReference").removeprefix("#")
-        media_type = _optional(element, f"{{{NS_XADES}}}MimeType")
+        media_type = _optional(element, _XADES["MimeType"])
         if reference in found:
             raise Malformed("xades.data_object_format", "two formats are given for one data file")
         if media_type is not None:
@@ -457,27 +486,27 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
     found = _Unsigned()
     if len(qualifying) < 2:
         return found
-    if not _is(qualifying[1], NS_XADES, "UnsignedProperties"):
+    if qualifying[1].tag != _XADES["UnsignedProperties"]:
         raise Malformed("xades.structure", "QualifyingProperties does not hold what it must")
-    holder = _optional(qualifying[1], f"{{{NS_XADES}}}UnsignedSignatureProperties")
+    holder = _optional(qualifying[1], _XADES["UnsignedSignatureProperties"])
     if len(qualifying[1]) != (0 if holder is None else 1):
         raise Malformed("xades.structure", "UnsignedProperties holds something other than signature properties")
     for element in () if holder is None else holder:
-        if _is(element, NS_XADES, "SignatureTimeStamp"):
+        if element.tag == _XADES["SignatureTimeStamp"]:
             found.signature_time_stamps += (_parse_time_stamp(element),)
-        elif _is(element, NS_XADES141, "ArchiveTimeStamp"):
+        elif element.tag == _ARCHIVE_TIME_STAMP:
             found.archive_time_stamps += (_parse_time_stamp(element),)
-        elif _is(element, NS_XADES, "CertificateValues"):
+        elif element.tag == _XADES["CertificateValues"]:
             found.certificates_der += tuple(
                 _encapsulated(element, "EncapsulatedX509Certificate", MAX_CERTIFICATE_BYTES)
             )
-        elif _is(element, NS_XADES, "RevocationValues"):
-            for values in element.findall(f"{{{NS_XADES}}}OCSPValues"):
+        elif element.tag == _XADES["RevocationValues"]:
+            for values in element.findall(_XADES["OCSPValues"]):
                 found.ocsp_der += tuple(_encapsulated(values, "EncapsulatedOCSPValue", MAX_TOKEN_BYTES))
-            for values in element.findall(f"{{{NS_XADES}}}CRLValues"):
+            for values in element.findall(_XADES["CRLValues"]):
                 found.crl_values += len(values)
         else:
-            found.unknown += (etree.QName(element).localname,)
+            found.unknown += (_local(element),)
     counts = (found.signature_time_stamps, found.archive_time_stamps, found.certificates_der, found.ocsp_der)
     if any(
         len(values) > limit
@@ -489,7 +518,7 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
 
 def _encapsulated(holder: etree._Element, name: str, max_bytes: int) -> Iterator[bytes]:
     for element in holder:
-        if _is(element, NS_XADES, name):
+        if element.tag == _XADES[name]:
             if (
                 element.get("Encoding", "http://uri.etsi.org/01903/v1.2.2#DER")
                 != "http://uri.etsi.org/01903/v1.2.2#DER"
@@ -501,9 +530,9 @@ def _encapsulated(holder: etree._Element, name: str, max_bytes: int) -> Iterator
 def _parse_time_stamp(element: etree._Element) -> EncapsulatedTimeStamp:
     children = list(element)
     c14n = C14N_10  # EN 319 132-1 §4.5: when the method is absent
-    if children and _is(children[0], NS_DS, "CanonicalizationMethod"):
-        c14n = _algorithm_c14n(children.pop(0), f"{{{NS_DS}}}CanonicalizationMethod")
-    if len(children) != 1 or not _is(children[0], NS_XADES, "EncapsulatedTimeStamp"):
+    if children and children[0].tag == _DS["CanonicalizationMethod"]:
+        c14n = _algorithm_c14n(children.pop(0), _DS["CanonicalizationMethod"])
+    if len(children) != 1 or children[0].tag != _XADES["EncapsulatedTimeStamp"]:
         raise Malformed("xades.time_stamp", "a time-stamp property holds exactly one token, and no Include")
     token_der = base64_of(children[0], code="xades", max_bytes=MAX_TOKEN_BYTES)
     return EncapsulatedTimeStamp(token_der=token_der, c14n=c14n, element=element)
