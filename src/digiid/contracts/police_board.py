@@ -47,10 +47,15 @@ class RequestHandOver(Message):
 
 
 class HandOverPermit(Message):
-    """The board's answer; with `permitted` false, `reason` is for the officer at the desk."""
+    """The board's answer; with `permitted` false, `reason` is for the officer at the desk.
+
+    `acceptance_text` is what the applicant accepted (what the document is not), a paragraph a line,
+    word for word: it is shown to the holder again at the hand-over.
+    """
 
     permitted: bool
     reason: str = ""
+    acceptance_text: str = ""
 
 
 class RecordHandOver(Message):

@@ -19,12 +19,12 @@ TEXTS: dict[str, tuple[str, ...]] = {
             "service to accept you as a customer."
         ),
         (
-            "It is a possibility, not a right: the Police and Border Guard Board may refuse it, suspend it, limit it to "
-            "some services or annul it, and gives you the reasons."
+            "It is a possibility, not a right: the Police and Border Guard Board may refuse it, suspend it, limit "
+            "it to some services or annul it, and gives you the reasons."
         ),
         (
-            "You answer for everything that is done with it. Your signature with it equals your handwritten signature. "
-            "Never give the card or a PIN to anybody, also not to an adviser or a service company."
+            "You answer for everything that is done with it. Your signature with it equals your handwritten "
+            "signature. Never give the card or a PIN to anybody, also not to an adviser or a service company."
         ),
     ),
     "et": (

@@ -7,7 +7,8 @@ from typing import TypeAlias
 from digiid.institutions.police_board.domain import law
 from digiid.kernel.states import Edge, StateTable
 
-BUREAU, HOLDER, ACCOUNT, OFFICER, SYSTEM = "card_bureau", "holder", "account", "deciding_officer", "system"
+BUREAU, HOLDER, ACCOUNT, SYSTEM = "card_bureau", "holder", "account", "system"
+OFFICER, DECIDER = "officer", "deciding_officer"
 
 
 class DocumentState(StrEnum):
@@ -46,8 +47,8 @@ def _edge(to: S, basis: str, actors: tuple[str, ...], *publishes: str) -> Edge[S
     return Edge(to, basis, frozenset(actors), publishes)
 
 
-_CANCEL = _edge(S.REVOKED, law.ITDS_ISSUE, (OFFICER,), "card_bureau.cancel_order", "trust_services.revoke")
-_REVOKE = _edge(S.REVOKED, law.ITDS_ISSUE, (OFFICER,), "trust_services.revoke", "mail.document_annulled")
+_CANCEL = _edge(S.REVOKED, law.ITDS_ISSUE, (DECIDER,), "card_bureau.cancel_order", "trust_services.revoke")
+_REVOKE = _edge(S.REVOKED, law.ITDS_ISSUE, (DECIDER,), "trust_services.revoke", "mail.document_annulled")
 _EXPIRE = _edge(S.EXPIRED, "ITDS: the document's term of five years has ended", (SYSTEM,))
 _SUPERSEDE = _edge(S.SUPERSEDED, "ITDS: a new document takes its place", (SYSTEM,), "trust_services.revoke")
 _SEND = _edge(S.IN_TRANSIT, law.ITDS_HAND_OVER, (BUREAU,))
@@ -77,7 +78,7 @@ TABLE: StateTable[S, E] = {
     },
     S.SUSPENDED: {
         # found again: the person who suspended in a hurry cannot lift; an officer looks first
-        E.LIFT: _edge(S.ACTIVE, law.ITDS_SUPERVISION, (OFFICER,), "trust_services.resume", "mail.document_lifted"),
+        E.LIFT: _edge(S.ACTIVE, law.ITDS_SUPERVISION, (DECIDER,), "trust_services.resume", "mail.document_lifted"),
         E.REVOKE: _REVOKE,
         E.EXPIRE: _EXPIRE,
         E.SUPERSEDE: _SUPERSEDE,
