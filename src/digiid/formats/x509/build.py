@@ -23,6 +23,7 @@ from digiid.formats.x509.signature import (
     hash_name_for,
     load_public_key,
     sign_ecdsa,
+    sign_ecdsa_deterministic,
     signature_identifier,
     verify_signature,
 )
@@ -103,7 +104,8 @@ def sign_tbs(linted: LintedTbs, *, key: ec.EllipticCurvePrivateKey) -> bytes:
     """
     if spki_der(key.public_key()) != linted.issuer_spki_der:
         raise Broken("trust.issue.wrong_key", "not the key of the issuer that was linted for")
-    signature = sign_ecdsa(key, linted.tbs_der)
+    # Deterministic: what was interrupted and is signed again is the same certificate, not a second one.
+    signature = sign_ecdsa_deterministic(key, linted.tbs_der)
     try:
         # A fault in a signing device can leak the key through one wrong signature: look before it leaves.
         verify_signature(

@@ -245,7 +245,7 @@ class HierarchyProfile:
 
     @property
     def disclosure_statement_url(self) -> str:
-        return f"{self.documents_url}/pds-en.pdf"
+        return f"{self.documents_url}/pds-en"
 
     def policies(self, kind: CertificateKind, document: DocumentPolicy | None) -> tuple[str, ...]:
         """The policy OIDs of a certificate, the document's own first."""

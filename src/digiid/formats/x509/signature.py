@@ -84,6 +84,11 @@ def sign_ecdsa(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
     return key.sign(message, ec.ECDSA(hash_algorithm(hash_name_for(key))))
 
 
+def sign_ecdsa_deterministic(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
+    """The same, with the nonce of RFC 6979: signing the same bytes again gives the same signature."""
+    return key.sign(message, ec.ECDSA(hash_algorithm(hash_name_for(key)), deterministic_signing=True))
+
+
 def load_public_key(spki_der: bytes) -> PublicKeyTypes:
     """Read a SubjectPublicKeyInfo; the library checks that an EC point is on its named curve.
 

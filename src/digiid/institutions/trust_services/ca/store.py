@@ -1,0 +1,305 @@
+"""The CA's tables: orders, certificates with the step of the ladder they are at, revocation lists, journal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    Date,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.engine import Connection
+
+from digiid.formats.x509.profile import CertificateKind, DocumentPolicy, Holder
+from digiid.institutions.trust_services.status import serial_text
+from digiid.platform.db import UtcDateTime
+from digiid.platform.journal import journal_table
+
+METADATA: Final = MetaData()
+JOURNAL: Final = journal_table(METADATA)
+
+ORDERS: Final = Table(
+    "certificate_order",
+    METADATA,
+    Column("order_id", String(64), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("document_number", String(20), nullable=False, unique=True),
+    Column("policy", String(20), nullable=False),
+    Column("personal_code", String(11), nullable=False),
+    Column("surname", String(100), nullable=False),
+    Column("given_names", String(100), nullable=False),
+    Column("expires_on", Date, nullable=False),
+    Column("ordered_at", UtcDateTime, nullable=False),
+)
+CERTIFICATES: Final = Table(
+    "certificate",
+    METADATA,
+    Column("serial_number", String(32), primary_key=True),
+    Column("order_id", String(64), nullable=False),
+    Column("kind", String(30), nullable=False),
+    Column("step", String(20), nullable=False),
+    Column("spki_der", LargeBinary, nullable=False),
+    Column("spki_sha256", LargeBinary(32), nullable=False, unique=True),
+    Column("not_before_at", UtcDateTime, nullable=False),
+    Column("not_after_at", UtcDateTime, nullable=False),
+    Column("tbs_der", LargeBinary),
+    Column("certificate_der", LargeBinary),
+    UniqueConstraint("order_id", "kind"),
+)
+BLOCKED_KEYS: Final = Table(
+    "blocked_key",
+    METADATA,
+    Column("spki_sha256", LargeBinary(32), primary_key=True),
+    Column("reason", String(200), nullable=False),
+    Column("blocked_at", UtcDateTime, nullable=False),
+)
+CRLS: Final = Table(
+    "revocation_list",
+    METADATA,
+    Column("ca", String(20), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("change_number", Integer, nullable=False),
+    Column("this_update_at", UtcDateTime, nullable=False),
+    Column("next_update_at", UtcDateTime, nullable=False),
+    Column("crl_der", LargeBinary, nullable=False),
+)
+
+
+class Step(StrEnum):
+    """How far a certificate has come. RECORDED: serial taken. STORED: linted and stored. SIGNED: it exists."""
+
+    RECORDED = "recorded"
+    STORED = "stored"
+    SIGNED = "signed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOrder:
+    order_id: str
+    digest: bytes
+    document_number: str
+    policy: DocumentPolicy
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCertificate:
+    serial_number: int
+    order_id: str
+    kind: CertificateKind
+    step: Step
+    spki_der: bytes
+    not_before_at: datetime
+    not_after_at: datetime
+    tbs_der: bytes | None
+    certificate_der: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCrl:
+    ca: str
+    number: int
+    change_number: int
+    this_update_at: datetime
+    next_update_at: datetime
+    crl_der: bytes
+
+
+def find_order(tx: Connection, *, order_id: str) -> StoredOrder | None:
+    c = ORDERS.c
+    row = tx.execute(_ORDER_QUERY.where(c.order_id == order_id)).one_or_none()
+    return _order_of(row) if row else None
+
+
+def find_order_of_document(tx: Connection, *, document_number: str) -> StoredOrder | None:
+    c = ORDERS.c
+    row = tx.execute(_ORDER_QUERY.where(c.document_number == document_number)).one_or_none()
+    return _order_of(row) if row else None
+
+
+_ORDER_QUERY: Final = select(
+    ORDERS.c.order_id,
+    ORDERS.c.digest,
+    ORDERS.c.document_number,
+    ORDERS.c.policy,
+    ORDERS.c.personal_code,
+    ORDERS.c.surname,
+    ORDERS.c.given_names,
+)
+
+
+def _order_of(row: Any) -> StoredOrder:
+    holder = Holder(row.personal_code, row.surname, row.given_names)
+    return StoredOrder(row.order_id, bytes(row.digest), row.document_number, DocumentPolicy(row.policy), holder)
+
+
+def record_order(
+    tx: Connection,
+    *,
+    order_id: str,
+    digest: bytes,
+    document_number: str,
+    policy: DocumentPolicy,
+    holder: Holder,
+    expires_on: date,
+    ordered_at: datetime,
+) -> None:
+    tx.execute(
+        insert(ORDERS).values(
+            order_id=order_id,
+            digest=digest,
+            document_number=document_number,
+            policy=policy.value,
+            personal_code=holder.personal_code,
+            surname=holder.surname,
+            given_names=holder.given_names,
+            expires_on=expires_on,
+            ordered_at=ordered_at,
+        )
+    )
+
+
+def record_serial(
+    tx: Connection,
+    *,
+    serial_number: int,
+    order_id: str,
+    kind: CertificateKind,
+    spki_der: bytes,
+    spki_sha256: bytes,
+    not_before_at: datetime,
+    not_after_at: datetime,
+) -> None:
+    """Take a serial number: the primary key lets nobody take it again."""
+    tx.execute(
+        insert(CERTIFICATES).values(
+            serial_number=serial_text(serial_number),
+            order_id=order_id,
+            kind=kind.value,
+            step=Step.RECORDED.value,
+            spki_der=spki_der,
+            spki_sha256=spki_sha256,
+            not_before_at=not_before_at,
+            not_after_at=not_after_at,
+        )
+    )
+
+
+def store_tbs(tx: Connection, *, serial_number: int, tbs_der: bytes) -> None:
+    """Step RECORDED → STORED; what is stored already stays as it is."""
+    c = CERTIFICATES.c
+    where = (c.serial_number == serial_text(serial_number)) & (c.step == Step.RECORDED.value)
+    tx.execute(update(CERTIFICATES).where(where).values(tbs_der=tbs_der, step=Step.STORED.value))
+
+
+def store_certificate(tx: Connection, *, serial_number: int, certificate_der: bytes) -> bool:
+    """Step STORED → SIGNED. False when somebody else was first."""
+    c = CERTIFICATES.c
+    where = (c.serial_number == serial_text(serial_number)) & (c.step == Step.STORED.value)
+    done = tx.execute(update(CERTIFICATES).where(where).values(certificate_der=certificate_der, step=Step.SIGNED.value))
+    return done.rowcount == 1
+
+
+def find_certificates(tx: Connection, *, order_id: str) -> list[StoredCertificate]:
+    """The certificates of an order, authentication first."""
+    c = CERTIFICATES.c
+    rows = tx.execute(_CERTIFICATE_QUERY.where(c.order_id == order_id).order_by(c.kind)).all()
+    return [_certificate_of(row) for row in rows]
+
+
+def get_certificate(tx: Connection, *, serial_number: int) -> StoredCertificate:
+    """The certificate with this serial number, which has to be recorded."""
+    c = CERTIFICATES.c
+    row = tx.execute(_CERTIFICATE_QUERY.where(c.serial_number == serial_text(serial_number))).one()
+    return _certificate_of(row)
+
+
+def find_unfinished_orders(tx: Connection) -> list[str]:
+    """Orders with a certificate that is not signed yet."""
+    c = CERTIFICATES.c
+    return list(tx.execute(select(c.order_id).where(c.step != Step.SIGNED.value).distinct()).scalars())
+
+
+_CERTIFICATE_QUERY: Final = select(
+    CERTIFICATES.c.serial_number,
+    CERTIFICATES.c.order_id,
+    CERTIFICATES.c.kind,
+    CERTIFICATES.c.step,
+    CERTIFICATES.c.spki_der,
+    CERTIFICATES.c.not_before_at,
+    CERTIFICATES.c.not_after_at,
+    CERTIFICATES.c.tbs_der,
+    CERTIFICATES.c.certificate_der,
+)
+
+
+def _certificate_of(row: Any) -> StoredCertificate:
+    return StoredCertificate(
+        serial_number=int(row.serial_number, 16),
+        order_id=row.order_id,
+        kind=CertificateKind(row.kind),
+        step=Step(row.step),
+        spki_der=bytes(row.spki_der),
+        not_before_at=row.not_before_at,
+        not_after_at=row.not_after_at,
+        tbs_der=bytes(row.tbs_der) if row.tbs_der is not None else None,
+        certificate_der=bytes(row.certificate_der) if row.certificate_der is not None else None,
+    )
+
+
+def find_key_uses(tx: Connection, *, spki_sha256s: Sequence[bytes]) -> frozenset[bytes]:
+    """Which of these keys were certified or ordered before, or are blocked."""
+    used = tx.execute(select(CERTIFICATES.c.spki_sha256).where(CERTIFICATES.c.spki_sha256.in_(spki_sha256s))).scalars()
+    blocked = tx.execute(
+        select(BLOCKED_KEYS.c.spki_sha256).where(BLOCKED_KEYS.c.spki_sha256.in_(spki_sha256s))
+    ).scalars()
+    return frozenset(map(bytes, (*used, *blocked)))
+
+
+def block_key(tx: Connection, *, spki_sha256: bytes, reason: str, at: datetime) -> None:
+    """A key that is never certified (again). Blocking it twice changes nothing."""
+    known = tx.execute(select(BLOCKED_KEYS.c.spki_sha256).where(BLOCKED_KEYS.c.spki_sha256 == spki_sha256)).first()
+    if known is None:
+        tx.execute(insert(BLOCKED_KEYS).values(spki_sha256=spki_sha256, reason=reason, blocked_at=at))
+
+
+def get_last_change(tx: Connection) -> int:
+    """The number of the newest journal entry; 0 at the very beginning."""
+    return int(tx.execute(select(func.max(JOURNAL.c.number))).scalar_one() or 0)
+
+
+def find_latest_crl(tx: Connection, *, ca: str) -> StoredCrl | None:
+    c = CRLS.c
+    query = select(c.ca, c.number, c.change_number, c.this_update_at, c.next_update_at, c.crl_der)
+    row = tx.execute(query.where(c.ca == ca).order_by(c.number.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    return StoredCrl(row.ca, row.number, row.change_number, row.this_update_at, row.next_update_at, bytes(row.crl_der))
+
+
+def record_crl(tx: Connection, crl: StoredCrl, *, keep: int) -> None:
+    """Add a list and drop all but the `keep` newest of this CA."""
+    tx.execute(
+        insert(CRLS).values(
+            ca=crl.ca,
+            number=crl.number,
+            change_number=crl.change_number,
+            this_update_at=crl.this_update_at,
+            next_update_at=crl.next_update_at,
+            crl_der=crl.crl_der,
+        )
+    )
+    tx.execute(delete(CRLS).where((CRLS.c.ca == crl.ca) & (CRLS.c.number <= crl.number - keep)))

@@ -1,0 +1,1 @@
+"""What programs and people fetch: certificates, revocation lists, the trusted list, the repository's pages."""
