@@ -1,0 +1,1 @@
+"""The State Population Registry: persons, personal codes, and who looked at them."""

@@ -1,0 +1,92 @@
+"""Builds the population register."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from digiid.contracts.members import NAMES, POPULATION_REGISTER
+from digiid.exchange import anomalies
+from digiid.exchange.anomalies import AnomalyReports
+from digiid.exchange.client import Client
+from digiid.exchange.gate import Service
+from digiid.institutions.population_register import api, store, use_cases
+from digiid.institutions.population_register.settings import Settings
+from digiid.institutions.population_register.use_cases import Deps
+from digiid.institutions.population_register.web.site import NAVIGATION, handlers
+from digiid.platform.db import Database
+from digiid.platform.institution import Running, Surroundings
+from digiid.platform.outbox import Worker
+from digiid.platform.timers import Timer
+from digiid.platform.trust import OcspClient
+from digiid.platform.web import N_
+from digiid.platform.web.sessions import SessionStore
+from digiid.platform.web.sign_in import CardSignIn, SignedInPerson, sign_in_handlers
+from digiid.platform.web.site import Site, SiteSettings
+
+PACKAGE = "digiid.institutions.population_register"
+
+
+def build_deps(settings: Settings, around: Surroundings) -> Deps:
+    """Open and migrate the register's database."""
+    file = around.database_folder / "population_register.sqlite"
+    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
+    db.migrate(PACKAGE)
+    return Deps(db, around.clock, settings)
+
+
+def build(
+    deps: Deps,
+    around: Surroundings,
+    *,
+    issuers: Sequence[x509.Certificate],
+    ocsp: OcspClient,
+    exchange: Client,
+    csrf_secret: str,
+) -> Running[Service]:
+    """The register's desk and services."""
+    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy)
+    worker = Worker("population_register", deps.db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
+    reports.worker = worker
+    sessions = SessionStore("population", deps.db, store.SESSIONS, around.clock, around.entropy)
+    site = Site(
+        SiteSettings(
+            name="population",
+            title=N_("Population register"),
+            origin=around.origins["population"],
+            agent_origin=around.origins["agent"],
+            navigation=NAVIGATION,
+            folders=(Path(__file__).parent / "web",),
+            demonstration=deps.settings.demonstration,
+        ),
+        sessions=sessions,
+        pools=around.pools,
+        clock=around.clock,
+        entropy=around.entropy,
+        csrf_secret=csrf_secret,
+    )
+
+    def admit(person: SignedInPerson) -> Mapping[str, str]:
+        return {"officer": use_cases.admit_officer(deps, person.personal_code)}
+
+    def report(card: AnomalousCard) -> None:
+        reports.put(card, place="population register")
+
+    introduction = N_("For the register's officers: sign in with your card and PIN1.")
+    sign_in = CardSignIn(issuers, ocsp, admit, report, introduction=introduction)
+
+    def health() -> Mapping[str, Any]:
+        deps.db.check()
+        return {"name": NAMES[POPULATION_REGISTER]}
+
+    return Running(
+        name="population_register",
+        sites={"population": site.build([*handlers(deps), *sign_in_handlers(sign_in)], health=health)},
+        services=api.services(deps),
+        workers=(worker,),
+        timers=(Timer("sessions", timedelta(minutes=10), sessions.purge),),
+        health=health,
+        close=deps.db.close,
+    )
