@@ -590,6 +590,11 @@ class VerifiedTrust:
         self._by_subject.setdefault(parts.subject_der, []).append(item)
         self._by_der.setdefault(der, []).append(item)
 
+    def check_current(self, *, at: datetime) -> None:
+        """Raises: Refused `trusted_list.expired`, `trusted_list.not_yet`."""
+        for verified in self.lists:
+            check_current(verified, at=at)
+
     def find_issuers(
         self, issuer_name_der: bytes, *, key_identifier: bytes | None, service_type: str
     ) -> list[ServiceCertificate]:

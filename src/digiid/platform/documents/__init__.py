@@ -1,0 +1,31 @@
+"""Signing documents and judging them: the ladder between formats, trust services and the signer's device."""
+
+from digiid.formats.asic import DataFile
+from digiid.platform.documents.signing import (
+    CallbackSigner,
+    KeySigner,
+    PreparedSignature,
+    Signer,
+    TrustServices,
+    check_signing_certificate,
+    complete_signature,
+    prepare_additional_signature,
+    prepare_signature,
+    sign_container,
+    sign_files,
+)
+
+__all__ = [
+    "CallbackSigner",
+    "DataFile",
+    "KeySigner",
+    "PreparedSignature",
+    "Signer",
+    "TrustServices",
+    "check_signing_certificate",
+    "complete_signature",
+    "prepare_additional_signature",
+    "prepare_signature",
+    "sign_container",
+    "sign_files",
+]

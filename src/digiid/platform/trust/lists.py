@@ -1,0 +1,210 @@
+"""Trusted lists from files and from the network. The last copy that verified is kept.
+
+What is stored is verified again at every load, so that whoever can write to the folder gains nothing: a list that the
+pinned signers did not sign, or one older than what was seen, is refused.
+"""
+
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from digiid.formats.trusted_list import (
+    MAX_LIST_BYTES,
+    TYPE_LIST_OF_LISTS,
+    VerifiedTrust,
+    VerifiedTrustedList,
+    parse_trusted_list,
+    resolve_trusted_lists,
+)
+from digiid.kernel.errors import Malformed, NotFound, Refused, Unavailable
+from digiid.platform.clock import Clock
+from digiid.platform.http import HttpClient
+from digiid.platform.trust.hosts import AllowedHosts
+
+_MAX_LISTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ListSource:
+    """Where a first list is, and who signs it."""
+
+    address: str
+    signers: tuple[x509.Certificate, ...]
+
+
+class TrustedListStore:
+    """The lists of one source, with those that a list of lists points to (as far as their hosts are allowed)."""
+
+    def __init__(
+        self, source: ListSource, *, folder: Path, http: HttpClient, clock: Clock, hosts: AllowedHosts | None = None
+    ) -> None:
+        self._source, self._folder, self._http, self._clock = source, folder, http, clock
+        self._hosts = hosts or AllowedHosts.of_urls(source.address)
+        self._lock = threading.Lock()
+        self._trust: VerifiedTrust | None = None
+
+    def trust(self) -> VerifiedTrust:
+        """The services of the last good copy, fetched if there is none yet.
+
+        Raises:
+            Unavailable: there is no copy and none can be fetched.
+            Refused: `trusted_list.…`, the copy has run out and no newer one can be had, or was tampered with.
+        """
+        with self._lock:
+            if self._trust is None:
+                self._trust = self._load()
+            trust = self._trust
+        try:
+            trust.check_current(at=self._clock.now())
+        except Refused:
+            self.refresh()
+            with self._lock:
+                trust = self._trust or trust
+            trust.check_current(at=self._clock.now())
+        return trust
+
+    def refresh(self) -> VerifiedTrust:
+        """Fetch, verify, compare with the last copy, store. On any failure the last copy stays as it was.
+
+        Raises:
+            Unavailable: `http.unreachable`, `trusted_list.http`.
+            Malformed, Refused: `trusted_list.…`; `trusted_list.rollback` for a sequence number below the stored one.
+        """
+        # 1 fetch the first list, then those it points to
+        documents = self._fetch_all()
+        # 2 verify them together
+        now = self._clock.now()
+        lists = resolve_trusted_lists(documents, signers=self._source.signers, at=now)
+        # 3 never backwards
+        with self._lock:
+            for old in self._stored_lists():
+                for new in lists:
+                    same = new.content.territory == old.territory and new.content.list_type == old.list_type
+                    if same and new.content.sequence_number < old.sequence_number:
+                        raise Refused("trusted_list.rollback", f"list {old.territory} is older than the stored one")
+            # 4 store, then use
+            self._store(documents)
+            self._trust = VerifiedTrust(lists, at=now)
+            return self._trust
+
+    def _load(self) -> VerifiedTrust:
+        documents = self._stored_documents()
+        if not documents:
+            documents = self._fetch_all()
+            lists = resolve_trusted_lists(documents, signers=self._source.signers, at=self._clock.now())
+            self._store(documents)
+            return VerifiedTrust(lists, at=self._clock.now())
+        # A copy that has run out is still loaded, as of its last day; `trust` refuses it if there is no newer one.
+        at = min(self._clock.now(), *(_expiry(document) for document in documents))
+        return VerifiedTrust(resolve_trusted_lists(documents, signers=self._source.signers, at=at), at=at)
+
+    def _fetch_all(self) -> list[bytes]:
+        first = self._fetch(self._source.address)
+        documents = [first]
+        content = parse_trusted_list(first)
+        if content.list_type == TYPE_LIST_OF_LISTS:
+            # The pointers are believed only after the list that holds them is; until then they are just addresses.
+            resolve_trusted_lists([first], signers=self._source.signers, at=self._clock.now())
+            for pointer in content.pointers[:_MAX_LISTS]:
+                if pointer.list_type == TYPE_LIST_OF_LISTS:
+                    continue
+                documents.append(self._fetch(pointer.location))
+        return documents
+
+    def _fetch(self, address: str) -> bytes:
+        self._hosts.check(address)
+        answer = self._http.request("GET", address, max_bytes=MAX_LIST_BYTES)
+        if answer.status != 200:
+            raise Unavailable("trusted_list.http", f"HTTP {answer.status} for a trusted list")
+        return answer.body
+
+    def _stored_documents(self) -> list[bytes]:
+        if not self._folder.is_dir():
+            return []
+        return [path.read_bytes() for path in sorted(self._folder.glob("*.xml"))]
+
+    def _stored_lists(self) -> list["_Seen"]:
+        seen = []
+        for document in self._stored_documents():
+            try:
+                content = parse_trusted_list(document)
+            except Malformed:
+                continue  # a broken copy is replaced; it never vouched for anything
+            seen.append(_Seen(content.territory, content.list_type, content.sequence_number))
+        return seen
+
+    def _store(self, documents: Sequence[bytes]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        names = set()
+        for number, document in enumerate(documents):
+            name = f"{number:03}-{hashlib.sha256(document).hexdigest()[:16]}.xml"
+            names.add(name)
+            _write(self._folder / name, document)
+        for path in self._folder.glob("*.xml"):
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    territory: str
+    list_type: str
+    sequence_number: int
+
+
+def _expiry(document: bytes) -> datetime:
+    content = parse_trusted_list(document)
+    return content.next_update_at or content.issued_at
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".list-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_trusted_lists(
+    locations: Sequence[str], *, signers: Sequence[x509.Certificate], http: HttpClient, at: datetime
+) -> VerifiedTrust:
+    """Lists that a person named on the command line: files or http(s) addresses. Pointers between them are resolved
+    among the named ones first; a pointer to a list that was not named is left alone.
+
+    Raises:
+        NotFound: `trusted_list.file`.
+        Unavailable, Malformed, Refused: as for a list from the network.
+    """
+    if not signers:
+        raise Refused("trusted_list.no_signer", "name the certificate of the list's signer")
+    documents = [_read_location(location, http) for location in locations]
+    lists: tuple[VerifiedTrustedList, ...] = resolve_trusted_lists(documents, signers=signers, at=at)
+    return VerifiedTrust(lists, at=at)
+
+
+def _read_location(location: str, http: HttpClient) -> bytes:
+    if location.startswith(("http://", "https://")):
+        answer = http.request("GET", location, max_bytes=MAX_LIST_BYTES)
+        if answer.status != 200:
+            raise Unavailable("trusted_list.http", f"HTTP {answer.status} for {location}")
+        return answer.body
+    try:
+        with Path(location).open("rb") as file:
+            data = file.read(MAX_LIST_BYTES + 1)
+    except OSError as error:
+        raise NotFound("trusted_list.file", f"{location}: {error.strerror}") from error
+    if len(data) > MAX_LIST_BYTES:
+        raise Malformed("trusted_list.too_large", f"{location} is larger than {MAX_LIST_BYTES} bytes")
+    return data
