@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from digiid.platform.entropy import Entropy
 
 _DOCUMENT_NUMBER: Final = re.compile(r"[A-Z]{1,2}[0-9]{7,8}")  # nine characters in all
 _SUFFIX: Final = ".chip"
+_LOCK_RETRY_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,20 @@ class ShelfCard:
     personalised: bool
 
 
+class OpenCard(Transport, Protocol):
+    """A powered card that can be powered off and on again."""
+
+    def reset(self) -> None: ...
+
+
 class CardSource(Protocol):
     """Where cards are listed and opened: the shelf itself, or the process that owns it."""
 
     def list(self) -> Sequence[ShelfCard]: ...
 
-    def open(self, document_number: str) -> Transport: ...
+    def open(self, document_number: str) -> OpenCard: ...
+
+    def close(self) -> None: ...
 
 
 class CardShelf:
@@ -49,13 +59,14 @@ class CardShelf:
         Conflict: `card.shelf.owned`: another process has this folder; reach it through its reader socket.
     """
 
-    def __init__(self, folder: Path, entropy: Entropy) -> None:
+    def __init__(self, folder: Path, entropy: Entropy, *, patience_seconds: float = 0.0) -> None:
+        """`patience_seconds`: how long to wait for a short-lived owner, such as a command, to finish."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self._host: Host = EntropyHost(entropy)
         self._lock = threading.Lock()
         self._slots: dict[str, _Slot] = {}
-        self._owner = _own(folder / ".lock")
+        self._owner = _own(folder / ".lock", patience_seconds)
 
     def close(self) -> None:
         """Let another process own the folder; opened cards answer no more."""
@@ -78,7 +89,7 @@ class CardShelf:
             found.append(ShelfCard(path.stem, chip.memory.life_cycle is LifeCycle.OPERATIONAL))
         return found
 
-    def new_blank(self, document_number: str) -> Transport:
+    def new_blank(self, document_number: str) -> OpenCard:
         """Put a blank chip on the shelf, in personalisation, and open it.
 
         A chip of this number that is still in personalisation is given again, so that the bureau can
@@ -96,7 +107,7 @@ class CardShelf:
             raise Conflict("card.exists", f"a personalised card has the number {document_number}")
         return OpenedCard(slot, self._host)
 
-    def open(self, document_number: str) -> Transport:
+    def open(self, document_number: str) -> OpenCard:
         """Power up a card.
 
         Raises:
@@ -201,15 +212,20 @@ class OpenedCard:
             self._session = Session()
 
 
-def _own(path: Path) -> IO[bytes]:
+def _own(path: Path, patience_seconds: float) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     file = os.fdopen(descriptor, "r+b")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise Conflict("card.shelf.owned", f"another process owns the cards in {path.parent}") from error
-    return file
+    until = time.monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() < until:
+                time.sleep(_LOCK_RETRY_SECONDS)
+                continue
+            file.close()
+            raise Conflict("card.shelf.owned", f"another process owns the cards in {path.parent}") from error
+        return file
 
 
 def _store(path: Path, content: bytes) -> None:
