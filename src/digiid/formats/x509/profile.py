@@ -23,7 +23,8 @@ from digiid.kernel.errors import Malformed, Refused
 
 SERIAL_NUMBER_BYTES: Final = 16
 MAX_LEAF_BYTES: Final = 1536  # what the chip's certificate files hold
-_MAX_COMMON_NAME: Final = 64  # X.520 ub-common-name
+# X.520 ub-common-name is 64 characters; deployed software counts the bytes of UTF-8.
+_MAX_COMMON_NAME_BYTES: Final = 64
 
 COUNTRY, COMMON_NAME, SURNAME, GIVEN_NAME, SERIAL_NUMBER = "2.5.4.6", "2.5.4.3", "2.5.4.4", "2.5.4.42", "2.5.4.5"
 ORGANIZATION, ORGANIZATION_IDENTIFIER = "2.5.4.10", "2.5.4.97"
@@ -293,10 +294,10 @@ class Holder:
 
     @property
     def common_name(self) -> str:
-        """`SURNAME,GIVEN NAMES,CODE`, given names cut first when it is longer than X.520 allows."""
-        room = _MAX_COMMON_NAME - len(self.personal_code) - 1
-        surname = self.surname[:room]
-        given = self.given_names[: max(0, room - len(surname) - 1)].rstrip(" -'’")
+        """`SURNAME,GIVEN NAMES,CODE`, given names cut first when it is longer than 64 bytes."""
+        room = _MAX_COMMON_NAME_BYTES - len(self.personal_code) - 1
+        surname = _cut(self.surname, room)
+        given = _cut(self.given_names, room - len(surname.encode()) - 1)
         return ",".join(part for part in (surname, given, self.personal_code) if part)
 
     @property
@@ -306,6 +307,11 @@ class Holder:
         if self.given_names:
             attributes.append((GIVEN_NAME, self.given_names))
         return (*attributes, (SERIAL_NUMBER, f"PNOEE-{self.personal_code}"))
+
+
+def _cut(name: str, max_bytes: int) -> str:
+    """As many whole characters as fit, without a separator at the end."""
+    return name.encode()[: max(0, max_bytes)].decode(errors="ignore").rstrip(" -'’")
 
 
 def member_attributes(hierarchy: HierarchyProfile, kind: CertificateKind) -> tuple[tuple[str, str], ...]:
