@@ -1,0 +1,124 @@
+"""Builds the card bureau."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from digiid.contracts.members import CARD_BUREAU, NAMES
+from digiid.exchange import anomalies
+from digiid.exchange.anomalies import AnomalyReports
+from digiid.exchange.client import Client
+from digiid.exchange.gate import Service
+from digiid.formats.apdu import Transport
+from digiid.institutions.card_bureau import api, jobs, store
+from digiid.institutions.card_bureau.settings import Settings
+from digiid.institutions.card_bureau.use_cases import desk
+from digiid.institutions.card_bureau.use_cases.deps import Deps
+from digiid.institutions.card_bureau.web.site import NAVIGATION, handlers
+from digiid.kernel.errors import Unavailable
+from digiid.platform import outbox
+from digiid.platform.db import Database
+from digiid.platform.institution import Running, Surroundings
+from digiid.platform.outbox import Worker
+from digiid.platform.timers import Timer
+from digiid.platform.trust import OcspClient
+from digiid.platform.web import N_
+from digiid.platform.web.sessions import SessionStore
+from digiid.platform.web.sign_in import AnomalousCard, CardSignIn, SignedInPerson, sign_in_handlers
+from digiid.platform.web.site import Site, SiteSettings
+
+PACKAGE = "digiid.institutions.card_bureau"
+
+
+def build_deps(
+    settings: Settings,
+    around: Surroundings,
+    *,
+    exchange: Client,
+    wake_outbox: Callable[[], None],
+    blank_card: Callable[[str], Transport],
+    discard_card: Callable[[str], None],
+) -> Deps:
+    """Open and migrate the bureau's database and enter its pick-up points."""
+    file = around.database_folder / "card_bureau.sqlite"
+    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
+    db.migrate(PACKAGE)
+    deps = Deps(db, around.clock, around.entropy, exchange, wake_outbox, blank_card, discard_card, settings)
+    desk.open_points(deps)
+    return deps
+
+
+def build(
+    settings: Settings,
+    around: Surroundings,
+    *,
+    exchange: Client,
+    issuers: Sequence[x509.Certificate],
+    ocsp: OcspClient,
+    blank_card: Callable[[str], Transport],
+    discard_card: Callable[[str], None],
+    csrf_secret: str,
+) -> tuple[Deps, Running[Service]]:
+    """The bureau's site, services and worker. The Deps are for the seed, which acts before there are officers."""
+    workers: list[Worker] = []
+    deps = build_deps(
+        settings,
+        around,
+        exchange=exchange,
+        wake_outbox=lambda: workers[0].wake(),
+        blank_card=blank_card,
+        discard_card=discard_card,
+    )
+    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy)
+    handlers_by_kind = {**jobs.outbox_handlers(deps), anomalies.KIND: reports.deliver}
+    worker = Worker("card_bureau", deps.db, store.OUTBOX, around.clock, handlers_by_kind)
+    reports.worker = worker
+    workers.append(worker)
+    sessions = SessionStore("bureau", deps.db, store.SESSIONS, around.clock, around.entropy)
+    site = Site(
+        SiteSettings(
+            name="bureau",
+            title=N_("Card bureau"),
+            origin=around.origins["bureau"],
+            agent_origin=around.origins["agent"],
+            navigation=NAVIGATION,
+            folders=(Path(__file__).parent / "web",),
+            demonstration=settings.demonstration,
+        ),
+        sessions=sessions,
+        pools=around.pools,
+        clock=around.clock,
+        entropy=around.entropy,
+        csrf_secret=csrf_secret,
+    )
+
+    def admit(person: SignedInPerson) -> Mapping[str, str]:
+        return {"role": desk.admit_officer(deps, person.personal_code).role}
+
+    def report(card: AnomalousCard) -> None:
+        reports.put(card, place="card bureau")
+
+    introduction = N_("For officers of the bureau and of the pick-up points: sign in with your card and PIN1.")
+    sign_in = CardSignIn(issuers, ocsp, admit, report, introduction=introduction)
+
+    def health() -> Mapping[str, Any]:
+        deps.db.check()
+        with deps.db.read() as tx:
+            stuck = outbox.count_stuck(tx, store.OUTBOX)
+        if stuck:
+            raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
+        return {"name": NAMES[CARD_BUREAU]}
+
+    running = Running(
+        name="card_bureau",
+        sites={"bureau": site.build([*handlers(deps), *sign_in_handlers(sign_in)], health=health)},
+        services=api.services(deps),
+        workers=(worker,),
+        timers=(*jobs.timers(deps), Timer("sessions", timedelta(minutes=10), sessions.purge)),
+        health=health,
+        close=deps.db.close,
+    )
+    return deps, running

@@ -1,0 +1,1 @@
+"""What the bureau does: orders and personalisation, movements, hand-over, desk administration."""
