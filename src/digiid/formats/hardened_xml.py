@@ -140,6 +140,8 @@ def base64_of(element: etree._Element, *, code: str, max_bytes: int) -> bytes:
         value = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise Malformed(f"{code}.base64", f"{etree.QName(element).localname} is not base64") from error
+    if len(text) != 4 * ((len(value) + 2) // 3):  # strict mode lets superfluous padding pass
+        raise Malformed(f"{code}.base64", f"{etree.QName(element).localname} has too much padding")
     if len(value) > max_bytes:
         raise Malformed(f"{code}.value", f"{etree.QName(element).localname} is longer than {max_bytes} bytes")
     return value

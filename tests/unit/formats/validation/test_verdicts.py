@@ -1,0 +1,488 @@
+"""EN 319 102-1 verdicts over containers that we make: one case per rule."""
+
+import io
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+
+from digiid.formats.asic import DataFile, add_signature_file, build_container, parse_container
+from digiid.formats.trusted_list import CA_QC, GRANTED, OCSP_QC, WITHDRAWN, ListedPeriod, ListedService
+from digiid.formats.validation import POLV3, POLV4, Policy, Report, SignatureReport, list_findings, validate_container
+from digiid.formats.xades import choose_method
+from digiid.kernel.errors import Malformed
+from tests.support.containers import MANIFEST, SIGNATURES, changed, edited, pack, unpack
+from tests.support.pki import (
+    AT,
+    CA_EXTENSIONS,
+    DAY,
+    FILES,
+    NATURAL_QSCD,
+    QC_COMPLIANCE,
+    QC_TYPE_ESIGN,
+    RESPONDER_EXTENSIONS,
+    SEAL_QSCD,
+    SIGNED_AT,
+    UNIT_EXTENSIONS,
+    Identity,
+    distinguished_name,
+    key_usage,
+    make_certificate,
+    new_key,
+    person,
+    policies,
+    qc_statements,
+    shared_pki,
+)
+
+PKI = shared_pki()
+TRUST = PKI.trust()
+GOOD = PKI.container()
+SIGNING = key_usage(content_commitment=True)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+
+
+def judge(container: bytes, *, at=AT, trust=TRUST, policy: Policy = POLV4) -> Report:  # type: ignore[no-untyped-def]
+    return validate_container(io.BytesIO(container), trust=trust, at=at, policy=policy, file_name="x.asice")
+
+
+def verdict(container: bytes, **how: object) -> tuple[str, str]:
+    report = judge(container, **how)  # type: ignore[arg-type]
+    (signature,) = report.signatures
+    assert report.is_valid == (signature.indication == "TOTAL-PASSED")
+    return str(signature.indication), str(signature.sub_indication or "")
+
+
+def codes(signature: SignatureReport) -> set[str]:
+    return {message.code for message in signature.messages}
+
+
+PASSED = ("TOTAL-PASSED", "")
+
+
+def failed(sub: str) -> tuple[str, str]:
+    return "TOTAL-FAILED", sub
+
+
+def unknown(sub: str) -> tuple[str, str]:
+    return "INDETERMINATE", sub
+
+
+# ------------------------------------------------------------------ what is right
+
+
+def test_a_signature_of_level_lt_is_valid_and_qualified() -> None:
+    report = judge(GOOD)
+    (signature,) = report.signatures
+    assert report.is_valid
+    assert (signature.indication, signature.level) == ("TOTAL-PASSED", "QESIG")
+    assert signature.messages == ()
+    assert signature.best_signature_at == SIGNED_AT
+    assert signature.ocsp_produced_at == SIGNED_AT + timedelta(seconds=1)
+
+
+def test_the_simple_report_has_the_fields_of_the_service() -> None:
+    simple = judge(GOOD).to_simple_report()
+    assert simple["signaturesCount"] == simple["validSignaturesCount"] == 1
+    assert simple["signatureForm"] == "ASiC-E"
+    (signature,) = simple["signatures"]
+    assert signature["signatureFormat"] == "XAdES_BASELINE_LT"
+    assert signature["indication"] == "TOTAL-PASSED"
+    assert "subIndication" not in signature
+    assert signature["signedBy"] == "O’CONNEŽ-ŠUSLIK,MARY ÄNN,60001019906"
+    assert signature["subjectDistinguishedName"]["serialNumber"] == "PNOEE-60001019906"
+    assert signature["info"]["bestSignatureTime"] == "2026-11-23T09:00:00Z"
+    assert signature["info"]["ocspResponseCreationTime"] == "2026-11-23T09:00:01Z"
+    assert [scope["name"] for scope in signature["signatureScopes"]] == [file.name for file in FILES]
+    assert [item["type"] for item in signature["certificates"]] == ["SIGNING", "REVOCATION", "SIGNATURE_TIMESTAMP"]
+
+
+@pytest.mark.parametrize("kind", ["p256", "p521", "rsa"])
+def test_every_kind_of_key_is_judged(kind: str) -> None:
+    signer = PKI.issue(person("KEY", "38001085718"), kind=kind)
+    assert verdict(PKI.container(signer=signer)) == PASSED
+
+
+def test_pss_is_judged() -> None:
+    signer = PKI.issue(person("KEY", "38001085718"), kind="rsa")
+    method = choose_method(signer.certificate.public_key(), pss=True)
+    assert verdict(PKI.container(signer=signer, method=method)) == PASSED
+
+
+def test_a_signature_stays_valid_when_the_certificate_has_run_out() -> None:
+    assert verdict(GOOD, at=AT + 160 * DAY) == PASSED
+    signer = PKI.issue(person("SHORT", "38001085718"), not_after=AT + DAY)
+    assert verdict(PKI.container(signer=signer), at=AT + 100 * DAY) == PASSED
+
+
+def test_a_signature_stays_valid_when_the_certificate_is_revoked_later() -> None:
+    response = PKI.ocsp(
+        PKI.signer.certificate, at=SIGNED_AT + 5 * MINUTE, status="revoked", revoked_at=SIGNED_AT + 2 * MINUTE
+    )
+    assert verdict(PKI.container(ocsp_der=response)) == PASSED
+
+
+def test_parallel_signatures_are_judged_one_by_one() -> None:
+    second = PKI.issue(person("SECOND", "38001085718"))
+    container = parse_container(io.BytesIO(GOOD))
+    xml = PKI.sign(FILES, signer=second, signature_id="S1")
+    report = judge(add_signature_file(container, "META-INF/signatures1.xml", xml, at=AT))
+    assert [signature.signed_by.split(",")[0] for signature in report.signatures] == ["O’CONNEŽ-ŠUSLIK", "SECOND"]
+    assert report.is_valid
+    broken = xml.replace(b"T09:00:00Z", b"T09:00:01Z")
+    report = judge(add_signature_file(container, "META-INF/signatures1.xml", broken, at=AT))
+    assert [str(signature.indication) for signature in report.signatures] == ["TOTAL-PASSED", "TOTAL-FAILED"]
+    assert (report.valid_count, report.is_valid) == (1, False)
+
+
+# ------------------------------------------------------------------ levels
+
+
+def test_levels_below_lt_are_not_valid_and_say_what_is_missing() -> None:
+    (basic,) = judge(PKI.container(level="B")).signatures
+    assert (basic.indication, basic.sub_indication) == unknown("CERTIFICATE_CHAIN_GENERAL_FAILURE")
+    assert codes(basic) == {"validation.no_time_stamp", "validation.no_revocation_data"}
+    (stamped,) = judge(PKI.container(level="T")).signatures
+    assert (stamped.indication, stamped.sub_indication) == unknown("CERTIFICATE_CHAIN_GENERAL_FAILURE")
+    assert codes(stamped) == {"validation.no_revocation_data"}
+
+
+def test_a_confirmation_without_a_time_stamp_is_not_enough() -> None:
+    def drop(xml: str) -> str:
+        start, end = xml.index("<xades:SignatureTimeStamp"), xml.index("<xades:CertificateValues>")
+        return xml[:start] + xml[end:]
+
+    assert verdict(edited(GOOD, drop)) == unknown("SIG_CONSTRAINTS_FAILURE")
+
+
+@pytest.mark.parametrize(
+    ("extensions", "level", "policy", "expected"),
+    [
+        (NATURAL_QSCD, "QESIG", POLV4, PASSED),
+        (SEAL_QSCD, "QESEAL", POLV4, PASSED),
+        (
+            (
+                key_usage(content_commitment=True),
+                policies("0.4.0.194112.1.0"),
+                qc_statements(QC_COMPLIANCE, QC_TYPE_ESIGN),
+            ),
+            "ADESIG_QC",
+            POLV4,
+            PASSED,
+        ),
+        ((SIGNING, policies("0.4.0.2042.1.2")), "ADESIG", POLV4, failed("")),
+        ((SIGNING, policies("0.4.0.2042.1.2")), "ADESIG", POLV3, PASSED),
+    ],
+)
+def test_the_policy_decides_over_the_legal_level(
+    extensions: Sequence[tuple[x509.ExtensionType, bool]], level: str, policy: Policy, expected: tuple[str, str]
+) -> None:
+    signer = PKI.issue(person("LEVEL", "38001085718"), extensions=extensions)
+    container = PKI.container(signer=signer)
+    assert verdict(container, policy=policy) == expected
+    (signature,) = judge(container, policy=policy).signatures
+    assert signature.level == level
+    assert ("validation.policy.level_tolerated" in codes(signature)) == (level == "ADESIG_QC")
+
+
+# ------------------------------------------------------------------ the container
+
+
+def test_an_altered_file() -> None:
+    assert verdict(changed(GOOD, {"contract.txt": b"I agree to pay more.\n"})) == failed("HASH_FAILURE")
+
+
+def test_a_removed_file() -> None:
+    assert verdict(changed(GOOD, {"contract.txt": None})) == unknown("SIGNED_DATA_NOT_FOUND")
+
+
+def test_a_renamed_file() -> None:
+    assert verdict(changed(GOOD, {"contract.txt": None, "Contract.txt": FILES[0].content})) == unknown(
+        "SIGNED_DATA_NOT_FOUND"
+    )
+
+
+def test_an_added_file() -> None:
+    assert verdict(changed(GOOD, {"more.txt": b"x"})) == failed("FORMAT_FAILURE")
+    with_entry = edited(
+        changed(GOOD, {"more.txt": b"x"}),
+        lambda xml: xml.replace(
+            "</manifest:manifest>",
+            '<manifest:file-entry manifest:full-path="more.txt" manifest:media-type="text/plain"/></manifest:manifest>',
+        ),
+        MANIFEST,
+    )
+    (signature,) = judge(with_entry).signatures
+    assert (signature.indication, signature.sub_indication) == failed("FORMAT_FAILURE")
+    assert "validation.file_not_signed" in codes(signature)
+
+
+def test_a_media_type_that_differs() -> None:
+    container = edited(GOOD, lambda xml: xml.replace("text/plain", "text/html"), MANIFEST)
+    assert verdict(container) == failed("FORMAT_FAILURE")
+
+
+def test_no_signature_is_not_valid() -> None:
+    report = judge(build_container(FILES, [], at=AT))
+    assert not report.is_valid
+    assert report.signatures == ()
+    assert [message.code for message in report.messages] == ["validation.no_signature"]
+    assert report.to_simple_report()["signaturesCount"] == 0
+
+
+def test_a_signature_file_that_cannot_be_read_still_counts() -> None:
+    container = changed(GOOD, {"META-INF/signatures1.xml": b"<!DOCTYPE x><x/>"})
+    report = judge(container)
+    assert [str(signature.sub_indication) for signature in report.signatures] == ["None", "FORMAT_FAILURE"]
+    assert not report.is_valid
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"<x/>", b"\x00\xff", b"<asic:XAdESSignatures xmlns:asic='http://uri.etsi.org/02918/v1.2.1#'/>"]
+)
+def test_signature_files_that_are_none(junk: bytes) -> None:
+    assert verdict(changed(GOOD, {SIGNATURES: junk})) == failed("FORMAT_FAILURE")
+
+
+def test_other_forms_are_named_and_not_judged() -> None:
+    files = {**unpack(GOOD), "mimetype": b"application/vnd.etsi.asic-s+zip"}
+    with pytest.raises(Malformed, match="not_judged"):
+        judge(pack(files))
+
+
+@pytest.mark.parametrize("data", [b"", b"%PDF-1.7", GOOD[:-1], GOOD[1:], GOOD + b"x"])
+def test_what_is_no_container_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        judge(data)
+
+
+# ------------------------------------------------------------------ the signature
+
+
+def test_a_changed_value() -> None:
+    assert verdict(edited(GOOD, _change_value)) == failed("SIG_CRYPTO_FAILURE")
+
+
+def _change_value(xml: str) -> str:
+    start = xml.index('-SIG">') + 6
+    return xml[:start] + ("B" if xml[start] == "A" else "A") + xml[start + 1 :]
+
+
+def test_the_certificate_must_be_for_signing() -> None:
+    extensions = (key_usage(digital_signature=True), *NATURAL_QSCD[1:])
+    signer = PKI.issue(person("AUTH", "38001085718"), extensions=extensions)
+    assert verdict(PKI.container(signer=signer)) == unknown("CHAIN_CONSTRAINTS_FAILURE")
+
+
+def test_the_certificate_must_be_valid_when_it_signs() -> None:
+    late = PKI.issue(person("LATE", "38001085718"), not_before=SIGNED_AT + MINUTE)
+    assert verdict(PKI.container(signer=late)) == failed("NOT_YET_VALID")
+    expired = PKI.issue(person("EXPIRED", "38001085718"), not_after=SIGNED_AT - MINUTE)
+    assert verdict(PKI.container(signer=expired)) == failed("EXPIRED")
+    assert verdict(PKI.container(signer=expired, level="B")) == unknown("OUT_OF_BOUNDS_NO_POE")
+
+
+def test_a_ca_with_the_right_name_and_another_key_is_not_trusted() -> None:
+    twin = make_certificate(PKI.ca.certificate.subject, new_key(), None, CA_EXTENSIONS)
+    impostor = make_certificate(
+        person("EVIL", "38001085718"), new_key(), twin, [(x509.BasicConstraints(False, None), True), *NATURAL_QSCD]
+    )
+    assert verdict(PKI.container(signer=impostor)) == unknown("NO_CERTIFICATE_CHAIN_FOUND")
+
+
+def test_a_self_signed_certificate_is_not_trusted() -> None:
+    lone = make_certificate(person("LONE", "38001085718"), new_key(), None, NATURAL_QSCD)
+    assert verdict(PKI.container(signer=lone)) == unknown("NO_CERTIFICATE_CHAIN_FOUND")
+
+
+def test_a_ca_counts_while_it_is_granted() -> None:
+    def trust_with(status: str, since):  # type: ignore[no-untyped-def]
+        past = (ListedPeriod(GRANTED, AT - 390 * DAY),)
+        others = PKI.services()[1:]
+        return PKI.trust(services=[ListedService(CA_QC, "TEST CA", PKI.ca.certificate, status, since, past), *others])
+
+    assert verdict(GOOD, trust=trust_with(WITHDRAWN, SIGNED_AT - DAY)) == unknown("NO_CERTIFICATE_CHAIN_FOUND")
+    assert verdict(GOOD, trust=trust_with(WITHDRAWN, SIGNED_AT + MINUTE)) == PASSED
+    assert verdict(GOOD, trust=PKI.trust(services=PKI.services()[1:])) == unknown("NO_CERTIFICATE_CHAIN_FOUND")
+
+
+# ------------------------------------------------------------------ time-stamps
+
+
+def test_a_time_stamp_over_something_else() -> None:
+    token = PKI.time_stamp(bytes(32), gen_at=SIGNED_AT)
+    container = PKI.container(token_der=token)
+    assert verdict(container) == unknown("SIG_CONSTRAINTS_FAILURE")
+    (signature,) = judge(container).signatures
+    assert [(stamp.indication, stamp.sub_indication) for stamp in signature.time_stamps] == [("FAILED", "HASH_FAILURE")]
+
+
+def test_a_time_stamp_that_was_tampered_with() -> None:
+    token = bytearray(PKI.time_stamp(bytes(32), gen_at=SIGNED_AT))
+    token[-10] ^= 1
+    (signature,) = judge(PKI.container(token_der=bytes(token))).signatures
+    assert signature.time_stamps[0].indication == "FAILED"
+    assert not signature.is_valid
+
+
+def stamped_by(unit: Identity) -> bytes:
+    from dataclasses import replace
+
+    return replace(PKI, tsu=unit).container(signer=PKI.signer)
+
+
+def test_a_unit_that_is_not_listed() -> None:
+    unit = make_certificate(distinguished_name("TEST Unlisted Unit"), new_key(), PKI.root, UNIT_EXTENSIONS)
+    assert verdict(stamped_by(unit)) == unknown("NO_CERTIFICATE_CHAIN_FOUND")
+
+
+def test_a_unit_of_a_listed_authority() -> None:
+    authority = make_certificate(distinguished_name("TEST TSA CA"), new_key(), PKI.root, CA_EXTENSIONS)
+    unit = make_certificate(distinguished_name("TEST Unit of a CA"), new_key(), authority, UNIT_EXTENSIONS)
+    services = PKI.services()
+    listed = ListedService(services[2].service_type, "TEST TSA CA", authority.certificate, GRANTED, AT - 390 * DAY)
+    assert verdict(stamped_by(unit), trust=PKI.trust(services=[*services[:2], listed])) == PASSED
+
+
+def test_a_unit_that_was_withdrawn() -> None:
+    withdrawn = PKI.trust(services=PKI.services(tsa_status=WITHDRAWN))
+    assert verdict(GOOD, trust=withdrawn) == unknown("NO_CERTIFICATE_CHAIN_FOUND")
+
+
+def test_a_property_with_two_tokens() -> None:
+    def double(xml: str) -> str:
+        start, end = xml.index("<xades:EncapsulatedTimeStamp>"), xml.index("</xades:SignatureTimeStamp>")
+        return xml[:end] + xml[start:end] + xml[end:]
+
+    assert verdict(edited(GOOD, double)) == failed("FORMAT_FAILURE")
+
+
+# ------------------------------------------------------------------ revocation
+
+
+def confirmed(**how: object) -> bytes:
+    at = how.pop("at", SIGNED_AT + timedelta(seconds=1))
+    about = how.pop("about", PKI.signer.certificate)
+    return PKI.container(ocsp_der=PKI.ocsp(about, at=at, **how))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"status": "revoked", "revoked_at": SIGNED_AT - DAY, "reason": "key_compromise"}, failed("REVOKED")),
+        ({"status": "revoked", "revoked_at": SIGNED_AT}, failed("REVOKED")),
+        ({"status": "revoked", "revoked_at": SIGNED_AT - DAY, "reason": "certificate_hold"}, unknown("TRY_LATER")),
+        ({"status": "unknown"}, unknown("CERTIFICATE_CHAIN_GENERAL_FAILURE")),
+        ({"at": SIGNED_AT - timedelta(seconds=1)}, unknown("TRY_LATER")),
+        ({"at": SIGNED_AT}, PASSED),
+        ({"at": SIGNED_AT + 2 * DAY}, PASSED),
+        ({"this_update": SIGNED_AT - timedelta(hours=1)}, unknown("TRY_LATER")),
+        ({"next_update": SIGNED_AT + DAY}, PASSED),
+        ({"this_update": SIGNED_AT - 2 * MINUTE, "next_update": SIGNED_AT - MINUTE}, unknown("TRY_LATER")),
+        ({"hash_name": "sha256"}, PASSED),
+        ({"about": PKI.ca.certificate}, unknown("CERTIFICATE_CHAIN_GENERAL_FAILURE")),
+    ],
+)  # fmt: skip
+def test_what_the_responder_says(how: dict[str, object], expected: tuple[str, str]) -> None:
+    assert verdict(confirmed(**how)) == expected
+
+
+def test_a_confirmation_that_is_late_is_valid_with_a_warning() -> None:
+    for late, warned in ((15 * MINUTE, False), (15 * MINUTE + timedelta(seconds=1), True)):
+        (signature,) = judge(confirmed(at=SIGNED_AT + late)).signatures
+        assert signature.is_valid
+        assert ("validation.ocsp_late" in codes(signature)) == warned
+
+
+def responder(
+    issuer: Identity | None = None,
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = RESPONDER_EXTENSIONS,
+    **how: object,
+) -> Identity:
+    return make_certificate(
+        distinguished_name("TEST OCSP Responder"),
+        new_key(),
+        issuer or PKI.ca,
+        extensions,
+        **how,  # type: ignore[arg-type]
+    )
+
+
+def test_who_may_answer() -> None:
+    """RFC 6960 §4.2.2.2: the CA itself, its delegate, or a responder that the list names; nobody else."""
+    refused = unknown("CERTIFICATE_CHAIN_GENERAL_FAILURE")
+    ca_signs = make_certificate(
+        PKI.ca.certificate.subject,
+        PKI.ca.key,
+        PKI.root,
+        [CA_EXTENSIONS[0], key_usage(key_cert_sign=True, digital_signature=True)],
+    )
+    assert verdict(confirmed(responder=ca_signs)) == PASSED  # by its own key, whichever of its certificates is shown
+    assert verdict(confirmed(responder=responder())) == PASSED
+    another_ca = make_certificate(distinguished_name("TEST Another CA"), new_key(), PKI.root, CA_EXTENSIONS)
+    twin = make_certificate(PKI.ca.certificate.subject, new_key(), None, CA_EXTENSIONS)
+    ordinary = (key_usage(digital_signature=True),)
+    for stranger in (
+        responder(another_ca),
+        responder(twin),
+        responder(extensions=ordinary),
+        responder(not_before=AT - 100 * DAY, not_after=SIGNED_AT - DAY),
+        make_certificate(distinguished_name("TEST Lone Responder"), new_key(), None, RESPONDER_EXTENSIONS),
+        PKI.tsu,
+    ):
+        assert verdict(confirmed(responder=stranger)) == refused
+
+
+def test_a_listed_responder_may_answer_while_it_is_granted() -> None:
+    foreign = make_certificate(distinguished_name("TEST Foreign Responder"), new_key(), None, RESPONDER_EXTENSIONS[2:])
+    container = confirmed(responder=foreign)
+    for status, expected in ((GRANTED, PASSED), (WITHDRAWN, unknown("CERTIFICATE_CHAIN_GENERAL_FAILURE"))):
+        listed = ListedService(OCSP_QC, "TEST Foreign", foreign.certificate, status, AT - 390 * DAY)
+        assert verdict(container, trust=PKI.trust(services=[*PKI.services(), listed])) == expected
+
+
+def test_a_response_that_was_tampered_with() -> None:
+    response = bytearray(PKI.ocsp(PKI.signer.certificate, at=SIGNED_AT))
+    where = bytes(response).index(b"20261123")
+    response[where + 7] = ord("4")
+    assert not judge(PKI.container(ocsp_der=bytes(response))).is_valid
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x30\x03\x0a\x01\x06", b"\x30\x80", b"junk"])
+def test_responses_that_are_none(junk: bytes) -> None:
+    (signature,) = judge(PKI.container(ocsp_der=junk or b"\x00")).signatures
+    assert not signature.is_valid
+
+
+# ------------------------------------------------------------------ for a person
+
+
+def test_findings_say_who_when_what_and_whether_it_matters() -> None:
+    good = list_findings(judge(GOOD))
+    assert not any(finding.matters for finding in good)
+    assert "MARY ÄNN" in good[1].text
+    assert "2026-11-23 09:00:00 UTC" in good[1].text
+    bad = list_findings(judge(changed(GOOD, {"contract.txt": b"other"})))
+    assert bad[0].matters
+    assert bad[1].code == "finding.signature.hash_failure"
+    assert "changed after it was signed" in bad[1].meaning
+    late = list_findings(judge(confirmed(at=SIGNED_AT + DAY)))
+    assert [finding.code for finding in late if not finding.matters][-1] == "validation.ocsp_late"
+    assert not any(finding.matters for finding in late)
+
+
+def test_every_verdict_has_a_meaning_for_a_person() -> None:
+    from digiid.formats.validation import SubIndication
+    from digiid.formats.validation.findings import _MEANING
+
+    assert set(_MEANING) == {*SubIndication, None}
+
+
+def test_an_empty_data_file_is_pointed_out() -> None:
+    files = [DataFile("empty.txt", "text/plain", b"x")]
+    container = PKI.container(files)
+    report = judge(changed(container, {"empty.txt": b""}))
+    assert "asic.empty_file" in {message.code for message in report.messages}
+    assert not report.is_valid
