@@ -64,11 +64,15 @@ def build(
 ) -> tuple[Deps, Running[Service]]:
     """The bureau's site, services and worker. The Deps are for the seed, which acts before there are officers."""
     workers: list[Worker] = []
+
+    def wake_outbox() -> None:
+        workers[0].wake()
+
     deps = build_deps(
         settings,
         around,
         exchange=exchange,
-        wake_outbox=lambda: workers[0].wake(),
+        wake_outbox=wake_outbox,
         blank_card=blank_card,
         discard_card=discard_card,
     )
