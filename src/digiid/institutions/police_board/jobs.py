@@ -37,6 +37,9 @@ def outbox_handlers(deps: Deps) -> dict[str, Handler]:
     }
 
 
+HOURLY = timedelta(hours=1)
+
+
 def timers(deps: Deps) -> list[Timer]:
     return [
         Timer("police_board.payments", timedelta(seconds=15), lambda: payments.ask_about_pending(deps)),

@@ -1,0 +1,1 @@
+"""The board's two sites: the applicant's pages and the officers' desk."""
