@@ -26,7 +26,16 @@ How to write a page:
     `{{ f.csrf() }}`. Instants: `{{ at | instant }}`, days: `{{ on | day }}`.
 5.  Every text a person sees is `_("English")`; Estonian stands in `web/locale/et.po`. A text that comes
     from Python is translated where it is shown: `{{ _t(message) }}`; mark it with `N_("…")`.
-6.  No inline script or style: the policy forbids them. A page works without script; only signing in and
+    Then `make translations`. A text put together with f"…" is found by its pattern, so `public=f"…"` may stay;
+    the values in it are translated too if the catalogue has them.
+6.  Signing with the card: tables `pending_signatures_table(metadata)`; handlers
+    `signing_handlers(CardSigning(PendingSignatures(db, table, clock, entropy), issuers, trust, get_to_sign, on_signed))`;
+    on the page `{{ f.card_signing(reference) }}`. `get_to_sign(session, reference)` gives `ToSign(files=[DataFile…])`
+    and refuses what is not theirs; `on_signed(session, reference, signed)` keeps the container and returns the next path.
+    Sign-ins that people see: `sign_ins_table(metadata)`, `record_sign_in`, `list_sign_ins` (sign_ins.py).
+7.  How often: `@post("/x", rate_limit=RateLimit(20, timedelta(minutes=10)))` counts by address;
+    `check_rate(request, "email_link", address, RateLimit(5, timedelta(hours=1)))` by a key of yours. Both answer 429.
+8.  No inline script or style: the policy forbids them. A page works without script; only signing in and
     signing with the card need one.
 
 A handler that answers JSON sets the option `no_csrf=True` only if it changes nothing or proves its

@@ -1,5 +1,6 @@
 """From a posted form to a frozen model, or to errors that stand beside their fields."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -7,8 +8,12 @@ from typing import Any, Generic, TypeVar
 from litestar.datastructures import UploadFile
 from pydantic import BaseModel, ValidationError
 
+from digiid.kernel.errors import Malformed
+from digiid.platform.web import N_
+
 MAX_FIELDS = 200
 MAX_VALUE_LENGTH = 20_000
+_NO_TEXT = frozenset({"Cc", "Cs"})  # controls (PostgreSQL stores no NUL) and lone surrogates
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -47,25 +52,36 @@ class Form(Generic[T]):
 
 
 async def read_form(request: Any) -> Form[Any]:
-    """Read an urlencoded or multipart body that the site has already limited in size."""
+    """Read an urlencoded or multipart body that the site has already limited in size.
+
+    A value that is too long or has control characters comes with an error of its field. Raises: Malformed
+    `web.form` for too many fields.
+    """
     data = await request.form()
     values: dict[str, Any] = {}
     files: dict[str, Upload] = {}
+    errors: dict[str, str] = {}
     for count, (name, value) in enumerate(data.multi_items()):
         if count >= MAX_FIELDS:
-            break
+            raise Malformed("web.form", f"more than {MAX_FIELDS} fields", public=N_("The form has too many fields."))
         if isinstance(value, UploadFile):
             content = await value.read()
             if content or value.filename:
                 files[name] = Upload(value.filename or "file", value.content_type or "", content)
         else:
-            text = str(value)[:MAX_VALUE_LENGTH].replace("\r\n", "\n").strip()
+            text = str(value).replace("\r\n", "\n").strip()
+            if len(text) > MAX_VALUE_LENGTH:
+                errors[name] = N_("This is too long")
+                text = text[:MAX_VALUE_LENGTH]
+            if any(unicodedata.category(char) in _NO_TEXT and char not in "\n\t" for char in text):
+                errors[name] = N_("Remove characters that cannot be shown")
+                text = "".join(char for char in text if unicodedata.category(char) not in _NO_TEXT or char in "\n\t")
             if name in values:
                 earlier = values[name]
                 values[name] = [*earlier, text] if isinstance(earlier, list) else [earlier, text]
             else:
                 values[name] = text
-    return Form(values, files)
+    return Form(values, files, errors)
 
 
 def check(form: Form[Any], model: type[T], messages: Mapping[str, str] | None = None) -> T | None:

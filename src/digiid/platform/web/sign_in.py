@@ -20,12 +20,15 @@ from digiid.formats.ocsp import CertStatus
 from digiid.formats.webeid import MAX_TOKEN_LENGTH, VerifiedToken, parse_token, verify_token
 from digiid.kernel.errors import DigiidError, Malformed, Refused
 from digiid.platform.web import N_
+from digiid.platform.web.rate_limits import RateLimit
 from digiid.platform.web.site import is_own_path, page, redirect, run, session_of, site_of, start_session
 
 if TYPE_CHECKING:
     from digiid.platform.trust import OcspClient
 
 NONCE_LIFETIME = timedelta(minutes=5)
+# Generous, since many people may share an address; what it stops is a flood of tokens to verify.
+SIGN_IN_LIMIT = RateLimit(300, timedelta(minutes=1))
 
 AnomalyKind = Literal["counterfeit", "foreign", "cloned", "suspended_used", "revoked_used"]
 
@@ -99,7 +102,7 @@ def sign_in_handlers(sign_in: CardSignIn) -> list[Any]:
             return redirect(target)
         return await page(request, "sign_in.html", {"next": target, "introduction": sign_in.introduction})
 
-    @post("/sign-in/challenge", status_code=200)
+    @post("/sign-in/challenge", status_code=200, rate_limit=SIGN_IN_LIMIT)
     async def challenge(request: Request[Any, Any, Any]) -> dict[str, str]:
         site = site_of(request)
         nonce = base64.b64encode(site.entropy.token_bytes(32)).decode()
@@ -111,7 +114,7 @@ def sign_in_handlers(sign_in: CardSignIn) -> list[Any]:
             await run(request, site.sessions.put, session, {**session.data, **data})
         return {"nonce": nonce}
 
-    @post("/sign-in/token", status_code=200)
+    @post("/sign-in/token", status_code=200, rate_limit=SIGN_IN_LIMIT)
     async def token(request: Request[Any, Any, Any]) -> dict[str, str]:
         unverified_token, target = _read(await request.body())
         session = session_of(request)
@@ -163,7 +166,7 @@ def _check_status(sign_in: CardSignIn, verified: VerifiedToken, at: datetime) ->
     if answer.status is CertStatus.GOOD:
         return
     if answer.status is CertStatus.REVOKED:
-        on_hold = answer.reason == "certificate_hold"
+        on_hold = answer.reason == "certificateHold"  # RFC 5280 §5.3.1
         kind: AnomalyKind = "suspended_used" if on_hold else "revoked_used"
         note = f"OCSP: revoked, {answer.reason}"
         sign_in.on_anomaly(AnomalousCard(kind, _sha256(verified.certificate), verified.personal_code, at, note))

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import math
 import mimetypes
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import structlog
 from jinja2 import ChainableUndefined, ChoiceLoader, Environment, FileSystemLoader, PackageLoader, PrefixLoader
@@ -23,23 +24,16 @@ from digiid.platform.clock import Clock
 from digiid.platform.entropy import Entropy, new_id, token_urlsafe
 from digiid.platform.log import correlation_id
 from digiid.platform.pools import Pools
+from digiid.platform.web import N_
 from digiid.platform.web.dates import format_day, format_instant
 from digiid.platform.web.forms import Form, read_form
+from digiid.platform.web.rate_limits import RateLimit, RateLimiter, TooMany
 from digiid.platform.web.sessions import Session, SessionStore
 from digiid.platform.web.translations import LANGUAGES, choose_language, load_translations
 
 WEB = Path(__file__).parent
 DEFAULT_MAX_BODY_BYTES = 15 * 1024 * 1024
 MAX_MULTIPART_PARTS = 100
-
-STATUS_BY_KIND: dict[type[DigiidError], int] = {
-    Malformed: 400,
-    Refused: 403,
-    NotFound: 404,
-    Conflict: 409,
-    Unavailable: 503,
-    Broken: 500,
-}
 
 log = structlog.get_logger("web")
 P = ParamSpec("P")
@@ -48,6 +42,19 @@ R = TypeVar("R")
 
 class NotSignedIn(Refused):
     """The page needs somebody to be signed in; people are led to the sign-in page."""
+
+
+# The first kind that fits decides, so the particular ones stand above their own kind.
+STATUS_BY_KIND: dict[type[DigiidError], int] = {
+    NotSignedIn: 401,
+    TooMany: 429,
+    Malformed: 400,
+    Refused: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Unavailable: 503,
+    Broken: 500,
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Site:
         csrf_secret: str,
     ) -> None:
         self.settings, self.sessions, self.pools, self.clock, self.entropy = settings, sessions, pools, clock, entropy
+        self.limiter = RateLimiter()
         self.secure = settings.origin.startswith("https://")
         prefix = "__Host-" if self.secure else ""
         self.session_cookie, self.csrf_cookie = f"{prefix}digiid_session", f"{prefix}digiid_form"
@@ -181,7 +189,7 @@ class Site:
             request_max_body_size=self.settings.max_body_bytes,
             multipart_form_part_limit=MAX_MULTIPART_PARTS,
             exception_handlers={Exception: answer_exception},
-            before_request=check_csrf,
+            before_request=check_request,
             on_app_init=[self._remember],
             logging_config=None,
         )
@@ -235,9 +243,13 @@ class _Front:
             extra["digiid.cookies"].append(site.cookie(site.csrf_cookie, form))
         extra["digiid.form"] = form
         extra["digiid.session"] = None
-        if cookie := cookies.get(site.session_cookie):
-            extra["digiid.session"] = await site.pools.pages.run(site.sessions.find, cookie[:100])
         static = scope["path"].startswith("/static/")
+        cookie = cookies.get(site.session_cookie)
+        if cookie and not static:
+            try:
+                extra["digiid.session"] = await site.pools.pages.run(site.sessions.find, cookie[:100])
+            except DigiidError as error:
+                extra["digiid.failed"] = error  # told as a page, once the application can render one
         token = correlation_id.set(new_id(site.entropy))
 
         async def send_with_headers(message: Any) -> None:
@@ -275,7 +287,7 @@ def require_session(request: Request[Any, Any, Any], *, kind: str | None = None)
     """The session of somebody who signed in. Raises: NotSignedIn, which leads to the sign-in page."""
     session = session_of(request)
     if session is None or session.subject is None or (kind and session.data.get("kind") != kind):
-        raise NotSignedIn("web.not_signed_in", "nobody is signed in", public="Sign in first.")
+        raise NotSignedIn("web.not_signed_in", "nobody is signed in", public=N_("Sign in first."))
     return session
 
 
@@ -335,7 +347,7 @@ async def end_session(request: Request[Any, Any, Any]) -> None:
 async def static_file(request: Request[Any, Any, Any], path: Path) -> Response[Any]:
     found = site_of(request)._static_file(str(path).lstrip("/"))
     if found is None:
-        raise NotFound("web.no_file", str(path), public="There is no such file.")
+        raise NotFound("web.no_file", str(path), public=N_("There is no such file."))
     media_type = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
     if found.suffix == ".woff2":
         media_type = "font/woff2"
@@ -370,6 +382,24 @@ def is_own_path(path: str) -> bool:
 # ------------------------------------------------------------------ guards and errors
 
 
+def check_rate(request: Request[Any, Any, Any], name: str, key: str, limit: RateLimit) -> None:
+    """Count one attempt of `key` (an e-mail address, a personal code) at `name`. Raises: TooMany."""
+    site = site_of(request)
+    site.limiter.check(name, key, limit, now=site.clock.now())
+
+
+async def check_request(request: Request[Any, Any, Any]) -> None:
+    """What holds before any handler runs: the visitor's session was read, is not too busy, and meant this."""
+    # 1 the session store answered
+    if failed := cast("dict[str, Any]", request.scope).get("digiid.failed"):
+        raise failed
+    # 2 a handler's own option `rate_limit` counts attempts by address
+    if limit := request.route_handler.opt.get("rate_limit"):
+        check_rate(request, request.scope["path"], request.client.host if request.client else "", limit)
+    # 3 the form is ours
+    await check_csrf(request)
+
+
 async def check_csrf(request: Request[Any, Any, Any]) -> None:
     """Every POST comes from this origin and carries this visitor's token, in the form or in a header."""
     if request.method in ("GET", "HEAD", "OPTIONS") or "no_csrf" in request.route_handler.opt:
@@ -377,7 +407,9 @@ async def check_csrf(request: Request[Any, Any, Any]) -> None:
     site = site_of(request)
     origin = request.headers.get("origin")
     if origin is not None and origin != site.settings.origin:
-        raise Refused("web.foreign_origin", f"a form from {origin[:100]}", public="This form came from another site.")
+        raise Refused(
+            "web.foreign_origin", f"a form from {origin[:100]}", public=N_("This form came from another site.")
+        )
     given = request.headers.get("x-csrf-token") or ""
     if not given and request.headers.get("content-type", "").split(";")[0] in (
         "application/x-www-form-urlencoded",
@@ -389,7 +421,7 @@ async def check_csrf(request: Request[Any, Any, Any]) -> None:
         raise Refused(
             "web.form_token",
             "wrong or missing form token",
-            public="This page was open too long. Go back, reload it and try again.",
+            public=N_("This page was open too long. Go back, reload it and try again."),
         )
 
 
@@ -397,15 +429,11 @@ def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
     """The one table from errors to answers, for people as a page and for programs as a problem (RFC 9457)."""
     headers: dict[str, str] = {}
     if isinstance(error, NotSignedIn) and request.method == "GET" and not _wants_json(request):
-        return redirect(f"{site_of(request).settings.sign_in_path}?next={request.scope['path']}")
+        return redirect(f"{site_of(request).settings.sign_in_path}?next={quote(request.scope['path'])}")
     if isinstance(error, DigiidError):
-        status, code, public = (
-            STATUS_BY_KIND.get(next(k for k in STATUS_BY_KIND if isinstance(error, k)), 500),
-            error.code,
-            error.public,
-        )
-        if isinstance(error, NotSignedIn):
-            status = 401
+        status, code, public = _status_of(error), error.code, error.public
+        if isinstance(error, TooMany):
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
         level = log.error if status == 500 else log.info
         level("web.answered", code=code, status=status, detail=error.detail, path=request.scope["path"])
     elif isinstance(error, HTTPException):

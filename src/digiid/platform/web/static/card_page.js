@@ -43,6 +43,6 @@ export function cardButton(id, work) {
 function explain(error, texts) {
   if (error.fromSite) return error.message || texts.textFailed;
   if (error.code === "ERR_WEBEID_USER_CANCELLED") return texts.textCancelled;
-  if (error.code === "ERR_WEBEID_POPUP_BLOCKED" || error.code === "ERR_WEBEID_EXTENSION_UNAVAILABLE") return texts.textBlocked;
+  if (error.code === "ERR_WEBEID_POPUP_BLOCKED") return texts.textBlocked;
   return error.message || texts.textFailed;
 }
