@@ -166,7 +166,7 @@ def _become_pcscd(readers: str) -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP) + bytes(14))
     program = _find("pcscd")
     assert program is not None
-    os.execv(program, ["pcscd", "--foreground", "--info", "-c", readers])
+    os.execv(program, ["pcscd", "--foreground", "--error", "-c", readers])
 
 
 if __name__ == "__main__":
