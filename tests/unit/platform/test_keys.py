@@ -1,0 +1,69 @@
+"""Signing keys from files, and what a PKCS#11 URI has to say."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+from digiid.kernel.errors import Malformed, Unavailable
+from digiid.platform.entropy import SeededEntropy
+from digiid.platform.keys import generate_ec_key, load_or_create_passphrase, load_private_key, write_private_key
+
+
+@pytest.mark.parametrize("curve", ["secp256r1", "secp384r1", "secp521r1"])
+def test_a_key_is_read_back(tmp_path: Path, entropy: SeededEntropy, curve: str) -> None:
+    passphrase_file = tmp_path / "secrets" / "passphrase"
+    passphrase = load_or_create_passphrase(passphrase_file, entropy)
+    assert load_or_create_passphrase(passphrase_file, entropy) == passphrase and len(passphrase) >= 43
+    key = generate_ec_key(curve)
+    write_private_key(tmp_path / "key", key, passphrase=passphrase)
+    loaded = load_private_key(tmp_path / "key", passphrase_file)
+    assert loaded.public_key() == key.public_key()
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert passphrase_file.stat().st_mode & 0o777 == 0o600
+    signature = loaded.sign(b"x", ec.ECDSA(hashes.SHA256()))
+    key.public_key().verify(signature, b"x", ec.ECDSA(hashes.SHA256()))
+
+
+def test_a_wrong_or_missing_passphrase_is_told_without_the_secret(tmp_path: Path, entropy: SeededEntropy) -> None:
+    passphrase = load_or_create_passphrase(tmp_path / "right", entropy)
+    write_private_key(tmp_path / "key", generate_ec_key("secp256r1"), passphrase=passphrase)
+    (tmp_path / "wrong").write_bytes(b"a wrong passphrase")
+    (tmp_path / "empty").write_bytes(b"\n")
+    for file in (tmp_path / "wrong", tmp_path / "empty", tmp_path / "missing", None):
+        with pytest.raises(Malformed, match=r"keys\.unreadable") as caught:
+            load_private_key(tmp_path / "key", file)
+        assert "a wrong passphrase" not in str(caught.value)
+
+
+def test_what_is_no_ec_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p").write_bytes(b"passphrase")
+    key = rsa.generate_private_key(65537, 2048)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"passphrase"))
+    for name, content in (("rsa", encrypted), ("text", b"hello"), ("large", bytes(20_000))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Malformed, match=r"keys\.unreadable"):
+            load_private_key(tmp_path / name, tmp_path / "p")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "pkcs11:",
+        "pkcs11:token=t;object=o",
+        "pkcs11:token=t?module-path=/x.so",
+        "pkcs11:object=o?module-path=/x.so",
+        "pkcs11:token=t;token=u;object=o?module-path=/x.so",
+        "pkcs11:token;object=o?module-path=/x.so",
+    ],
+)
+def test_a_uri_that_does_not_say_enough_is_malformed(uri: str) -> None:
+    with pytest.raises(Malformed, match=r"keys\.uri"):
+        load_private_key(uri, None)
+
+
+def test_a_module_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"keys\.token"):
+        load_private_key(f"pkcs11:token=t;object=o?module-path={tmp_path}/none.so", None)
