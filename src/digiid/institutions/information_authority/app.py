@@ -1,0 +1,117 @@
+"""Builds the information authority: the state portal."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from digiid.contracts.members import INFORMATION_AUTHORITY, NAMES
+from digiid.exchange import anomalies
+from digiid.exchange.anomalies import AnomalyReports
+from digiid.exchange.client import Client
+from digiid.exchange.gate import Service
+from digiid.institutions.information_authority import jobs, store, use_cases
+from digiid.institutions.information_authority.settings import Settings
+from digiid.institutions.information_authority.use_cases import Deps
+from digiid.institutions.information_authority.web.site import NAVIGATION, handlers
+from digiid.kernel.errors import Unavailable
+from digiid.platform import outbox
+from digiid.platform.db import Database
+from digiid.platform.documents import TrustServices
+from digiid.platform.institution import Running, Surroundings
+from digiid.platform.outbox import Worker
+from digiid.platform.timers import Timer
+from digiid.platform.web import N_
+from digiid.platform.web.sessions import Session, SessionStore
+from digiid.platform.web.sign_in import AnomalousCard, CardSignIn, SignedInPerson, sign_in_handlers
+from digiid.platform.web.signing import CardSigning, PendingSignatures, SignedContainer, ToSign, signing_handlers
+from digiid.platform.web.site import Site, SiteSettings
+
+PACKAGE = "digiid.institutions.information_authority"
+
+
+def build(
+    settings: Settings,
+    around: Surroundings,
+    *,
+    exchange: Client,
+    issuers: Sequence[x509.Certificate],
+    trust: TrustServices,
+    csrf_secret: str,
+) -> Running[Service]:
+    """The portal. It offers nothing on the exchange; it only asks."""
+    file = around.database_folder / "information_authority.sqlite"
+    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
+    db.migrate(PACKAGE)
+    workers: list[Worker] = []
+
+    def wake_outbox() -> None:
+        workers[0].wake()
+
+    deps = Deps(db, around.clock, around.entropy, exchange, wake_outbox, trust.trust, settings)
+    reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy)
+    kinds = {**jobs.outbox_handlers(deps), anomalies.KIND: reports.deliver}
+    worker = Worker("information_authority", db, store.OUTBOX, around.clock, kinds)
+    reports.worker = worker
+    workers.append(worker)
+    sessions = SessionStore("portal", db, store.SESSIONS, around.clock, around.entropy)
+    pending = PendingSignatures(db, store.PENDING_SIGNATURES, around.clock, around.entropy)
+    site = Site(
+        SiteSettings(
+            name="portal",
+            title=N_("State portal"),
+            origin=around.origins["portal"],
+            agent_origin=around.origins["agent"],
+            navigation=NAVIGATION,
+            folders=(Path(__file__).parent / "web",),
+            demonstration=settings.demonstration,
+            extra_sites={"apply": around.origins["apply"]},
+        ),
+        sessions=sessions,
+        pools=around.pools,
+        clock=around.clock,
+        entropy=around.entropy,
+        csrf_secret=csrf_secret,
+    )
+
+    def admit(person: SignedInPerson) -> Mapping[str, str]:
+        return use_cases.admit(deps, person)
+
+    def report(card: AnomalousCard) -> None:
+        reports.put(card, place="state portal")
+
+    def get_to_sign(session: Session, reference: str) -> ToSign:
+        return ToSign(files=use_cases.files_to_sign(deps, session.subject or "", reference))
+
+    def on_signed(session: Session, reference: str, signed: SignedContainer) -> str:
+        use_cases.keep_signed(deps, session.subject or "", reference, signed.content)
+        return f"/sign/{reference}"
+
+    def health() -> Mapping[str, Any]:
+        db.check()
+        with db.read() as tx:
+            stuck = outbox.count_stuck(tx, store.OUTBOX)
+        if stuck:
+            raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
+        return {"name": NAMES[INFORMATION_AUTHORITY]}
+
+    pages = [
+        *handlers(deps),
+        *sign_in_handlers(CardSignIn(issuers, trust.ocsp, admit, report)),
+        *signing_handlers(CardSigning(pending, issuers, trust, get_to_sign, on_signed)),
+    ]
+    return Running(
+        name="information_authority",
+        sites={"portal": site.build(pages, health=health)},
+        services=(),
+        workers=(worker,),
+        timers=(
+            *jobs.timers(deps),
+            Timer("sessions", timedelta(minutes=10), sessions.purge),
+            Timer("signatures", timedelta(minutes=10), pending.purge),
+        ),
+        health=health,
+        close=db.close,
+    )

@@ -1,0 +1,191 @@
+"""What the portal does for the person who is signed in, and for whoever validates or reports."""
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.engine import Connection
+
+from digiid.contracts.police_board import DocumentSummary, LossReported, ReportMisuse
+from digiid.exchange.client import Client
+from digiid.formats.asic import DataFile
+from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.validation import Report, validate_container
+from digiid.institutions.information_authority import peers, store
+from digiid.institutions.information_authority.domain import Document, check_files, keep_until
+from digiid.institutions.information_authority.settings import Settings
+from digiid.kernel.errors import NotFound
+from digiid.platform import journal, outbox
+from digiid.platform.clock import Clock
+from digiid.platform.db import Database
+from digiid.platform.entropy import Entropy, new_id
+from digiid.platform.web.sign_in import SignedInPerson
+from digiid.platform.web.sign_ins import SignIn, list_sign_ins, record_sign_in
+
+UNSIGNED_FILES_KEPT = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Deps:
+    db: Database
+    clock: Clock
+    entropy: Entropy
+    exchange: Client
+    wake_outbox: Callable[[], None]
+    trust: Callable[[], VerifiedTrust]
+    settings: Settings
+
+
+def admit(deps: Deps, person: SignedInPerson) -> Mapping[str, str]:
+    """Everybody with a valid card may enter; the sign-in is written down for the person to see."""
+    with deps.db.write() as tx:
+        record_sign_in(tx, store.SIGN_INS, person, site="portal")
+    return {}
+
+
+def own_sign_ins(deps: Deps, personal_code: str) -> list[SignIn]:
+    with deps.db.read() as tx:
+        return list_sign_ins(tx, store.SIGN_INS, personal_code)
+
+
+def own_identity_documents(deps: Deps, personal_code: str) -> Sequence[DocumentSummary]:
+    """The person's digi-IDs and cards, asked of the board live and not stored here."""
+    return peers.list_documents(deps.exchange, personal_code)
+
+
+def report_loss(deps: Deps, personal_code: str, document_number: str, note: str) -> LossReported:
+    """Suspend an own document at once. Raises: NotFound `portal.document`, it is not the person's own."""
+    # 1 only an own document
+    own = peers.list_documents(deps.exchange, personal_code)
+    if document_number not in {document.document_number for document in own}:
+        raise NotFound("portal.document", "not an own document", public="This is not one of your documents.")
+    # 2 the board suspends; its answer says since when
+    reported = peers.report_loss(deps.exchange, personal_code, document_number, note)
+    with deps.db.write() as tx:
+        payload: dict[str, journal.JsonValue] = {"document": document_number}
+        journal.record(tx, store.JOURNAL, kind="loss.reported", payload=payload, at=deps.clock.now())
+    return reported
+
+
+def upload_files(deps: Deps, personal_code: str, files: Sequence[DataFile]) -> str:
+    """Keep files until they are signed. Returns the document's id. Raises: Refused `portal.files`."""
+    check_files(files, max_files=deps.settings.max_files, max_bytes=deps.settings.max_upload_bytes)
+    at = deps.clock.now()
+    document = Document(
+        new_id(deps.entropy), personal_code, files[0].name, len(files), at, None, at + UNSIGNED_FILES_KEPT, None
+    )
+    with deps.db.write() as tx:
+        store.insert_document(tx, document, files)
+    return document.document_id
+
+
+@dataclass(frozen=True, slots=True)
+class FileToSee:
+    """A file as it is shown before signing: what it is, how long, and its fingerprint."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+
+
+def show_document(deps: Deps, personal_code: str, document_id: str) -> tuple[Document, list[FileToSee]]:
+    """Raises: NotFound `portal.no_document`, also for somebody else's."""
+    with deps.db.read() as tx:
+        document = _own(tx, document_id, personal_code)
+        files = store.read_files(tx, document_id)
+    seen = [FileToSee(f.name, f.media_type, len(f.content), hashlib.sha256(f.content).hexdigest()) for f in files]
+    return document, seen
+
+
+def files_to_sign(deps: Deps, personal_code: str, document_id: str) -> list[DataFile]:
+    """Raises: NotFound `portal.no_document`."""
+    with deps.db.read() as tx:
+        _own(tx, document_id, personal_code)
+        files = store.read_files(tx, document_id)
+    if not files:
+        raise NotFound("portal.no_document", "signed already", public="This document has been signed already.")
+    return files
+
+
+def keep_signed(deps: Deps, personal_code: str, document_id: str, container: bytes) -> None:
+    """Keep a container that our validator called valid, for as long as the settings say."""
+    at = deps.clock.now()
+    with deps.db.write() as tx:
+        _own(tx, document_id, personal_code)
+        store.keep_container(tx, document_id, container, at, keep_until(at, deps.settings.keep_days))
+        digest = hashlib.sha256(container).hexdigest()
+        payload: dict[str, journal.JsonValue] = {"document": document_id, "sha256": digest}
+        journal.record(tx, store.JOURNAL, kind="document.signed", payload=payload, at=at)
+
+
+def own_documents(deps: Deps, personal_code: str) -> list[Document]:
+    with deps.db.read() as tx:
+        return store.list_documents(tx, personal_code)
+
+
+def read_container(deps: Deps, personal_code: str, document_id: str) -> tuple[Document, bytes]:
+    """Raises: NotFound `portal.no_document`."""
+    with deps.db.read() as tx:
+        document = _own(tx, document_id, personal_code)
+        container = store.read_container(tx, document_id)
+    if container is None:
+        raise NotFound("portal.no_document", "not signed", public="This document has not been signed yet.")
+    return document, container
+
+
+def read_file(deps: Deps, personal_code: str, document_id: str, position: int) -> DataFile:
+    """One of the files before they are signed, for looking at it. Raises: NotFound `portal.no_document`."""
+    files = files_to_sign(deps, personal_code, document_id)
+    if not 0 <= position < len(files):
+        raise NotFound("portal.no_document", "no such file", public="There is no such file.")
+    return files[position]
+
+
+def delete_document(deps: Deps, personal_code: str, document_id: str) -> None:
+    """Delete at the holder's wish. Raises: NotFound `portal.no_document`."""
+    with deps.db.write() as tx:
+        _own(tx, document_id, personal_code)
+        store.delete_document(tx, document_id)
+
+
+def delete_past(deps: Deps) -> int:
+    """The timer: what was kept long enough goes. Returns how many."""
+    with deps.db.write() as tx:
+        past = store.documents_past(tx, deps.clock.now())
+        for document_id in past:
+            store.delete_document(tx, document_id)
+    return len(past)
+
+
+def validate(deps: Deps, content: bytes, name: str) -> Report:
+    """Judge a container by the state's trusted list. Nothing is kept. Raises: Malformed, with the reason."""
+    return validate_container(io.BytesIO(content), trust=deps.trust(), at=deps.clock.now(), file_name=name)
+
+
+def report_misuse(deps: Deps, *, what_happened: str, document_number: str, service: str, contact: str) -> str:
+    """Take a report for the board. Returns its receipt number; the outbox carries it on."""
+    at = deps.clock.now()
+    report = ReportMisuse(
+        report_id=new_id(deps.entropy),
+        what_happened=what_happened,
+        document_number=document_number,
+        service=service,
+        contact=contact,
+        reported_at=at,
+    )
+    with deps.db.write() as tx:
+        payload = report.model_dump(mode="json")
+        outbox.put(tx, store.OUTBOX, message_id=report.report_id, kind="report_misuse", payload=payload, at=at)
+        journal.record(tx, store.JOURNAL, kind="misuse.reported", payload={"report": report.report_id}, at=at)
+    deps.wake_outbox()
+    return report.report_id
+
+
+def _own(tx: Connection, document_id: str, personal_code: str) -> Document:
+    document = store.find_document(tx, document_id, personal_code)
+    if document is None:
+        raise NotFound("portal.no_document", "not there, or not this person's", public="There is no such document.")
+    return document

@@ -1,0 +1,203 @@
+"""The state portal's pages."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from litestar import Request, Response, get, post
+from pydantic import BaseModel, ConfigDict, Field
+
+from digiid.formats.asic import DataFile
+from digiid.formats.validation import list_findings
+from digiid.institutions.information_authority import use_cases
+from digiid.institutions.information_authority.domain import clean_file_name
+from digiid.institutions.information_authority.use_cases import Deps
+from digiid.kernel.errors import Malformed, Refused, Unavailable
+from digiid.platform.documents.commands import guess_media_type
+from digiid.platform.web import N_
+from digiid.platform.web.forms import Form, check
+from digiid.platform.web.rate_limits import RateLimit
+from digiid.platform.web.site import (
+    download,
+    end_session,
+    form_of,
+    page,
+    redirect,
+    require_session,
+    run,
+    session_of,
+)
+
+NAVIGATION = (
+    ("/", N_("My state")),
+    ("/sign", N_("Sign")),
+    ("/validate", N_("Validate a container")),
+    ("/report-misuse", N_("Report misuse")),
+    ("/help", N_("Help")),
+)
+CONTAINER_TYPE = "application/vnd.etsi.asic-e+zip"
+_VALIDATE_LIMIT, _REPORT_LIMIT = RateLimit(60, timedelta(minutes=1)), RateLimit(20, timedelta(minutes=1))
+
+
+class MisuseForm(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    what_happened: Annotated[str, Field(min_length=10, max_length=4000)]
+    document_number: Annotated[str, Field(max_length=20)] = ""
+    service: Annotated[str, Field(max_length=200)] = ""
+    contact: Annotated[str, Field(max_length=200)] = ""
+
+
+_MISUSE_MESSAGES = {"what_happened": N_("Say in at least ten characters what happened")}
+
+
+def handlers(deps: Deps) -> list[Any]:
+    @get("/")
+    async def home(request: Request[Any, Any, Any]) -> Response[Any]:
+        session = session_of(request)
+        if session is None or session.subject is None:
+            return await page(request, "portal_home.html")
+        documents, problem = [], False
+        try:
+            documents = list(await run(request, use_cases.own_identity_documents, deps, session.subject))
+        except Unavailable:
+            problem = True  # the rest of the page is still of use
+        sign_ins = await run(request, use_cases.own_sign_ins, deps, session.subject)
+        context = {"documents": documents, "problem": problem, "sign_ins": sign_ins[:5]}
+        return await page(request, "portal_mine.html", context)
+
+    @get("/sign-ins")
+    async def sign_ins(request: Request[Any, Any, Any]) -> Response[Any]:
+        session = require_session(request, kind="card")
+        entries = await run(request, use_cases.own_sign_ins, deps, session.subject or "")
+        return await page(request, "portal_sign_ins.html", {"sign_ins": entries})
+
+    @get("/lost/{number:str}")
+    async def lost(request: Request[Any, Any, Any], number: str) -> Response[Any]:
+        require_session(request, kind="card")
+        return await page(request, "portal_lost.html", {"number": number})
+
+    @post("/lost/{number:str}")
+    async def report_lost(request: Request[Any, Any, Any], number: str) -> Response[Any]:
+        session = require_session(request, kind="card")
+        form = await form_of(request)
+        note = form.value("note")[:1000]
+        reported = await run(request, use_cases.report_loss, deps, session.subject or "", number, note)
+        await end_session(request)
+        return await page(request, "portal_lost_done.html", {"number": number, "reported": reported})
+
+    @get("/sign")
+    async def sign(request: Request[Any, Any, Any]) -> Response[Any]:
+        session = require_session(request, kind="card")
+        documents = await run(request, use_cases.own_documents, deps, session.subject or "")
+        return await page(request, "portal_sign.html", {"documents": documents, "days": deps.settings.keep_days})
+
+    @post("/sign")
+    async def upload(request: Request[Any, Any, Any]) -> Response[Any]:
+        session = require_session(request, kind="card")
+        form = await form_of(request)
+        files = await _uploaded(request, "file")
+        try:
+            document_id = await run(request, use_cases.upload_files, deps, session.subject or "", files)
+        except Refused as error:
+            form.error("file", error.public or error.detail)
+            documents = await run(request, use_cases.own_documents, deps, session.subject or "")
+            context = {"form": form, "documents": documents, "days": deps.settings.keep_days}
+            return await page(request, "portal_sign.html", context, status=422)
+        return redirect(f"/sign/{document_id}")
+
+    @get("/sign/{document_id:str}")
+    async def show(request: Request[Any, Any, Any], document_id: str) -> Response[Any]:
+        session = require_session(request, kind="card")
+        document, files = await run(request, use_cases.show_document, deps, session.subject or "", document_id)
+        report = None
+        if document.signed_at is not None:
+            _, container = await run(request, use_cases.read_container, deps, session.subject or "", document_id)
+            report = await run(request, use_cases.validate, deps, container, f"{document.name}.asice")
+        context = {"document": document, "files": files, "report": report}
+        return await page(request, "portal_document.html", context)
+
+    @get("/sign/{document_id:str}/files/{position:int}")
+    async def see_file(request: Request[Any, Any, Any], document_id: str, position: int) -> Response[Any]:
+        session = require_session(request, kind="card")
+        file = await run(request, use_cases.read_file, deps, session.subject or "", document_id, position)
+        return download(file.content, name=file.name, media_type="application/octet-stream")
+
+    @get("/sign/{document_id:str}/container")
+    async def container(request: Request[Any, Any, Any], document_id: str) -> Response[Any]:
+        session = require_session(request, kind="card")
+        document, content = await run(request, use_cases.read_container, deps, session.subject or "", document_id)
+        return download(content, name=f"{document.name}.asice", media_type=CONTAINER_TYPE)
+
+    @post("/sign/{document_id:str}/delete")
+    async def delete(request: Request[Any, Any, Any], document_id: str) -> Response[Any]:
+        session = require_session(request, kind="card")
+        await run(request, use_cases.delete_document, deps, session.subject or "", document_id)
+        return redirect("/sign")
+
+    @get("/validate")
+    async def validate_page(request: Request[Any, Any, Any]) -> Response[Any]:
+        return await page(request, "portal_validate.html")
+
+    @post("/validate", rate_limit=_VALIDATE_LIMIT)
+    async def validate(request: Request[Any, Any, Any]) -> Response[Any]:
+        form = await form_of(request)
+        upload = form.files.get("container")
+        if upload is None or not upload.content:
+            form.error("container", N_("Choose the container to validate"))
+            return await page(request, "portal_validate.html", {"form": form}, status=422)
+        name = clean_file_name(upload.name)
+        try:
+            report = await run(request, use_cases.validate, deps, upload.content, name)
+        except Malformed as error:
+            form.error("container", N_("This file is not a container that can be read, so it proves nothing"))
+            context = {"form": form, "unreadable": error.detail, "code": error.code}
+            return await page(request, "portal_validate.html", context, status=422)
+        if "application/json" in request.headers.get("accept", "") or form.value("format") == "json":
+            return Response(report.to_simple_report())
+        return await page(request, "portal_report.html", {"report": report, "findings": list_findings(report)})
+
+    @get("/report-misuse")
+    async def misuse_page(request: Request[Any, Any, Any]) -> Response[Any]:
+        return await page(request, "portal_misuse.html")
+
+    @post("/report-misuse", rate_limit=_REPORT_LIMIT)
+    async def misuse(request: Request[Any, Any, Any]) -> Response[Any]:
+        form = await form_of(request)
+        filled = check(form, MisuseForm, _MISUSE_MESSAGES)
+        if filled is None:
+            return await page(request, "portal_misuse.html", {"form": form}, status=422)
+        receipt = await run(request, use_cases.report_misuse, deps, **filled.model_dump())
+        return await page(request, "portal_misuse_done.html", {"receipt": receipt, "form": Form()})
+
+    @get("/help")
+    async def help_page(request: Request[Any, Any, Any]) -> Response[Any]:
+        return await page(request, "portal_help.html")
+
+    return [
+        home,
+        sign_ins,
+        lost,
+        report_lost,
+        sign,
+        upload,
+        show,
+        see_file,
+        container,
+        delete,
+        validate_page,
+        validate,
+        misuse_page,
+        misuse,
+        help_page,
+    ]
+
+
+async def _uploaded(request: Request[Any, Any, Any], field: str) -> list[DataFile]:
+    """Every file of a field that takes several."""
+    files = []
+    for name, value in (await request.form()).multi_items():
+        if name == field and hasattr(value, "filename") and value.filename:
+            await value.seek(0)
+            clean = clean_file_name(value.filename)
+            files.append(DataFile(clean, guess_media_type(clean), await value.read()))
+    return files
