@@ -20,7 +20,7 @@ from digiid.platform import eid_card
 from digiid.platform.eid_card import CardKey
 
 TOKEN_FORMAT: Final = "web-eid:1.0"  # noqa: S105 - the name of a format
-APP_VERSION: Final = "https://web-eid.eu/web-eid-app/releases/digiid-agent-0.1"
+APP_VERSION: Final = "https://digiid.example/card-agent/0.1"
 # what the signing key takes; a longer or shorter hash is the card's business (FIPS 186-5 §6.4)
 HASH_BYTES: Final[Mapping[str, int]] = {
     "SHA-224": 28,

@@ -11,6 +11,7 @@ a card from them is the PIN and its three tries.
 
 import hmac
 import json
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -21,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Litestar, Request, Response, get, post
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 from litestar.response import Redirect
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from pydantic import Field
@@ -55,7 +57,7 @@ _HEADERS: Final = {
     ),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer a form of ours would be posted with Origin: null
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cache-Control": "no-store",
@@ -175,7 +177,7 @@ async def show_popup(request: AnyRequest) -> Response[str]:
 
 
 @get("/static/{name:str}")
-async def static_file(name: str) -> Response[bytes]:
+async def static_file(name: FromPath[str]) -> Response[bytes]:
     """The script, the style sheet and the icon."""
     if name not in _STATIC:
         raise NotFound("agent.unknown_page", "no such static file")
@@ -413,7 +415,8 @@ def _answer_exception(request: AnyRequest, error: Exception) -> Response[Any]:
         log.info("refused", code=code, path=request.url.path)
     else:
         code, status, message = "agent.failed", 500, text(language, "agent.failed")
-        log.error("failed", path=request.url.path, exc_info=error)
+        # frames without their local variables: a PIN may be among them
+        log.error("failed", path=request.url.path, trace="".join(traceback.format_exception(error)))
     if not request.url.path.startswith("/api/"):
         return _page(request, "problem.html", {"message": message}, status=status)
     answer: dict[str, Any] = {"code": code, "message": message}
