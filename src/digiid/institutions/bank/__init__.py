@@ -1,0 +1,1 @@
+"""A bank: a private provider that accepts an e-resident's sign-in and signed application."""

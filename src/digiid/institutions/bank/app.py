@@ -1,0 +1,109 @@
+"""Builds the bank."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from digiid.contracts.members import BANK, NAMES
+from digiid.exchange import anomalies
+from digiid.exchange.anomalies import AnomalyReports
+from digiid.exchange.client import Client
+from digiid.exchange.gate import Service
+from digiid.institutions.bank import store, use_cases
+from digiid.institutions.bank.settings import Settings
+from digiid.institutions.bank.use_cases import Deps
+from digiid.institutions.bank.web.site import NAVIGATION, handlers
+from digiid.kernel.errors import Unavailable
+from digiid.platform import outbox
+from digiid.platform.db import Database
+from digiid.platform.documents import TrustServices
+from digiid.platform.institution import Running, Surroundings
+from digiid.platform.outbox import Worker
+from digiid.platform.timers import Timer
+from digiid.platform.web import N_
+from digiid.platform.web.sessions import Session, SessionStore
+from digiid.platform.web.sign_in import AnomalousCard, CardSignIn, SignedInPerson, sign_in_handlers
+from digiid.platform.web.signing import CardSigning, PendingSignatures, SignedContainer, ToSign, signing_handlers
+from digiid.platform.web.site import Site, SiteSettings
+
+PACKAGE = "digiid.institutions.bank"
+
+
+def build(
+    settings: Settings,
+    around: Surroundings,
+    *,
+    exchange: Client,
+    issuers: Sequence[x509.Certificate],
+    trust: TrustServices,
+    csrf_secret: str,
+) -> Running[Service]:
+    """The bank's site. On the exchange it only reports what it notices."""
+    file = around.database_folder / "bank.sqlite"
+    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
+    db.migrate(PACKAGE)
+    deps = Deps(db, around.clock, around.entropy, settings)
+    reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy)
+    worker = Worker("bank", db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
+    reports.worker = worker
+    sessions = SessionStore("bank", db, store.SESSIONS, around.clock, around.entropy)
+    pending = PendingSignatures(db, store.PENDING_SIGNATURES, around.clock, around.entropy)
+    site = Site(
+        SiteSettings(
+            name="bank",
+            title=N_("Test Bank"),
+            origin=around.origins["bank"],
+            agent_origin=around.origins["agent"],
+            navigation=NAVIGATION,
+            folders=(Path(__file__).parent / "web",),
+            demonstration=settings.demonstration,
+        ),
+        sessions=sessions,
+        pools=around.pools,
+        clock=around.clock,
+        entropy=around.entropy,
+        csrf_secret=csrf_secret,
+    )
+
+    def admit(person: SignedInPerson) -> Mapping[str, str]:
+        return use_cases.admit(deps, person)
+
+    def report(card: AnomalousCard) -> None:
+        reports.put(card, place="bank")
+
+    def get_to_sign(session: Session, reference: str) -> ToSign:
+        return ToSign(files=[use_cases.file_to_sign(deps, session.subject or "", reference)])
+
+    def on_signed(session: Session, reference: str, signed: SignedContainer) -> str:
+        use_cases.open_account(deps, session.subject or "", reference, signed.content)
+        return f"/applications/{reference}"
+
+    def health() -> Mapping[str, Any]:
+        db.check()
+        with db.read() as tx:
+            stuck = outbox.count_stuck(tx, store.OUTBOX)
+        if stuck:
+            raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
+        return {"name": NAMES[BANK]}
+
+    introduction = N_("Sign in with your digi-ID or ID-card and PIN1. The bank's conditions are on the front page.")
+    pages = [
+        *handlers(deps),
+        *sign_in_handlers(CardSignIn(issuers, trust.ocsp, admit, report, introduction=introduction)),
+        *signing_handlers(CardSigning(pending, issuers, trust, get_to_sign, on_signed)),
+    ]
+    return Running(
+        name="bank",
+        sites={"bank": site.build(pages, health=health)},
+        services=(),
+        workers=(worker,),
+        timers=(
+            Timer("sessions", timedelta(minutes=10), sessions.purge),
+            Timer("signatures", timedelta(minutes=10), pending.purge),
+        ),
+        health=health,
+        close=db.close,
+    )

@@ -1,0 +1,80 @@
+"""The bank's pages: its conditions, own accounts, and opening one with a signed application."""
+
+from typing import Annotated, Any, Literal
+
+from litestar import Request, Response, get, post
+from pydantic import BaseModel, ConfigDict, Field
+
+from digiid.institutions.bank import use_cases
+from digiid.institutions.bank.use_cases import Deps
+from digiid.platform.web import N_
+from digiid.platform.web.forms import check
+from digiid.platform.web.site import download, form_of, page, redirect, require_session, run, session_of
+
+NAVIGATION = (("/", N_("Accounts")), ("/open", N_("Open an account")))
+
+
+class AccountForm(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    purpose: Literal["business", "personal", "savings"]
+    currency: Literal["EUR", "USD", "GBP"]
+    expected_use: Annotated[str, Field(min_length=5, max_length=1000)]
+
+
+_MESSAGES = {
+    "purpose": N_("Choose what the account is for"),
+    "currency": N_("Choose the currency"),
+    "expected_use": N_("Say in a few words what payments you expect"),
+}
+
+
+def handlers(deps: Deps) -> list[Any]:
+    @get("/")
+    async def home(request: Request[Any, Any, Any]) -> Response[Any]:
+        session = session_of(request)
+        applications = []
+        if session is not None and session.subject is not None:
+            applications = await run(request, use_cases.own_applications, deps, session.subject)
+        accepted = sorted(deps.settings.accepted_policies)
+        return await page(request, "bank_home.html", {"applications": applications, "accepted": accepted})
+
+    @get("/open")
+    async def open_page(request: Request[Any, Any, Any]) -> Response[Any]:
+        require_session(request, kind="card")
+        return await page(request, "bank_open.html")
+
+    @post("/open")
+    async def apply(request: Request[Any, Any, Any]) -> Response[Any]:
+        session = require_session(request, kind="card")
+        form = await form_of(request)
+        filled = check(form, AccountForm, _MESSAGES)
+        if filled is None:
+            return await page(request, "bank_open.html", {"form": form}, status=422)
+        application_id = await run(
+            request,
+            use_cases.apply_for_account,
+            deps,
+            personal_code=session.subject or "",
+            name=session.data["name"],
+            policy=session.data["policy"],
+            purpose=filled.purpose,
+            currency=filled.currency,
+            expected_use=filled.expected_use,
+        )
+        return redirect(f"/applications/{application_id}")
+
+    @get("/applications/{application_id:str}")
+    async def show(request: Request[Any, Any, Any], application_id: str) -> Response[Any]:
+        session = require_session(request, kind="card")
+        application, text = await run(request, use_cases.show_application, deps, session.subject or "", application_id)
+        return await page(request, "bank_application.html", {"application": application, "text": text})
+
+    @get("/applications/{application_id:str}/container")
+    async def container(request: Request[Any, Any, Any], application_id: str) -> Response[Any]:
+        session = require_session(request, kind="card")
+        content = await run(request, use_cases.read_container, deps, session.subject or "", application_id)
+        name = f"account-application-{application_id[:8]}.asice"
+        return download(content, name=name, media_type="application/vnd.etsi.asic-e+zip")
+
+    return [home, open_page, apply, show, container]
