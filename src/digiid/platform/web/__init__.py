@@ -25,14 +25,16 @@ How to write a page:
     `tag`, `warning`, `inset`, `success`, `back_link`. Every form is `method="post" novalidate` and holds
     `{{ f.csrf() }}`. Instants: `{{ at | instant }}`, days: `{{ on | day }}`.
 5.  Every text a person sees is `_("English")`; Estonian stands in `web/locale/et.po`. A text that comes
-    from Python is translated where it is shown: `{{ _t(message) }}`; mark it with `N_("…")`.
-    Then `make translations`. A text put together with f"…" is found by its pattern, so `public=f"…"` may stay;
-    the values in it are translated too if the catalogue has them.
-6.  Signing with the card: tables `pending_signatures_table(metadata)`; handlers
-    `signing_handlers(CardSigning(PendingSignatures(db, table, clock, entropy), issuers, trust, get_to_sign, on_signed))`;
-    on the page `{{ f.card_signing(reference) }}`. `get_to_sign(session, reference)` gives `ToSign(files=[DataFile…])`
-    and refuses what is not theirs; `on_signed(session, reference, signed)` keeps the container and returns the next path.
-    Sign-ins that people see: `sign_ins_table(metadata)`, `record_sign_in`, `list_sign_ins` (sign_ins.py).
+    from Python is translated where it is shown: `{{ _t(message) }}`; mark it with `N_("…")`. What stands in
+    `public="…"` is found without a mark, and `public=f"…"` by its pattern; values in it are translated too
+    if the catalogue has them. A percent sign in a template's text is written `%%`. `make translations`
+    (or `ops/translations.py police_board`) brings the catalogues up to date; a test fails for what is missing.
+6.  Signing with the card (signing.py): the table `pending_signatures_table(metadata)`; the handlers
+    `signing_handlers(CardSigning(PendingSignatures(db, table, clock, entropy), issuers, trust,
+    get_to_sign, on_signed))`; on the page `{{ f.card_signing(reference) }}`. `get_to_sign(session, reference)`
+    gives `ToSign(files=[DataFile…])` and refuses what is not theirs; `on_signed(session, reference, signed)`
+    keeps the container and returns the next path. Sign-ins that people see again: `sign_ins_table(metadata)`,
+    `record_sign_in`, `list_sign_ins` (sign_ins.py).
 7.  How often: `@post("/x", rate_limit=RateLimit(20, timedelta(minutes=10)))` counts by address;
     `check_rate(request, "email_link", address, RateLimit(5, timedelta(hours=1)))` by a key of yours. Both answer 429.
 8.  No inline script or style: the policy forbids them. A page works without script; only signing in and

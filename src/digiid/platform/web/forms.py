@@ -13,6 +13,19 @@ from digiid.platform.web import N_
 
 MAX_FIELDS = 200
 MAX_VALUE_LENGTH = 20_000
+# What a person reads when a page has no words of its own for a field, by pydantic's type of error.
+_TEXTS = {
+    "missing": N_("Fill in this field"),
+    "string_too_short": N_("This is too short"),
+    "string_too_long": N_("This is too long"),
+    "too_short": N_("Choose at least one"),
+    "literal_error": N_("Choose one of the options"),
+    "enum": N_("Choose one of the options"),
+    "int_parsing": N_("Enter a whole number"),
+    "date_from_datetime_parsing": N_("Enter a date as year-month-day, for example 1990-05-31"),
+    "date_parsing": N_("Enter a date as year-month-day, for example 1990-05-31"),
+}
+_OTHERWISE = N_("Check this field")
 _NO_TEXT = frozenset({"Cc", "Cs"})  # controls (PostgreSQL stores no NUL) and lone surrogates
 
 T = TypeVar("T", bound=BaseModel)
@@ -102,6 +115,8 @@ def check(form: Form[Any], model: type[T], messages: Mapping[str, str] | None = 
     except ValidationError as error:
         for problem in error.errors():
             name = str(problem["loc"][0]) if problem["loc"] else "form"
-            text = str(problem["msg"]).removeprefix("Value error, ")
+            text = _TEXTS.get(problem["type"], _OTHERWISE)
+            if problem["type"] == "value_error":
+                text = str(problem["msg"]).removeprefix("Value error, ")
             form.error(name, (messages or {}).get(name) or text)
     return form.model if not form.errors else None

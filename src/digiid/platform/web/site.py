@@ -126,7 +126,7 @@ class Site:
 
     def gettext(self, language: str, message: str) -> str:
         """Translate a text that was not known when the template was written."""
-        return self._translations[language].gettext(message) if message else ""
+        return self._translations[language].translate(message)
 
     def static_url(self, name: str) -> str:
         """The address of a static file, with a fingerprint so that browsers may keep it."""
