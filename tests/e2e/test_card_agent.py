@@ -39,7 +39,7 @@ const out = (value) => { document.getElementById("out").textContent = JSON.strin
 const on = (id, work) => document.getElementById(id).addEventListener("click", async () => {
   try { out(await work()); } catch (error) { out({ code: error.code, message: error.message }); }
 });
-const nonce = "%s", hash = "%s";
+const nonce = "NONCE", hash = "HASH";
 on("in", async () => { prepare(); await new Promise((r) => setTimeout(r, 300)); return authenticate(nonce); });
 on("sign", async () => {
   const { certificate, supportedSignatureAlgorithms } = await getSigningCertificate();
@@ -47,7 +47,7 @@ on("sign", async () => {
 });
 on("both", () => { authenticate(nonce).catch(() => {}); return authenticate(nonce); });
 document.body.dataset.ready = "yes";
-""" % (NONCE, base64.b64encode(HASH).decode())
+""".replace("NONCE", NONCE).replace("HASH", base64.b64encode(HASH).decode())
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,8 @@ def test_window_serves_only_the_site_that_spoke_first(context: Any, stage: Stage
     window = _start(page, "#in")
     window.get_by_role("button", name="Allow this site").wait_for()
     page.evaluate(
-        "agent => window.open('', 'digiid-agent').postMessage({action: 'web-eid:sign', origin: 'https://bank.example'}, agent)",
+        """agent => window.open('', 'digiid-agent').postMessage(
+             {action: 'web-eid:sign', origin: 'https://bank.example'}, agent)""",
         stage.agent,
     )
     page.wait_for_timeout(200)
