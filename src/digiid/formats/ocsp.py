@@ -335,6 +335,8 @@ def verify_response(
     nonce: bytes | None = None,
     extra_responders: Sequence[x509.Certificate] = (),
     responder_crls: Sequence[VerifiedCrl] = (),
+    certificate_parts: CertificateParts | None = None,
+    issuer_parts: CertificateParts | None = None,
 ) -> VerifiedOcsp:
     """Verify a response about `certificate`, which `issuer` issued.
 
@@ -342,6 +344,7 @@ def verify_response(
     or one of `extra_responders` (named by a trusted list), or holds a certificate with OCSPSigning
     that the issuer signed directly. That certificate has to carry ocsp-nocheck, or not be revoked
     on a CRL of the issuer among `responder_crls`; one whose revocation nobody can check is refused.
+    `certificate_parts` and `issuer_parts` spare a second reading of the two.
 
     Raises:
         Malformed: `der.…`, `ocsp.response`.
@@ -351,7 +354,8 @@ def verify_response(
     """
     # 1 read
     response = _parse_response(response_der)
-    subject, issuer_parts = parts_of(certificate), parts_of(issuer)
+    subject = certificate_parts or parts_of(certificate)
+    issuer_parts = issuer_parts or parts_of(issuer)
 
     # 2 the one answer about this certificate
     single = _find_single(response, subject, issuer_parts)

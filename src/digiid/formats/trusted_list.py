@@ -31,7 +31,7 @@ from digiid.formats.hardened_xml import (
     parse_xml,
     text_of,
 )
-from digiid.formats.x509.parts import load_certificate, names_match, parts_of
+from digiid.formats.x509.parts import CertificateParts, load_certificate, names_match, parts_of
 from digiid.formats.x509.path import TrustAnchors
 from digiid.formats.xades.algorithms import (
     DIGEST_METHODS,
@@ -546,7 +546,7 @@ class ServiceCertificate:
     service: TrustService
     certificate: x509.Certificate
     der: bytes = field(repr=False)
-    subject_der: bytes = field(repr=False)
+    parts: CertificateParts = field(repr=False)
     key_identifier: bytes | None
     anchors: TrustAnchors = field(repr=False, compare=False)
 
@@ -580,7 +580,7 @@ class VerifiedTrust:
                 service=service,
                 certificate=certificate,
                 der=der,
-                subject_der=parts.subject_der,
+                parts=parts,
                 key_identifier=parts.subject_key_identifier(),
                 anchors=TrustAnchors([certificate]),
             )

@@ -183,7 +183,7 @@ def _climb(facts: _Facts, container: Container, trust: VerifiedTrust, at: dateti
         )
 
     # 5 the signer's certificate was not revoked then (§5.2.5, §5.2.6)
-    _check_revocation(facts, verified.certificate, issuer.certificate, trust, best_at, has_proof=bool(passed))
+    _check_revocation(facts, verified.certificate, parts, issuer, trust=trust, best_at=best_at, has_proof=bool(passed))
 
     # 6 what the policy asks of the signature itself (§5.2.8): a time-stamp that holds, signing time, algorithms
     if not passed:
@@ -273,13 +273,14 @@ def _validate_time_stamp(
     if imprint != token.imprint:
         text = "The time-stamp message imprint is not intact!"
         return TimeStampReport("FAILED", Sub.HASH_FAILURE, token.gen_at, token.tsu, text)
-    tsu_der, parts = certificate_der(token.tsu), parts_of(token.tsu)
+    tsu_der = certificate_der(token.tsu)
     not_granted = "The time-stamping service was not granted when it made the time-stamp"
     problem = "The certificate chain for timestamp is not trusted, it does not contain a trust anchor."
     for item in trust.find_services(tsu_der, service_type=TSA_QTST):
         if granted_period(item.service, (TSA_QTST,), token.gen_at):
             return TimeStampReport("PASSED", None, token.gen_at, token.tsu)
         problem = not_granted
+    parts = parts_of(token.tsu)
     for item in trust.find_issuers(
         parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=TSA_QTST
     ):
@@ -318,7 +319,7 @@ def _find_time_mark(
     ):
         for response_der in facts.signature.ocsp_values_der:
             try:
-                answer = _verify_ocsp(response_der, certificate, item.certificate, trust)
+                answer = _verify_ocsp(response_der, certificate, parts, item, trust)
             except Refused:
                 continue  # what is wrong with it is said where revocation is judged
             makes_time_marks = not TIME_MARK_RESPONDERS.isdisjoint(parts_of(answer.responder).policies())
@@ -371,7 +372,7 @@ def _find_issuer(
             continue
         try:
             if not _issued_with_sha1(facts, certificate, item.certificate, best_at, has_proof=has_proof):
-                verify_path(certificate, intermediates=(), anchors=item.anchors, at=path_at)
+                verify_path(certificate, intermediates=(), anchors=item.anchors, at=path_at, leaf_parts=parts)
         except Refused as error:
             sub = _PATH.get(error.code, Sub.NO_CERTIFICATE_CHAIN_FOUND)
             text = f"The signer's certificate does not come from the listed CA: {error.detail}"
@@ -437,10 +438,11 @@ def _check_validity(parts: CertificateParts, best_at: datetime, *, has_proof: bo
 def _check_revocation(
     facts: _Facts,
     certificate: x509.Certificate,
-    issuer: x509.Certificate,
+    parts: CertificateParts,
+    issuer: ServiceCertificate,
+    *,
     trust: VerifiedTrust,
     best_at: datetime,
-    *,
     has_proof: bool,
 ) -> None:
     problem = _NotValid(
@@ -452,7 +454,7 @@ def _check_revocation(
     answers: list[ocsp.VerifiedOcsp] = []
     for response_der in facts.signature.ocsp_values_der:
         try:
-            answers.append(_verify_ocsp(response_der, certificate, issuer, trust))
+            answers.append(_verify_ocsp(response_der, certificate, parts, issuer, trust))
         except Refused as error:
             if error.code == "ocsp.cert_id":
                 continue  # about another certificate; nothing about the signer
@@ -475,18 +477,31 @@ def _check_revocation(
 
 
 def _verify_ocsp(
-    response_der: bytes, certificate: x509.Certificate, issuer: x509.Certificate, trust: VerifiedTrust
+    response_der: bytes,
+    certificate: x509.Certificate,
+    parts: CertificateParts,
+    issuer: ServiceCertificate,
+    trust: VerifiedTrust,
 ) -> ocsp.VerifiedOcsp:
     """An answer by the CA, its delegate, or else by a responder that was listed when it answered."""
+
+    def verify(extra_responders: Sequence[x509.Certificate]) -> ocsp.VerifiedOcsp:
+        return ocsp.verify_response(
+            response_der,
+            certificate=certificate,
+            issuer=issuer.certificate,
+            extra_responders=extra_responders,
+            certificate_parts=parts,
+            issuer_parts=issuer.parts,
+        )
+
     try:
-        return ocsp.verify_response(response_der, certificate=certificate, issuer=issuer)
+        return verify(())
     except Refused as error:
         if error.code in ("ocsp.cert_id", "ocsp.response_status"):
             raise
         first = error
-    answer = ocsp.verify_response(
-        response_der, certificate=certificate, issuer=issuer, extra_responders=trust.responders
-    )
+    answer = verify(trust.responders)
     if trust.was_responder(certificate_der(answer.responder), at=answer.produced_at):
         return answer
     raise first

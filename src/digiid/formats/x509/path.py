@@ -158,11 +158,12 @@ def verify_path(
     intermediates: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate] | TrustAnchors,
     at: datetime,
+    leaf_parts: CertificateParts | None = None,
 ) -> VerifiedPath:
     """Build and verify a path from `leaf` to one of `anchors`, all of it valid at `at`.
 
     An anchor need not be self-signed: a trusted list names issuing CAs, and single units. A leaf
-    that is itself an anchor is a path of one.
+    that is itself an anchor is a path of one. `leaf_parts` spares a second reading of the leaf.
 
     Raises:
         Malformed: `der.…`, `x509.…`, one of the certificates cannot be read.
@@ -172,7 +173,7 @@ def verify_path(
     if len(intermediates) > _MAX_INTERMEDIATES:
         raise Refused("x509.path.too_many", f"more than {_MAX_INTERMEDIATES} intermediate certificates")
     trusted = (anchors if isinstance(anchors, TrustAnchors) else TrustAnchors(anchors)).links()
-    first = _Link(leaf, parts_of(leaf), any(link.certificate == leaf for link in trusted))
+    first = _Link(leaf, leaf_parts or parts_of(leaf), any(link.certificate == leaf for link in trusted))
     _check_validity(first.parts, at)
     if not first.is_anchor:
         _check_extensions(first.parts)

@@ -12,7 +12,7 @@ VECTORS = Path(__file__).resolve().parents[3] / "vectors" / "containers"
 TRUST = read_trust(VECTORS)
 
 
-@pytest.mark.parametrize("row", read_manifest(VECTORS), ids=str)
+@pytest.mark.parametrize("row", list(read_manifest(VECTORS)), ids=str)
 def test_the_asserted_verdict_is_ours(row: Row) -> None:
     assert our_verdict(row, TRUST) == row.expected
 
