@@ -147,7 +147,7 @@ def load_certificate(data: bytes) -> x509.Certificate:
         raise Malformed("x509.certificate", f"{len(data)} bytes, at most {MAX_CERTIFICATE_BYTES} are read")
     try:
         return x509.load_der_x509_certificate(data)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise Malformed("x509.certificate", "not a DER certificate") from error
 
 
