@@ -18,6 +18,7 @@ from digiid.platform.entropy import SeededEntropy
 
 PIN1, PIN2, PUK = "1234", "12345", "12345678"
 AT = datetime(2026, 11, 1, tzinfo=UTC)
+E_RESIDENT_POLICY, NCP_PLUS, QCP_N_QSCD = "1.3.6.1.4.1.51361.1.2.4", "0.4.0.2042.1.2", "0.4.0.194112.1.2"
 DOCUMENT = CardDocument(
     surname="JÕEORG",
     given_names="JAAK-KRISTJAN",
@@ -66,8 +67,9 @@ class TestCa:
         usage = x509.KeyUsage(not signing, signing, False, False, not signing, False, False, False, False)
         builder = _builder(subject, self.certificate.subject, public_key).add_extension(usage, True)
         builder = builder.add_extension(x509.BasicConstraints(False, None), False)
-        policy = x509.ObjectIdentifier("1.3.6.1.4.1.51361.1.2.4")
-        builder = builder.add_extension(x509.CertificatePolicies([x509.PolicyInformation(policy, None)]), False)
+        policies = (E_RESIDENT_POLICY, QCP_N_QSCD if signing else NCP_PLUS)
+        information = [x509.PolicyInformation(x509.ObjectIdentifier(policy), None) for policy in policies]
+        builder = builder.add_extension(x509.CertificatePolicies(information), False)
         if not signing:
             builder = builder.add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION]), False

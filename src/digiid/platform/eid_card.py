@@ -29,6 +29,7 @@ from digiid.formats.apdu import (
 )
 from digiid.formats.card import chip as layout
 from digiid.formats.card import personalisation
+from digiid.formats.x509.parts import load_certificate
 from digiid.kernel.errors import Malformed, Refused
 
 MAX_CERTIFICATE_BYTES: Final = 4096  # a real card may hold more than ours writes
@@ -139,8 +140,8 @@ def read_certificate(card: Transport, kind: CardKey) -> x509.Certificate:
             raise Malformed("card.file", "the card's file ends before the size it names")
         content += part
     try:
-        return x509.load_der_x509_certificate(content[:size])
-    except ValueError as error:
+        return load_certificate(content[:size])
+    except Malformed as error:
         raise Malformed("card.certificate", f"the {kind} file holds no certificate") from error
 
 

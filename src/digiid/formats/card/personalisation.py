@@ -13,7 +13,6 @@ Nothing here reads a private key, and the chip signs only a request that carries
 from dataclasses import replace
 from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -34,6 +33,7 @@ from digiid.formats.card.chip import (
 )
 from digiid.formats.card.pins import parse_pin_field
 from digiid.formats.card.security import sign_hash
+from digiid.formats.x509.parts import load_certificate, public_key_of
 from digiid.kernel.errors import Malformed
 
 PERSONALISATION_CLA: Final = 0x80
@@ -163,8 +163,8 @@ def _close(chip: Chip, command: CommandApdu) -> Answer:
 
 def _certified_key(certificate_der: bytes) -> bytes | None:
     try:
-        key = x509.load_der_x509_certificate(certificate_der).public_key()
-    except (ValueError, TypeError, x509.InvalidVersion):
+        key = public_key_of(load_certificate(certificate_der))
+    except Malformed:
         return None
     return _spki_der(key) if isinstance(key, ec.EllipticCurvePublicKey) else None
 

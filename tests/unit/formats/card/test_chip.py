@@ -279,6 +279,15 @@ def test_a_certificate_of_another_key_is_not_written(ca: TestCa) -> None:
         eid_card.write_certificate(card, CardKey.SIGNATURE, foreign)
 
 
+def test_a_certificate_of_an_unknown_version_is_answered_and_not_raised(ca: TestCa) -> None:
+    card = ChipInMemory()
+    certificate = ca.certify(CardKey.SIGNATURE, eid_card.generate_key(card, CardKey.SIGNATURE), DOCUMENT)
+    version = bytes.fromhex("A003020102")
+    assert version in certificate
+    with pytest.raises(eid_card.Refused, match=r"card\.status"):
+        eid_card.write_certificate(card, CardKey.SIGNATURE, certificate.replace(version, version[:4] + b"\x05", 1))
+
+
 def test_stored_chip_is_the_same_chip(card: ChipInMemory) -> None:
     stored = build_chip_file(card.chip)
     again = parse_chip_file(stored)
