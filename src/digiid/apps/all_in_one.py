@@ -1,0 +1,417 @@
+"""The whole e-state in one process: every institution built, seamed together and served on loopback.
+
+The institutions do not know that they are neighbours: they call each other over the exchange's
+address like strangers, each with its own key and its own database.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from digiid.apps import mailbox, test_payments
+from digiid.apps.local_tls import local_tls
+from digiid.apps.seed import Seeder, seed
+from digiid.apps.serving import Listener, ServerGroup
+from digiid.apps.state import StateFolder, StateSettings
+from digiid.contracts import members
+from digiid.devices.agent.app import AgentSettings, build_agent
+from digiid.devices.card_shelf import CardShelf
+from digiid.devices.reader_socket import ReaderServer
+from digiid.devices.virtual_reader import VirtualReader
+from digiid.exchange.client import Client
+from digiid.exchange.gate import Gate
+from digiid.formats.x509.profile import CertificateKind, HierarchyNames
+from digiid.institutions.bank import app as bank
+from digiid.institutions.bank.settings import Settings as BankSettings
+from digiid.institutions.card_bureau import app as card_bureau
+from digiid.institutions.card_bureau.settings import Settings as BureauSettings
+from digiid.institutions.information_authority import app as information_authority
+from digiid.institutions.information_authority.settings import Settings as PortalSettings
+from digiid.institutions.police_board import app as police_board
+from digiid.institutions.police_board.settings import Settings as PoliceSettings
+from digiid.institutions.population_register import app as population_register
+from digiid.institutions.population_register.settings import Settings as PopulationSettings
+from digiid.institutions.trust_services import app as trust_services
+from digiid.institutions.trust_services.hierarchy import Hierarchy, create_hierarchy, load_hierarchy
+from digiid.institutions.trust_services.settings import TrustServicesSettings
+from digiid.kernel.errors import DigiidError, NotFound
+from digiid.kernel.identifiers import ClientId
+from digiid.platform.clock import Clock, SystemClock
+from digiid.platform.db import Database
+from digiid.platform.documents import TrustServices
+from digiid.platform.entropy import Entropy, SystemEntropy
+from digiid.platform.http import HttpClient
+from digiid.platform.institution import Running, Surroundings
+from digiid.platform.log import configure_logging
+from digiid.platform.mail import FolderTransport, MailTransport, SmtpTransport
+from digiid.platform.pools import Pools
+from digiid.platform.timers import TimerThread
+from digiid.platform.trust import AllowedHosts, ListSource, OcspClient, TrustedListStore, TsaClient
+from digiid.platform.web.dispatch import HostDispatch
+
+_MEMBERS = (
+    members.POLICE_BOARD,
+    members.CARD_BUREAU,
+    members.POPULATION_REGISTER,
+    members.TRUST_SERVICES,
+    members.INFORMATION_AUTHORITY,
+    members.BANK,
+)
+log = structlog.get_logger("state")
+
+
+@dataclass(frozen=True)
+class EState:
+    """A built state, ready to be served. `seeder` makes the first people once everything answers."""
+
+    folder: StateFolder
+    settings: StateSettings
+    hierarchy: Hierarchy
+    institutions: Sequence[Running[Any]]
+    listeners: Sequence[Listener]
+    shelf: CardShelf
+    seeder: Seeder
+    ready: threading.Event
+    closing: ExitStack
+
+    def start(self) -> None:
+        """Workers and timers begin; call it when the servers answer."""
+        for institution in self.institutions:
+            for worker in institution.workers:
+                worker.start()
+                self.closing.callback(worker.stop)
+            timers = TimerThread(institution.timers)
+            timers.start()
+            self.closing.callback(timers.stop)
+
+    def close(self) -> None:
+        self.closing.close()
+
+
+def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EState:
+    """Build every institution of the state in `folder`, which has its settings. What is not there yet is made.
+
+    Raises: Malformed `config.…`, Broken or Unavailable when a part of the state cannot be opened.
+    """
+    settings = folder.load()
+    closing = ExitStack()
+    # 1 the hierarchy, whose certificates name this state's addresses for good
+    hierarchy_settings = TrustServicesSettings(
+        hierarchy_folder=folder.path / "hierarchy", passphrase_file=folder.secrets / "hierarchy-passphrase"
+    )
+    hierarchy = _hierarchy(settings, hierarchy_settings, clock=clock, entropy=entropy)
+    # 2 what every institution is given
+    pools, http = Pools(), HttpClient()
+    closing.callback(pools.close)
+    closing.callback(http.close)
+    around = Surroundings(clock, entropy, pools, http, folder.path, settings.origins)
+    keys = {member: folder.secret(f"gate-{member.subsystem}", entropy) for member in _MEMBERS}
+    csrf_secret = folder.secret("forms", entropy)
+
+    def exchange(me: ClientId) -> Client:
+        gate_url = f"http://127.0.0.1:{settings.exchange_port}"
+        return Client(me, gate_url=gate_url, key=keys[me], http=http, entropy=entropy)
+
+    def database_url(institution: str) -> str:
+        return settings.database.url.replace("{institution}", institution)
+
+    def open_database(unit: str) -> Database:
+        url = database_url(unit)
+        return Database(url) if url else Database.sqlite(around.database_folder / f"{unit}.sqlite")
+
+    # 3 whom everybody trusts: the issuing CA, its OCSP, the time stamps, the list
+    issuers = [hierarchy.issuing]
+    trust = _trust(folder, settings, hierarchy, http=http, clock=clock, entropy=entropy)
+    # 4 the institutions
+    shelf = CardShelf(folder.cards, entropy)
+    closing.callback(shelf.close)
+    running: list[Running[Any]] = [
+        trust_services.build(around, settings=hierarchy_settings, open_database=open_database)
+    ]
+    demonstration = settings.demonstration
+    population_deps = population_register.build_deps(
+        PopulationSettings(database_url=database_url("population_register"), demonstration=demonstration), around
+    )
+    running.append(
+        population_register.build(
+            population_deps,
+            around,
+            issuers=issuers,
+            ocsp=trust.ocsp,
+            exchange=exchange(members.POPULATION_REGISTER),
+            csrf_secret=csrf_secret,
+        )
+    )
+    bureau_deps, bureau = card_bureau.build(
+        BureauSettings(database_url=database_url("card_bureau"), auto_ship=demonstration, demonstration=demonstration),
+        around,
+        exchange=exchange(members.CARD_BUREAU),
+        issuers=issuers,
+        ocsp=trust.ocsp,
+        blank_card=shelf.new_blank,
+        discard_card=_discard(shelf),
+        csrf_secret=csrf_secret,
+    )
+    running.append(bureau)
+    police_settings = PoliceSettings(
+        database_url=database_url("police_board"),
+        demonstration=demonstration,
+        lists=settings.screening.lists,
+        test_list=settings.screening.test_list,
+    )
+    police_deps = police_board.build_deps(
+        police_settings, around, exchange=exchange(members.POLICE_BOARD), mail=_mail(folder, settings)
+    )
+    running.append(
+        police_board.build(
+            police_settings, around, deps=police_deps, issuers=issuers, ocsp=trust.ocsp, csrf_secret=csrf_secret
+        )
+    )
+    running.append(
+        information_authority.build(
+            PortalSettings(database_url=database_url("information_authority"), demonstration=demonstration),
+            around,
+            exchange=exchange(members.INFORMATION_AUTHORITY),
+            issuers=issuers,
+            trust=trust,
+            csrf_secret=csrf_secret,
+        )
+    )
+    running.append(
+        bank.build(
+            BankSettings(database_url=database_url("bank"), demonstration=demonstration),
+            around,
+            exchange=exchange(members.BANK),
+            issuers=issuers,
+            trust=trust,
+            csrf_secret=csrf_secret,
+        )
+    )
+    # 5 what only a demonstration has: somebody to pay to, a mailbox to look into
+    if demonstration:
+        secret_file = police_board.payment_secret_file(police_settings, around)
+        running.append(test_payments.build(around, secret_file=secret_file, csrf_secret=csrf_secret))
+        if settings.mail.transport == "mailbox":
+            running.append(mailbox.build(around, csrf_secret=csrf_secret))
+    for institution in running:
+        closing.callback(institution.close)
+    # 6 the card agent, and the shelf for other processes
+    reader = _VirtualSlot(shelf)
+    closing.callback(reader.remove)
+    server = ReaderServer(folder.path / "reader.sock", shelf, on_insert=reader.insert, on_remove=reader.remove)
+    closing.callback(server.close)
+    agent = build_agent(shelf, clock, entropy, AgentSettings(folder=folder.path, origin=settings.origins["agent"]))
+    # 7 the addresses
+    ready = threading.Event()
+    programs, sites = _sites(settings, running)
+    answering = _WithHealth(programs, running, pools, ready)
+    gate = Gate([service for institution in running for service in institution.services], keys=keys, pools=pools)
+    listeners = _listeners(settings, sites=sites, programs=answering, gate=gate, agent=agent)
+    if settings.tls:
+        files = local_tls(folder, at=clock.now(), entropy=entropy)
+        secure = HostDispatch(sites, programs={})
+        listeners.append(Listener(secure, settings.tls_port, certificate=files.certificate, key=files.key))
+    seeder = Seeder(folder, settings, population_deps, bureau_deps, police_deps, shelf, http)
+    return EState(folder, settings, hierarchy, running, listeners, shelf, seeder, ready, closing)
+
+
+def _hierarchy(
+    settings: StateSettings, hierarchy_settings: TrustServicesSettings, *, clock: Clock, entropy: Entropy
+) -> Hierarchy:
+    if hierarchy_settings.hierarchy_folder.exists():
+        return load_hierarchy(hierarchy_settings.hierarchy_folder)
+    return create_hierarchy(
+        hierarchy_settings.hierarchy_folder,
+        names=HierarchyNames(),
+        base_url=settings.base_url,
+        passphrase_path=hierarchy_settings.passphrase_file,
+        clock=clock,
+        entropy=entropy,
+    )
+
+
+def _trust(
+    folder: StateFolder,
+    settings: StateSettings,
+    hierarchy: Hierarchy,
+    *,
+    http: HttpClient,
+    clock: Clock,
+    entropy: Entropy,
+) -> TrustServices:
+    hosts = AllowedHosts.of_urls(settings.base_url)
+    signer = hierarchy.certificate(CertificateKind.TRUSTED_LIST_SIGNER)
+    lists = TrustedListStore(
+        ListSource(f"{settings.base_url}/tl.xml", (signer,)),
+        folder=folder.path / "trusted-lists",
+        http=http,
+        clock=clock,
+        hosts=hosts,
+    )
+    return TrustServices(
+        tsa=TsaClient(http, entropy, clock, address=f"{settings.base_url}/tsa", hosts=hosts),
+        ocsp=OcspClient(http, entropy, clock, hosts=hosts),
+        trust=lists.trust,
+        clock=clock,
+    )
+
+
+def _mail(folder: StateFolder, settings: StateSettings) -> MailTransport:
+    mail = settings.mail
+    if mail.transport == "mailbox":
+        return FolderTransport(folder.path / "mailbox", sender=mail.sender)
+    return SmtpTransport(
+        host=mail.host,
+        port=mail.port,
+        sender=mail.sender,
+        username=mail.username or None,
+        password_path=mail.password_file,
+    )
+
+
+def _discard(shelf: CardShelf) -> Any:
+    def discard(document_number: str) -> None:
+        try:
+            shelf.discard(document_number)
+        except NotFound:
+            log.info("card.gone_already", document=document_number)
+
+    return discard
+
+
+class _VirtualSlot:
+    """The one virtual reader of this process: `digiid card insert` puts a chip of the shelf into it."""
+
+    def __init__(self, shelf: CardShelf) -> None:
+        self._shelf = shelf
+        self._reader: VirtualReader | None = None
+        self._lock = threading.Lock()
+
+    def insert(self, document_number: str) -> None:
+        card = self._shelf.open(document_number)
+        with self._lock:
+            if self._reader is not None:
+                self._reader.remove()
+            self._reader = VirtualReader(card)
+            self._reader.insert()
+
+    def remove(self) -> None:
+        with self._lock:
+            if self._reader is not None:
+                self._reader.remove()
+                self._reader = None
+
+
+def _sites(settings: StateSettings, running: Sequence[Running[Any]]) -> tuple[Any, dict[str, Any]]:
+    """The application at the programs' address, and every site by its host."""
+    sites: dict[str, Any] = {}
+    programs: Any = None
+    for institution in running:
+        for name, site in institution.sites.items():
+            if name == "programs":
+                programs = site
+            else:
+                sites[settings.origin(name).split("://", 1)[1]] = site
+    return programs, sites
+
+
+def _listeners(
+    settings: StateSettings, *, sites: Mapping[str, Any], programs: Any, gate: Gate, agent: Any
+) -> list[Listener]:
+    addresses = {f"{host}:{settings.port}": programs for host in ("127.0.0.1", "localhost")}
+    return [
+        Listener(HostDispatch({} if settings.tls else sites, programs=addresses), settings.port),
+        Listener(_OnlyHttp(gate), settings.exchange_port),
+        Listener(agent, settings.agent_port),
+    ]
+
+
+class _OnlyHttp:
+    """Answers the server's lifespan messages for an application that only speaks HTTP."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                await send({"type": f"{message['type']}.complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        await self._app(scope, receive, send)
+
+
+class _WithHealth:
+    """The programs' address with `/health` and `/health/<institution>` before it."""
+
+    def __init__(self, programs: Any, running: Sequence[Running[Any]], pools: Pools, ready: threading.Event) -> None:
+        self._programs, self._pools, self._ready = programs, pools, ready
+        self._running = {institution.name: institution for institution in running}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"]
+        if path == "/health":
+            answers = {name: await self._ask(name) for name in self._running}
+            healthy = self._ready.is_set() and all(answer["status"] == "ok" for answer in answers.values())
+            await _send_json(send, 200 if healthy else 503, {"ready": self._ready.is_set(), "institutions": answers})
+        elif path.removeprefix("/health/") in self._running:
+            answer = await self._ask(path.removeprefix("/health/"))
+            await _send_json(send, 200 if answer["status"] == "ok" else 503, answer)
+        else:
+            await self._programs(scope, receive, send)
+
+    async def _ask(self, name: str) -> Mapping[str, Any]:
+        try:
+            details = await self._pools.pages.run(self._running[name].health)
+        except DigiidError as error:
+            return {"status": "failed", "code": error.code, "detail": error.detail}
+        return {"status": "ok", **details}
+
+
+async def _send_json(send: Any, status: int, content: Mapping[str, Any]) -> None:
+    body = json.dumps(content, default=str).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def serve(folder: StateFolder) -> None:
+    """Serve a state in the foreground until SIGTERM: what `digiid up` starts in the background."""
+    clock, entropy = SystemClock(), SystemEntropy()
+    with folder.serving():
+        folder.pid_file.write_text(str(os.getpid()), encoding="ascii")
+        state = build_state(folder, clock=clock, entropy=entropy)
+        servers = ServerGroup(state.listeners)
+
+        def begin() -> None:
+            try:
+                state.start()
+                if state.settings.demonstration:
+                    seed(state.seeder)
+                state.ready.set()
+                log.info("state.ready", state=str(folder.path))
+            except Exception as error:  # the edge of this thread: a state that cannot begin must end visibly
+                log.exception("state.not_begun", error=type(error).__name__)
+                servers.stop()
+
+        try:
+            servers.run(on_ready=lambda: threading.Thread(target=begin, name="digiid-begin", daemon=True).start())
+        finally:
+            state.close()
+        if not state.ready.is_set():
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    state_folder = StateFolder(Path(sys.argv[1]))
+    configure_logging(state_folder.log_file)
+    serve(state_folder)
