@@ -531,7 +531,7 @@ def _pins(pointers: Iterable[Pointer]) -> list[tuple[str | None, x509.Certificat
         for der in pointer.signers_der:
             try:
                 found.append((pointer.territory, x509.load_der_x509_certificate(der)))
-            except ValueError as error:
+            except (ValueError, x509.InvalidVersion) as error:
                 raise Malformed("trusted_list.certificate", "a pointer's certificate cannot be read") from error
     return found
 

@@ -225,7 +225,7 @@ def _claimed_certificate(signature: UnverifiedSignature) -> x509.Certificate | N
     """Whom to name in the report of a signature that does not verify; nothing else rests on it."""
     try:
         return x509.load_der_x509_certificate(signature.certificates_der[0])
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, x509.InvalidVersion):
         return None
 
 

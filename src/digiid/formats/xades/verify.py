@@ -58,7 +58,7 @@ def find_signing_certificate(signature: UnverifiedSignature) -> tuple[x509.Certi
             if hmac.compare_digest(hash_bytes(reference.hash_name, certificate_der), reference.digest):
                 try:
                     certificate = x509.load_der_x509_certificate(certificate_der)
-                except ValueError as error:
+                except (ValueError, x509.InvalidVersion) as error:
                     raise Malformed("xades.certificate.der", "the signing certificate cannot be read") from error
                 _check_issuer_serial(reference, certificate)
                 return certificate, certificate_der
