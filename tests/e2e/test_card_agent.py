@@ -186,6 +186,7 @@ def test_certificate_and_signature_take_one_window_and_the_keyboard_only(context
     window = opened.value
     window.get_by_role("button", name="Allow this site").wait_for()
     window.locator("#allow-no:focus").wait_for()
+    window.locator("#allow-yes:enabled").wait_for()
     window.keyboard.press("Shift+Tab")
     window.keyboard.press("Enter")
     window.locator("#go:focus").wait_for()
@@ -232,6 +233,27 @@ def test_refused_or_closed_window_is_a_cancellation(context: Any, stage: Stage) 
     assert _result(page)["code"] == "ERR_WEBEID_USER_CANCELLED"
 
 
+def test_double_click_on_the_site_does_not_allow_it(context: Any, stage: Stage) -> None:
+    page = _open(context, stage.site)
+    window = _start(page, "#sign")
+    yes = window.get_by_role("button", name="Allow this site")
+    yes.wait_for()
+    assert yes.is_disabled()
+    yes.click(force=True, no_wait_after=True)
+    assert window.locator("#use").is_hidden()
+    window.locator("#allow-yes:enabled").wait_for()
+    assert not (stage.folder / "agent-origins.json").exists()
+
+
+def test_agent_that_does_not_answer_is_named(context: Any) -> None:
+    port = _free_port()
+    group = ServerGroup([Listener(_site(f"http://127.0.0.1:{_free_port()}"), port)])
+    with group.running():
+        page = _open(context, f"http://shop.localhost:{port}")
+        _start(page, "#in")
+        assert _result(page)["code"] == "ERR_WEBEID_NATIVE_UNAVAILABLE"
+
+
 def test_second_action_at_once_is_told_to_wait(context: Any, stage: Stage) -> None:
     page = _open(context, stage.site)
     _start(page, "#both")
@@ -254,13 +276,15 @@ def test_extension_that_answers_is_used_and_no_window_opens(context: Any, stage:
     assert len(context.pages) == 1
 
 
-def test_window_serves_only_the_site_that_spoke_first(context: Any, stage: Stage) -> None:
+def test_window_serves_only_one_question_at_a_time_and_believes_no_origin_in_a_message(
+    context: Any, stage: Stage
+) -> None:
+    context.add_init_script("const open = window.open; window.open = (...a) => (window.openedWindow = open(...a));")
     page = _open(context, stage.site)
     window = _start(page, "#in")
     window.get_by_role("button", name="Allow this site").wait_for()
     page.evaluate(
-        """agent => window.open('', 'digiid-agent').postMessage(
-             {action: 'web-eid:sign', origin: 'https://bank.example'}, agent)""",
+        "agent => openedWindow.postMessage({action: 'web-eid:sign', origin: 'https://bank.example'}, agent)",
         stage.agent,
     )
     page.wait_for_timeout(200)

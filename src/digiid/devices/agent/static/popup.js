@@ -8,6 +8,7 @@ const token = document.querySelector('meta[name="agent-token"]').content;
 const lang = document.documentElement.lang;
 const ACTIONS = ["authenticate", "get-signing-certificate", "sign"];
 const CLOSE_AFTER_MS = 400;
+const CONSIDER_MS = 600; // a page may open this window under a double click: its second click must not say yes
 
 let site = null; // the origin of the first request; the window serves no other
 let request = null; // {name, fields} while one is being answered
@@ -61,6 +62,7 @@ async function showRequest() {
   } else {
     show("allow");
     $("allow-no").focus(); // the careful answer is the one that a hasty Enter gives
+    enableLater($("allow-yes"));
   }
 }
 
@@ -85,8 +87,16 @@ async function chooseCard() {
   show("use");
   if (cards.length === 0) $("look-again").focus();
   else if (!preferred) list.querySelector("input").focus();
-  else if ($("pin-field").hidden) $("go").focus();
-  else $("pin").focus();
+  else if (!$("pin-field").hidden) $("pin").focus();
+  if ($("pin-field").hidden) enableLater($("go"), preferred !== null);
+}
+
+function enableLater(button, focus = false) {
+  button.disabled = true;
+  setTimeout(() => {
+    button.disabled = false;
+    if (focus) button.focus();
+  }, CONSIDER_MS);
 }
 
 function choice(card, index, checked) {

@@ -13,7 +13,6 @@ const EXTENSION_ACK_MS = 400;
 const AGENT_READY_MS = 10_000;
 const USER_MS = 120_000;
 const CLOSED_CHECK_MS = 250;
-const WINDOW_NAME = "digiid-agent";
 const WINDOW_FEATURES = "popup,width=480,height=720";
 
 const TEXTS = {
@@ -181,7 +180,7 @@ function openAgent() {
   }
   const origin = agentOrigin();
   const language = document.documentElement.lang.startsWith("et") ? "et" : "en";
-  const opened = window.open(`${origin}/popup?lang=${language}`, WINDOW_NAME, WINDOW_FEATURES);
+  const opened = window.open(`${origin}/popup?lang=${language}`, "_blank", WINDOW_FEATURES);
   if (!opened) throw new WebEidError("ERR_WEBEID_POPUP_BLOCKED");
   agent = { window: opened, origin };
   agent.ready = new Promise((resolve, reject) => {
