@@ -9,7 +9,7 @@ How to write a page:
 2.  A handler is a thin `async def` under Litestar's `@get`/`@post`, taking `request: Request`:
 
         @get("/applications/{number:str}")
-        async def show(request: Request, number: str) -> Response:
+        async def show(request: Request, number: FromPath[str]) -> Response:
             session = require_session(request, kind="card")
             case = await run(request, use_cases.show_application, deps, number)
             return await page(request, "application.html", {"case": case})

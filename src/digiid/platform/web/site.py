@@ -13,10 +13,20 @@ from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import structlog
-from jinja2 import ChainableUndefined, ChoiceLoader, Environment, FileSystemLoader, PackageLoader, PrefixLoader
+from jinja2 import (
+    BytecodeCache,
+    ChainableUndefined,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    PrefixLoader,
+)
+from jinja2.bccache import Bucket
 from litestar import Litestar, Request, Response, get, post
 from litestar.config.app import AppConfig
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
@@ -78,6 +88,23 @@ class SiteSettings:
     extra_sites: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Compiled(BytecodeCache):
+    """Templates are compiled once in a process, not for each site and language: the components take half a second."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 class Site:
     """Builds pages and answers for one origin. Handlers reach it as `site_of(request)`."""
 
@@ -115,6 +142,7 @@ class Site:
             extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
             trim_blocks=True,
             lstrip_blocks=True,
+            bytecode_cache=_COMPILED,
         )
         environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
         environment.filters["instant"] = lambda value: format_instant(value, lang)
@@ -344,7 +372,7 @@ async def end_session(request: Request[Any, Any, Any]) -> None:
 
 
 @get("/static/{path:path}")
-async def static_file(request: Request[Any, Any, Any], path: Path) -> Response[Any]:
+async def static_file(request: Request[Any, Any, Any], path: FromPath[Path]) -> Response[Any]:
     found = site_of(request)._static_file(str(path).lstrip("/"))
     if found is None:
         raise NotFound("web.no_file", str(path), public=N_("There is no such file."))
