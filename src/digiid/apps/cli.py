@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from digiid.apps.card_cli import card_app
 from digiid.kernel.errors import DigiidError, Malformed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-card_app = typer.Typer(no_args_is_help=True, help="The cards on the shelf and in the reader.")
 config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
 app.add_typer(card_app, name="card")
 app.add_typer(config_app, name="config")
