@@ -219,7 +219,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         files = local_tls(folder, at=clock.now(), entropy=entropy)
         secure = HostDispatch(sites, programs={})
         listeners.append(Listener(secure, settings.tls_port, certificate=files.certificate, key=files.key))
-    seeder = Seeder(folder, settings, population_deps, bureau_deps, police_deps, shelf, http)
+    seeder = Seeder(folder, settings, population_deps, bureau_deps, police_deps, shelf)
     return EState(folder, settings, hierarchy, running, listeners, shelf, seeder, ready, closing)
 
 

@@ -6,13 +6,15 @@ holder would and changes the PINs to those of the README.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
 
+from digiid.apps import story
 from digiid.apps.demonstration import PIN1, PIN2, PUK, TestPerson, read_people, write_people
 from digiid.apps.state import StateFolder, StateSettings
+from digiid.apps.visitor import Visitor
 from digiid.devices.card_shelf import CardShelf
 from digiid.institutions.card_bureau import store as bureau_store
 from digiid.institutions.card_bureau.domain import Officer as BureauOfficer
@@ -30,7 +32,6 @@ from digiid.institutions.population_register.use_cases import Deps as Population
 from digiid.kernel.errors import Unavailable
 from digiid.platform import eid_card
 from digiid.platform.eid_card import CardPin
-from digiid.platform.http import HttpClient
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 60.0
@@ -48,7 +49,6 @@ class Seeder:
     bureau: BureauDeps
     police: PoliceDeps
     shelf: CardShelf
-    http: HttpClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,12 @@ CITIZENS = (
 )
 
 
+E_RESIDENT = story.Applicant(
+    "TEST ALEX", "EXAMPLE", "M", date(1986, 2, 17), "alex@example.com", "TU1234567", date(2033, 8, 31), _POINT
+)
+E_RESIDENT_ROLE = "e-resident (portal, bank)"
+
+
 def seed(seeder: Seeder) -> None:
     """Make the people that are not there yet. Safe to call at every start; an interrupted seed goes on."""
     people = read_people(seeder.folder.path)
@@ -79,6 +85,41 @@ def seed(seeder: Seeder) -> None:
             people.append(_make_citizen(seeder, citizen))
             write_people(seeder.folder.path, people)
     _authorise(seeder, people)
+    if E_RESIDENT_ROLE not in known:
+        people.append(_make_e_resident(seeder, people))
+        write_people(seeder.folder.path, people)
+
+
+def _make_e_resident(seeder: Seeder, people: list[TestPerson]) -> TestPerson:
+    """Through the pages, like everybody who applies from abroad."""
+    origins = dict(seeder.settings.origins)
+    cards = {citizen.role: _holder(seeder, person) for citizen, person in zip(CITIZENS, people, strict=False)}
+    proposer, decider, _, desk, _ = (cards[citizen.role] for citizen in CITIZENS)
+    applicant = Visitor()
+    account = story.open_account(applicant, origins, E_RESIDENT.email)
+    tasks = story.fill_in(applicant, account, E_RESIDENT)
+    application = story.pay_and_submit(applicant, tasks)
+    story.sign_in(proposer, origins["police"])
+    story.sign_in(decider, origins["police"])
+    story.sign_in(desk, origins["bureau"])
+    order = story.collect(
+        E_RESIDENT, application=application, proposer=proposer, decider=decider, desk=desk, origins=origins
+    )
+    pins = story.open_envelope(applicant, application)
+    story.destroy_envelope(applicant, application)
+    with seeder.bureau.db.read() as tx:
+        made = bureau_store.get_order(tx, order.rsplit("/", 1)[-1])
+    _change_pins(seeder, made.document_number, pins)
+    for holder in (proposer, decider, desk):
+        holder.visitor.close()
+    applicant.close()
+    return TestPerson(
+        E_RESIDENT.given_names, E_RESIDENT.surname, made.personal_code, made.document_number, E_RESIDENT_ROLE
+    )
+
+
+def _holder(seeder: Seeder, person: TestPerson) -> story.CardHolder:
+    return story.CardHolder(Visitor(), seeder.shelf.open(person.document_number), PIN1, PIN2)
 
 
 def _make_citizen(seeder: Seeder, citizen: _Citizen) -> TestPerson:
@@ -153,6 +194,11 @@ def _set_demonstration_pins(seeder: Seeder, order_id: str, document_number: str)
         return
     sealed = bureau_hand_over.take_pin_envelope(seeder.bureau, order_id)
     pins = open_envelope(sealed, key=delivery.envelope_key, order_id=order_id)
+    _change_pins(seeder, document_number, pins)
+    bureau_hand_over.destroy_pin_envelope(seeder.bureau, order_id)
+
+
+def _change_pins(seeder: Seeder, document_number: str, pins: Mapping[str, str]) -> None:
     card = seeder.shelf.open(document_number)
     for which, old, new in (
         (CardPin.PIN1, pins["pin1"], PIN1),
@@ -160,7 +206,6 @@ def _set_demonstration_pins(seeder: Seeder, order_id: str, document_number: str)
         (CardPin.PUK, pins["puk"], PUK),
     ):
         eid_card.change_pin(card, which, old=old, new=new)
-    bureau_hand_over.destroy_pin_envelope(seeder.bureau, order_id)
 
 
 def _authorise(seeder: Seeder, people: list[TestPerson]) -> None:
