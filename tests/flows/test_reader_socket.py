@@ -152,6 +152,12 @@ def test_an_oversized_frame_ends_the_connection(state: Path, client: ReaderClien
     assert client.list()
 
 
+def test_ended_connections_make_room_for_others(client: ReaderClient) -> None:
+    for _ in range(40):  # more than are served at once
+        client.open(NUMBER)
+    assert eid_card.read_document(client.open(NUMBER)) == DOCUMENT
+
+
 def test_a_killed_owner_leaves_the_tries_counted_and_the_shelf_free(state: Path, shelf: CardShelf) -> None:
     shelf.close()
     owner = subprocess.Popen(

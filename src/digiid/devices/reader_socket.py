@@ -87,7 +87,7 @@ class ReaderServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            if not self._places.acquire(blocking=False) or _peer_user(connection) != os.getuid():
+            if _peer_user(connection) != os.getuid() or not self._places.acquire(blocking=False):
                 connection.close()
                 continue
             with self._lock:
