@@ -82,7 +82,7 @@ def parse_token(token: str | bytes) -> UnverifiedToken:
         raise Malformed("webeid.token", "algorithm is none of ES256, ES384, ES512")
     try:
         certificate = x509.load_der_x509_certificate(_base64(_text(fields, "unverifiedCertificate")))
-        certificate.public_key()
+        _read_all(certificate)
     except Malformed:
         raise
     except Exception as error:  # the X.509 parser raises several kinds; whatever it is, the bytes are no certificate
@@ -131,6 +131,13 @@ def verify_token(
 def build_signed_data(*, origin: str, nonce: str, hash_name: str = "sha384") -> bytes:
     """`H(origin) ‖ H(nonce)`: what the algorithm's hash is taken of before the card signs it."""
     return hashlib.new(hash_name, origin.encode()).digest() + hashlib.new(hash_name, nonce.encode()).digest()
+
+
+def _read_all(certificate: x509.Certificate) -> None:
+    """Read every part that is used later: the library reads them only when asked, and raises only then."""
+    _ = (certificate.issuer, certificate.subject, certificate.serial_number, certificate.extensions)
+    _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    certificate.public_key()
 
 
 def _verify_path(certificate: x509.Certificate, anchors: list[x509.Certificate], at: datetime) -> VerifiedPath:
