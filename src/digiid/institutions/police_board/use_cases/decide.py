@@ -317,7 +317,7 @@ def decide(deps: Deps, officer: Officer, application_id: str, *, agreed: bool, n
         if outcome is Outcome.ISSUE:
             require_no_suspicion(store.find_check_outcomes(tx, application_id))
         elif proposal.hearing_due_on is not None:
-            require_heard(answered_at=proposal.hearing_answered_at, due_on=proposal.hearing_due_on, today=now.date())
+            require_heard(answered_at=proposal.hearing_answered_at, due_on=proposal.hearing_due_on, today=deps.today())
         # 4 the decision
         store.change_proposal(tx, proposal.proposal_id, state="taken", **settled)
         store.add_decision(
@@ -352,7 +352,7 @@ def _move_decided(
             Actor.of(officer),
             outcome=outcome.value,
             applicant_due_on=None,
-            challenge_until_on=law.last_day_of_period(now.date(), law.CHALLENGE_PERIOD),
+            challenge_until_on=law.last_day_of_period(deps.today(), law.CHALLENGE_PERIOD),
         )
         return
     move_application(
@@ -394,7 +394,7 @@ def settle_challenge(deps: Deps, officer: Officer, application_id: str, *, grant
                 {
                     "outcome": None,
                     "challenge_until_on": None,
-                    "decide_by": law.add_working_days(now.date(), law.DECISION_WORKING_DAYS),
+                    "decide_by": law.add_working_days(deps.today(), law.DECISION_WORKING_DAYS),
                 },
             )
             move_application(deps, tx, application, event, Actor.of(officer), note=text, **values)

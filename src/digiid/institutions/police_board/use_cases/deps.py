@@ -24,6 +24,7 @@ from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.mail import MailTransport
+from digiid.platform.web.dates import TIME_ZONE
 
 OFFICER_ROLES = ("officer", "deciding_officer")
 
@@ -46,7 +47,8 @@ class Deps:
     accepts_specimens: bool = False
 
     def today(self) -> date:
-        return self.clock.now().date()
+        """The day in Tallinn: the law's periods run by its calendar."""
+        return self.clock.now().astimezone(TIME_ZONE).date()
 
 
 @dataclass(frozen=True, slots=True)

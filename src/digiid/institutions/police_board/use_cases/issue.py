@@ -234,14 +234,14 @@ def record_movement(
         if store.find_movement(tx, movement_id):
             return
         # 2 a step forward, or only a record
-        now, event = deps.clock.now(), MOVEMENT_EVENTS[state]
+        event = MOVEMENT_EVENTS[state]
         forward = _comes_after(state, document.state)
         if forward:
             values: dict[str, Any] = {"expires_on": expires_on}
             if state == "produced":
                 values["issued_on"] = at.date()
             if state == "at_point":
-                values["collect_until"] = add_months(now.date(), COLLECTION_MONTHS)
+                values["collect_until"] = add_months(deps.today(), COLLECTION_MONTHS)
             for missing in _between(document.state, state):
                 document = move_document(deps, tx, document, missing, BUREAU)
             move_document(deps, tx, document, event, BUREAU, **values)

@@ -170,7 +170,7 @@ def _receive_fee(deps: Deps, tx: Connection, application: Application) -> None:
         ApplicationEvent.RECEIVE_FEE,
         SYSTEM,
         submitted_at=now,
-        decide_by=add_working_days(now.date(), DECISION_WORKING_DAYS),
+        decide_by=add_working_days(deps.today(), DECISION_WORKING_DAYS),
     )
     move_application(deps, tx, received, ApplicationEvent.START_CHECKS, SYSTEM)
     put_message(deps, tx, "run_checks", {"application_id": application.application_id}, key=application.application_id)

@@ -120,7 +120,8 @@ def handlers(deps: Deps) -> list[Any]:
         officer = await officer_of(request)
         text = request.query_params.get("q", "")[:40]
         found = await run(request, supervise.list_documents, deps, text=text)
-        context = {"officer": officer, "documents": found, "form": Form(values={"q": text}), "q": text}
+        search: Form[Any] = Form(values={"q": text})
+        context = {"officer": officer, "documents": found, "form": search}
         return await show(request, "police_documents.html", context)
 
     async def show_document(
