@@ -70,14 +70,14 @@ def sign_in(holder: CardHolder, origin: str, *, origin_for_card: str | None = No
     Raises: Refused with the site's code and words.
     """
     page = holder.visitor.open(f"{origin}/sign-in")
-    nonce = _post(holder.visitor, page, "/sign-in/challenge", {})["nonce"]
+    nonce = post(holder.visitor, page, "/sign-in/challenge", {})["nonce"]
     token = web_eid.authenticate(holder.card, origin=origin_for_card or origin, nonce=nonce, pin1=holder.pin1)
     return send_token(holder.visitor, page, token)
 
 
 def send_token(visitor: Visitor, page: Page, token: dict[str, Any]) -> Page:
     """Give an authentication token to the site, as its script does. Raises: Refused with the site's code."""
-    answer = _post(visitor, page, "/sign-in/token", {"token": token, "next": "/"})
+    answer = post(visitor, page, "/sign-in/token", {"token": token, "next": "/"})
     return visitor.open(_absolute(page.url, answer["next"]))
 
 
@@ -88,7 +88,7 @@ def sign(holder: CardHolder, page: Page) -> Page:
         raise Broken("tour.page", f"{page.url} offers nothing to sign")
     offered = web_eid.get_signing_certificate(holder.card)
     reference = buttons[0].get("data-reference")
-    prepared = _post(
+    prepared = post(
         holder.visitor,
         page,
         "/signing/certificate",
@@ -102,7 +102,7 @@ def sign(holder: CardHolder, page: Page) -> Page:
         hash_function=prepared["hashFunction"],
         pin2=holder.pin2,
     )
-    answer = _post(holder.visitor, page, "/signing/signature", {"id": prepared["id"], "signature": signed["signature"]})
+    answer = post(holder.visitor, page, "/signing/signature", {"id": prepared["id"], "signature": signed["signature"]})
     return holder.visitor.open(_absolute(page.url, answer["next"]))
 
 
@@ -318,7 +318,8 @@ def first(found: Iterable[T]) -> T | None:
     return next(iter(found), None)
 
 
-def _post(visitor: Visitor, page: Page, path: str, content: object) -> dict[str, Any]:
+def post(visitor: Visitor, page: Page, path: str, content: object) -> dict[str, Any]:
+    """A JSON request of a page's script. Raises: Refused with the site's code and words."""
     meta = page.tree.xpath("//meta[@name='csrf-token']/@content")
     answer = visitor.post_json(page, path, content, csrf={"X-CSRF-Token": str(meta[0])})
     body = answer.json()

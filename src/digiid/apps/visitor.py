@@ -99,6 +99,22 @@ class Visitor:
             Refused: `tour.page`, the answer is an error and none was expected.
         """
         form = _find_form(page, action, button)
+        return self._send(page, form, values, files, button=button, expect_error=expect_error)
+
+    def submit_form(self, page: Page, number: int, values: Mapping[str, str | list[str]]) -> Page:
+        """Fill in and send the form that stands at `number` in the page, where several look alike."""
+        return self._send(page, page.tree.forms[number], values, None, button="", expect_error=False)
+
+    def _send(
+        self,
+        page: Page,
+        form: html.FormElement,
+        values: Mapping[str, str | list[str]] | None,
+        files: Mapping[str, Upload] | None,
+        *,
+        button: str,
+        expect_error: bool,
+    ) -> Page:
         fields = _form_values(form, button)
         known = {e.get("name") for e in form.xpath(".//input|.//select|.//textarea|.//button") if e.get("name")}
         for name, value in (values or {}).items():
