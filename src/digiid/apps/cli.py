@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from digiid.apps import document_cli
 from digiid.apps.card_cli import card_app
 from digiid.kernel.errors import DigiidError, Malformed
 
@@ -18,6 +19,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
 app.add_typer(card_app, name="card")
 app.add_typer(config_app, name="config")
+for command in (document_cli.sign, document_cli.verify, document_cli.extract):
+    app.command()(command)
 
 out = Console()
 err = Console(stderr=True)
@@ -118,6 +121,28 @@ def tour(
     if pace not in ("quick", "slow"):
         raise typer.BadParameter("quick or slow", param_hint="--pace")
     raise typer.Exit(run_tour(state, json_file=json_file, slow=pace == "slow"))
+
+
+@app.command()
+def agent(
+    state: StateOption = DEFAULT_STATE, port: Annotated[int, typer.Option(help="Its loopback port.")] = 8802
+) -> None:
+    """The card agent alone, for cards in readers and on the shelf; a running state brings its own."""
+    from digiid.apps.serving import Listener, ServerGroup
+    from digiid.devices.agent.app import AgentSettings, build_agent
+    from digiid.devices.reader_socket import open_source
+    from digiid.platform.clock import SystemClock
+    from digiid.platform.entropy import SystemEntropy
+
+    folder = state.resolve()
+    (folder / "cards").mkdir(parents=True, exist_ok=True, mode=0o700)
+    source = open_source(folder, SystemEntropy())
+    settings = AgentSettings(folder=folder, origin=f"http://127.0.0.1:{port}")
+    out.print(f"The card agent answers at {settings.origin}. Ctrl-C stops it.")
+    try:
+        ServerGroup([Listener(build_agent(source, SystemClock(), SystemEntropy(), settings), port)]).run()
+    finally:
+        source.close()
 
 
 @app.command()

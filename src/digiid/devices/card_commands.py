@@ -64,7 +64,7 @@ def read_card_info(
     Raises:
         NotFound: `card.unknown`. Refused: `card.which`: several cards are there and none was named.
     """
-    with _opened(state, entropy, card, readers) as (present, opened):
+    with opened_card(state, entropy, card, readers) as (present, opened):
         return CardInfo(
             card=present,
             document=eid_card.read_document(opened),
@@ -89,7 +89,7 @@ def change_pin(
         Refused: `card.pin.wrong` and `card.pin.blocked` (PinRefused), `card.pin.format`, `card.pin.unchanged`,
             `card.which`.
     """
-    with _opened(state, entropy, card, readers) as (present, opened):
+    with opened_card(state, entropy, card, readers) as (present, opened):
         eid_card.change_pin(opened, which, old=old, new=new)
         return present
 
@@ -105,7 +105,7 @@ def unblock_pin(
     readers: ReaderList | None = pcsc,
 ) -> PresentCard:
     """Give PIN1 or PIN2 of one card a new value and all its tries, with the PUK. Raises: as `change_pin`."""
-    with _opened(state, entropy, card, readers) as (present, opened):
+    with opened_card(state, entropy, card, readers) as (present, opened):
         eid_card.unblock_pin(opened, which, puk=puk, new=new)
         return present
 
@@ -180,7 +180,7 @@ def _wallet(state: Path, entropy: Entropy, readers: ReaderList | None) -> Iterat
 
 
 @contextlib.contextmanager
-def _opened(
+def opened_card(
     state: Path, entropy: Entropy, wanted: str | None, readers: ReaderList | None
 ) -> Iterator[tuple[PresentCard, Transport]]:
     with _wallet(state, entropy, readers) as wallet:

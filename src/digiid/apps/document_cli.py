@@ -1,0 +1,143 @@
+"""`digiid sign|verify|extract`: a card, trust services and a trusted list, used from the command line."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from digiid.kernel.errors import Malformed, NotFound, Refused
+from digiid.platform.clock import SystemClock
+from digiid.platform.entropy import SystemEntropy
+
+if TYPE_CHECKING:
+    from digiid.apps.state import StateFolder
+    from digiid.platform.documents import Signer, TrustServices
+
+out = Console()
+
+StateOption = Annotated[Path, typer.Option("--state", help="The folder of the state.", show_default=True)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DEFAULT_STATE = Path("var")
+
+
+def sign(
+    files: Annotated[list[Path], typer.Argument(help="Files to sign; one container alone gets one more signature.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The container to write.")] = None,
+    card: Annotated[str | None, typer.Option(help="Document number, or reader:NAME. Else the inserted card.")] = None,
+    pin2: Annotated[str | None, typer.Option(envvar="DIGIID_PIN2", help="Asked for when left out.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="A role you sign in, as you claim it.")] = None,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign files with a card and PIN2 into an ASiC-E container (XAdES, level LT)."""
+    from digiid.apps.state import StateFolder
+    from digiid.devices import pcsc
+    from digiid.devices.card_commands import opened_card
+    from digiid.institutions.trust_services.hierarchy import load_hierarchy
+    from digiid.platform import eid_card
+    from digiid.platform.documents import CallbackSigner
+    from digiid.platform.documents.commands import sign_command
+    from digiid.platform.eid_card import CardKey
+
+    folder = StateFolder(state.resolve())
+    if not folder.exists:
+        raise NotFound("documents.no_state", f"there is no state in {folder.path}; `digiid up` makes one")
+    trust = trust_services(folder)
+    issuer = load_hierarchy(folder.path / "hierarchy").issuing
+    with ExitStack() as stack:
+
+        def signer() -> "Signer":
+            _, transport = stack.enter_context(opened_card(folder.path, SystemEntropy(), card, pcsc))
+            certificate = eid_card.read_certificate(transport, CardKey.SIGNATURE)
+            pin = pin2 or typer.prompt("PIN2", hide_input=True)
+            return CallbackSigner(certificate, lambda digest: eid_card.sign(transport, pin2=pin, digest=digest))
+
+        code = sign_command(
+            files, output, signer=signer, issuers=[issuer], trust=trust, roles=role or (), console=out, as_json=as_json
+        )
+    raise typer.Exit(code)
+
+
+def verify(
+    containers: Annotated[list[Path], typer.Argument(help="Containers to judge.")],
+    tl: Annotated[list[str] | None, typer.Option(help="A trusted list, file or URL; repeat for several.")] = None,
+    tl_cert: Annotated[list[Path] | None, typer.Option(help="Who signs the first list (PEM or DER).")] = None,
+    policy: Annotated[str, typer.Option(help="POLv3 or POLv4.")] = "POLv4",
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge containers: who signed what, when, and whether it holds. Exit codes: 0 valid, 1 not valid, 2 unreadable."""
+    from digiid.apps.state import StateFolder
+    from digiid.formats.validation import POLICIES
+    from digiid.platform.documents.commands import verify_command
+    from digiid.platform.http import HttpClient
+
+    if policy not in POLICIES:
+        raise typer.BadParameter(f"one of {', '.join(POLICIES)}", param_hint="--policy")
+    folder = StateFolder(state.resolve())
+    services = trust_services(folder) if folder.exists and not tl else None
+    code = verify_command(
+        containers,
+        trust=services.trust if services else None,
+        clock=SystemClock(),
+        http=HttpClient(),
+        lists=tl or (),
+        list_certificates=tl_cert or (),
+        policy=POLICIES[policy],
+        console=out,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+def extract(
+    container: Path,
+    folder: Annotated[Path, typer.Option("-d", "--directory", help="Where the files go.")] = Path(),
+) -> None:
+    """Take the files out of a container. Nothing is judged; nothing that exists is overwritten."""
+    from digiid.formats.asic import parse_container
+
+    try:
+        stream = container.open("rb")
+    except OSError as error:
+        raise Malformed("documents.file", f"{container}: {error.strerror}") from error
+    with stream:
+        parsed = parse_container(stream)
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in parsed.data_files:
+            target = folder / Path(entry.name).name
+            if target.exists():
+                raise Refused("documents.output_exists", f"{target} is there already")
+            with target.open("wb") as extracted:
+                for chunk in parsed.archive.stream(entry):
+                    extracted.write(chunk)
+            out.print(str(target), highlight=False)
+
+
+def trust_services(folder: "StateFolder") -> "TrustServices":
+    """The trust services of a state as a client of it sees them: the list's last good copy works without them."""
+    from digiid.formats.x509.profile import CertificateKind
+    from digiid.institutions.trust_services.hierarchy import load_hierarchy
+    from digiid.platform.documents import TrustServices
+    from digiid.platform.http import HttpClient
+    from digiid.platform.trust import AllowedHosts, ListSource, OcspClient, TrustedListStore, TsaClient
+
+    settings, clock, entropy, http = folder.load(), SystemClock(), SystemEntropy(), HttpClient()
+    hierarchy = load_hierarchy(folder.path / "hierarchy")
+    hosts = AllowedHosts.of_urls(settings.base_url)
+    signer = hierarchy.certificate(CertificateKind.TRUSTED_LIST_SIGNER)
+    lists = TrustedListStore(
+        ListSource(f"{settings.base_url}/tl.xml", (signer,)),
+        folder=folder.path / "trusted-lists",
+        http=http,
+        clock=clock,
+        hosts=hosts,
+    )
+    return TrustServices(
+        tsa=TsaClient(http, entropy, clock, address=f"{settings.base_url}/tsa", hosts=hosts),
+        ocsp=OcspClient(http, entropy, clock, hosts=hosts),
+        trust=lists.trust,
+        clock=clock,
+    )
