@@ -1,0 +1,7 @@
+from digiid.institutions.police_board.store import metadata
+from digiid.institutions.police_board.use_cases.deps import Deps
+from tests.support.schema import schema_differences
+
+
+def test_migrations_make_the_tables_of_the_code(deps: Deps) -> None:
+    assert schema_differences(deps.db, metadata) == []
