@@ -476,7 +476,7 @@ def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
             "type": f"urn:digiid:error:{code}",
             "status": status,
             "code": code,
-            "detail": public,
+            "detail": site_of(request).gettext(language_of(request), public) if public else None,
             "instance": reference,
         }
         headers["Content-Type"] = "application/problem+json"
