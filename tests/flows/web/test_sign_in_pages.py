@@ -276,6 +276,14 @@ def test_a_flood_of_challenges_is_slowed_down(stage: Stage) -> None:
     assert int(answers[-1].headers["retry-after"]) >= 1
 
 
+def test_without_script_the_pages_say_what_they_need(stage: Stage) -> None:
+    without_script = stage.visitor.get("/sign-in").text.split("<noscript>")[1].split("</noscript>")[0]
+    assert "Signing in with a card needs JavaScript." in without_script
+    stage.sign_in()
+    without_script = stage.visitor.get("/sign-page").text.split("<noscript>")[1].split("</noscript>")[0]
+    assert "sign with the program digiid on your computer" in without_script
+
+
 def test_after_signing_in_nobody_is_led_to_another_site(stage: Stage) -> None:
     stage.visitor.get("/sign-in?next=//evil.example")
     nonce = stage.visitor.post_json("/sign-in/challenge", {}).json()["nonce"]
