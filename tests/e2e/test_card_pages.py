@@ -1,4 +1,4 @@
-"""Signing in and signing on a site's pages, in Chromium, through the card agent's window; what is told when it fails."""
+"""Signing in and signing on a site in Chromium, through the card agent's window; what is told when it fails."""
 
 import io
 from collections.abc import Iterator
