@@ -43,6 +43,7 @@ from digiid.formats.x509.parts import (
     CertificateParts,
     certificate_der,
     names_match,
+    parse_parts,
     parts_of,
     public_key_of,
 )
@@ -152,7 +153,7 @@ def _climb(facts: _Facts, container: Container, trust: VerifiedTrust, at: dateti
     signature = facts.signature
     # 1 who signed, what was signed, and is the value theirs (§5.2.3, §5.2.7)
     verified = _verify(facts, container)
-    parts = parts_of(verified.certificate)
+    parts = parse_parts(verified.certificate_der)
 
     # 2 the container: every data file is signed and called what the manifest calls it (§5.2.2)
     _check_coverage(facts, container)

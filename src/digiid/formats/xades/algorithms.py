@@ -49,6 +49,9 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
 }
 
 
+_ECDSA = {name: ec.ECDSA(Prehashed(algorithm)) for name, algorithm in _HASHES.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class SignatureMethod:
     """`family` is ecdsa, rsa (PKCS #1 v1.5) or rsa-pss (MGF1 with the same hash, salt as long as the hash)."""
@@ -120,7 +123,7 @@ def verify_value(method: SignatureMethod, key: PublicKeyTypes, signature: bytes,
             if len(signature) != 2 * size:
                 raise Refused("xades.signature_value", f"{len(signature)} bytes, a value on this curve has {2 * size}")
             r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
-            key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(Prehashed(method.hash)))
+            key.verify(encode_dss_signature(r, s), digest, _ECDSA[method.hash_name])
             return
         if not isinstance(key, rsa.RSAPublicKey):
             raise Refused("xades.key_mismatch", "the signature method is RSA, the certificate's key is not")
@@ -137,7 +140,7 @@ def sign_digest(method: SignatureMethod, key: PrivateKeyTypes, digest: bytes) ->
     Raises: Refused `xades.key_mismatch`.
     """
     if method.family == "ecdsa" and isinstance(key, ec.EllipticCurvePrivateKey):
-        return raw_from_der(key.sign(digest, ec.ECDSA(Prehashed(method.hash))), key.curve.key_size)
+        return raw_from_der(key.sign(digest, _ECDSA[method.hash_name]), key.curve.key_size)
     if method.family != "ecdsa" and isinstance(key, rsa.RSAPrivateKey):
         return key.sign(digest, _rsa_padding(method), Prehashed(method.hash))
     raise Refused("xades.key_mismatch", f"a {type(key).__name__} cannot sign with {method.uri}")

@@ -71,15 +71,17 @@ def prepare_xades(
     file_hash_name: str = "sha256",
     roles: Sequence[str] = (),
     place: ProductionPlace | None = None,
+    certificate_der: bytes | None = None,
 ) -> PreparedXades:
-    """First step: everything but the signature value.
+    """First step: everything but the signature value. `certificate_der` spares encoding the certificate again.
 
     Raises:
         Refused: `xades.key`, the certificate's key cannot sign.
         Malformed: `xml.character`, a name, role or place that XML cannot carry.
     """
     method = method or choose_method(certificate.public_key())
-    certificate_der = certificate.public_bytes(Encoding.DER)
+    if certificate_der is None:
+        certificate_der = certificate.public_bytes(Encoding.DER)
     digest_method = f'<ds:DigestMethod Algorithm="{DIGEST_URIS[file_hash_name]}"></ds:DigestMethod>'
 
     def digest_of(data: bytes) -> str:
@@ -194,6 +196,7 @@ def sign_xades(
     claimed_signing_at: datetime,
     signature_id: str = "S0",
     method: SignatureMethod | None = None,
+    certificate_der: bytes | None = None,
 ) -> bytes:
     """Both steps with a key at hand: a signature file of level B."""
     prepared = prepare_xades(
@@ -202,6 +205,7 @@ def sign_xades(
         claimed_signing_at=claimed_signing_at,
         signature_id=signature_id,
         method=method,
+        certificate_der=certificate_der,
     )
     return build_xades(prepared, sign_digest(prepared.method, key, prepared.digest))
 

@@ -229,14 +229,14 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         raise Malformed("xades.structure", "QualifyingProperties does not hold what it must")
 
     # 2 SignedInfo: data files without transforms, and the signed properties
-    method_element = _child(signed_info, _DS["SignatureMethod"])
-    c14n = _algorithm_c14n(signed_info[0], _DS["CanonicalizationMethod"])
-    if signed_info[1] is not method_element or len(method_element):
+    parts = list(signed_info)
+    if len(parts) < 2 or parts[1].tag != _DS["SignatureMethod"] or len(parts[1]):
         raise Malformed("xades.structure", "SignedInfo does not hold what it must")
-    method = SIGNATURE_METHODS.get(_attribute(method_element, "Algorithm"))
+    c14n = _algorithm_c14n(parts[0], _DS["CanonicalizationMethod"])
+    method = SIGNATURE_METHODS.get(_attribute(parts[1], "Algorithm"))
     if method is None:
         raise Malformed("xades.signature_method", "an unknown signature method")
-    references, properties_reference = _parse_references(signed_info[2:], _attribute(properties, "Id"))
+    references, properties_reference = _parse_references(parts[2:], _attribute(properties, "Id"))
 
     # 3 what the signer says
     signed = _child(properties, _XADES["SignedSignatureProperties"])
@@ -376,10 +376,13 @@ def _parse_properties_c14n(transforms: etree._Element | None) -> str:
 
 def _parse_key_info(key_info: etree._Element) -> tuple[bytes, ...]:
     """Certificates only: keys, names and retrieval methods in KeyInfo are never used."""
-    certificates = []
-    for data in key_info.findall(_DS["X509Data"]):
-        for element in data.findall(_DS["X509Certificate"]):
-            certificates.append(base64_of(element, code="xades", max_bytes=MAX_CERTIFICATE_BYTES))
+    certificates = [
+        base64_of(element, code="xades", max_bytes=MAX_CERTIFICATE_BYTES)
+        for data in key_info
+        if data.tag == _DS["X509Data"]
+        for element in data
+        if element.tag == _DS["X509Certificate"]
+    ]
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed("xades.certificate_count", f"{len(certificates)} certificates in KeyInfo")
     return tuple(certificates)
@@ -397,8 +400,8 @@ def _parse_certificate_references(said: _Said) -> tuple[CertificateReference, ..
         if not parts or parts[0].tag != _XADES["CertDigest"] or len(parts[0]) != 2:
             raise Malformed("xades.structure", "Cert does not begin with a digest")
         hash_name, digest = _parse_digest(*parts[0])
-        v2 = _optional(element, _XADES["IssuerSerialV2"])
-        v1 = _optional(element, _XADES["IssuerSerial"])
+        v2 = _optional(element, _XADES["IssuerSerialV2"]) if len(parts) > 1 else None
+        v1 = _optional(element, _XADES["IssuerSerial"]) if len(parts) > 1 else None
         issuer_name, serial_number = None, None
         if v1 is not None:
             issuer_name = text_of(_child(v1, _DS["X509IssuerName"]), code="xades")
@@ -462,7 +465,9 @@ def _parse_media_types(about_data: etree._Element | None) -> dict[str, str]:
     found: dict[str, str] = {}
     if about_data is None:
         return found
-    for element in about_data.findall(_XADES["DataObjectFormat"]):
+    for element in about_data:
+        if element.tag != _XADES["DataObjectFormat"]:
+            continue
         reference = _attribute(element, "ObjectReference").removeprefix("#")
         media_type = _optional(element, _XADES["MimeType"])
         if reference in found:
