@@ -128,7 +128,7 @@ def fill_in(visitor: Visitor, page: Page, applicant: Applicant) -> Page:
     """Start an application and fill in every step; returns the review page's predecessor, the task list."""
     tasks = visitor.submit(page, button="Start a new application")
     base = urlsplit(tasks.url).path
-    for step, values in _steps(applicant).items():
+    for step, values in form_values(applicant).items():
         files = {"photo": ("me.jpg", portrait(), "image/jpeg")} if step == "photo" else None
         form = visitor.open(_absolute(tasks.url, f"{base}/step/{step}"))
         saved = visitor.submit(form, values, files=files, button="Save and continue")
@@ -137,7 +137,8 @@ def fill_in(visitor: Visitor, page: Page, applicant: Applicant) -> Page:
     return visitor.open(tasks.url)
 
 
-def _steps(applicant: Applicant) -> dict[str, dict[str, str | list[str]]]:
+def form_values(applicant: Applicant) -> dict[str, dict[str, str | list[str]]]:
+    """What the applicant enters, by step and field name; the photo is a file."""
     return {
         "personal": {
             "given_names": applicant.given_names,

@@ -150,7 +150,7 @@ def run_tour(folder: Path | None, *, json_file: Path | None = None, slow: bool =
     with tempfile.TemporaryDirectory(prefix="digiid-tour-") as scratch:
         state_folder = StateFolder((folder or Path(scratch)).resolve())
         begun = time.monotonic()
-        ports = _free_ports(4)
+        ports = free_ports(4)
         state_folder.create(port=ports[0], exchange_port=ports[1], agent_port=ports[2], tls=False, tls_port=ports[3])
         configure_logging(state_folder.log_file)
         with console.status("Building an e-state: hierarchy, institutions, first people …"):
@@ -576,7 +576,7 @@ def _counterfeit(tour: Tour, origin: str) -> None:
     story.send_token(visitor, page, token)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now."""
     sockets = [socket.socket() for _ in range(count)]
     try:

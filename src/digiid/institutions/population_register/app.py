@@ -23,7 +23,7 @@ from digiid.platform.timers import Timer
 from digiid.platform.trust import OcspClient
 from digiid.platform.web import N_
 from digiid.platform.web.sessions import SessionStore
-from digiid.platform.web.sign_in import CardSignIn, SignedInPerson, sign_in_handlers
+from digiid.platform.web.sign_in import AnomalousCard, CardSignIn, SignedInPerson, sign_in_handlers
 from digiid.platform.web.site import Site, SiteSettings
 
 PACKAGE = "digiid.institutions.population_register"
