@@ -4,7 +4,7 @@ from datetime import date
 from enum import StrEnum
 from typing import TypeAlias
 
-from digiid.institutions.police_board.domain import law
+from digiid.institutions.police_board.domain import N_, law
 from digiid.kernel.states import Edge, StateTable
 
 BUREAU, HOLDER, ACCOUNT, SYSTEM = "card_bureau", "holder", "account", "system"
@@ -49,8 +49,8 @@ def _edge(to: S, basis: str, actors: tuple[str, ...], *publishes: str) -> Edge[S
 
 _CANCEL = _edge(S.REVOKED, law.ITDS_ISSUE, (DECIDER,), "card_bureau.cancel_order", "trust_services.revoke")
 _REVOKE = _edge(S.REVOKED, law.ITDS_ISSUE, (DECIDER,), "trust_services.revoke", "mail.document_annulled")
-_EXPIRE = _edge(S.EXPIRED, "ITDS: the document's term of five years has ended", (SYSTEM,))
-_SUPERSEDE = _edge(S.SUPERSEDED, "ITDS: a new document takes its place", (SYSTEM,), "trust_services.revoke")
+_EXPIRE = _edge(S.EXPIRED, N_("ITDS: the document's term of five years has ended"), (SYSTEM,))
+_SUPERSEDE = _edge(S.SUPERSEDED, N_("ITDS: a new document takes its place"), (SYSTEM,), "trust_services.revoke")
 _SEND = _edge(S.IN_TRANSIT, law.ITDS_HAND_OVER, (BUREAU,))
 _ARRIVE = _edge(S.AT_POINT, law.ITDS_HAND_OVER, (BUREAU,), "mail.at_point")
 _UNCOLLECTED = _edge(S.UNCOLLECTED, law.ITDS_UNCOLLECTED, (BUREAU, SYSTEM), "trust_services.revoke")

@@ -10,21 +10,25 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
-ITDS_PURPOSE = "ITDS § 20⁵ (2): access to e-services, so that economy, science, education or culture gains from it"
-ITDS_ISSUE = "ITDS § 15 (4) 1¹: the Police and Border Guard Board issues and annuls the e-resident's digi-ID"
-ITDS_FEE = "ITDS and the State Fees Act: an application is examined when the state fee is paid"
-ITDS_IDENTITY = "ITDS: the person is identified and the data are verified before a document is issued"
-ITDS_HAND_OVER = "ITDS: the document is handed to the holder in person against the travel document of the application"
-ITDS_UNCOLLECTED = "ITDS: a document not collected within six months is annulled"
-ITDS_LOSS = "ITDS: the holder reports loss or theft; the certificates are suspended at once"
-ITDS_SUPERVISION = "ITDS: state supervision of the use of the e-resident's digi-ID"
-ITDS_UNEXAMINED = "ITDS § 20⁶ (11)-(12): application of a citizen of a listed country is returned unexamined"
-HMS_DEFICIENCY = "HMS § 15: deficiencies are eliminated within a deadline, otherwise the application is returned"
-HMS_EVIDENCE = "HMS § 38: the administrative authority may ask the participant for evidence and explanations"
-HMS_HEARING = "HMS § 40: the person is heard before a decision that is not in the person's favour"
-HMS_DECISION = "HMS § 43: the procedure ends with a decision"
-HMS_WITHDRAWAL = "HMS § 43 (1) 2): the procedure ends when the applicant withdraws the application"
-HMS_CHALLENGE = "HMS § 75: a challenge is lodged within 30 days"
+from digiid.institutions.police_board.domain import N_
+
+ITDS_PURPOSE = N_("ITDS § 20⁵ (2): access to e-services, so that economy, science, education or culture gains from it")
+ITDS_ISSUE = N_("ITDS § 15 (4) 1¹: the Police and Border Guard Board issues and annuls the e-resident's digi-ID")
+ITDS_FEE = N_("ITDS and the State Fees Act: an application is examined when the state fee is paid")
+ITDS_IDENTITY = N_("ITDS: the person is identified and the data are verified before a document is issued")
+ITDS_HAND_OVER = N_(
+    "ITDS: the document is handed to the holder in person against the travel document of the application"
+)
+ITDS_UNCOLLECTED = N_("ITDS: a document not collected within six months is annulled")
+ITDS_LOSS = N_("ITDS: the holder reports loss or theft; the certificates are suspended at once")
+ITDS_SUPERVISION = N_("ITDS: state supervision of the use of the e-resident's digi-ID")
+ITDS_UNEXAMINED = N_("ITDS § 20⁶ (11)-(12): application of a citizen of a listed country is returned unexamined")
+HMS_DEFICIENCY = N_("HMS § 15: deficiencies are eliminated within a deadline, otherwise the application is returned")
+HMS_EVIDENCE = N_("HMS § 38: the administrative authority may ask the participant for evidence and explanations")
+HMS_HEARING = N_("HMS § 40: the person is heard before a decision that is not in the person's favour")
+HMS_DECISION = N_("HMS § 43: the procedure ends with a decision")
+HMS_WITHDRAWAL = N_("HMS § 43 (1) 2): the procedure ends when the applicant withdraws the application")
+HMS_CHALLENGE = N_("HMS § 75: a challenge is lodged within 30 days")
 
 DECISION_WORKING_DAYS = 30
 HEARING_PERIOD = timedelta(days=14)
@@ -52,20 +56,28 @@ class Ground:
 
 
 REFUSAL_GROUNDS: dict[RefusalGround, Ground] = {
-    RefusalGround.SECURITY: Ground(True, "ITDS, mandatory ground: a threat to public order or national security"),
+    RefusalGround.SECURITY: Ground(
+        True,
+        N_("ITDS, mandatory ground: a threat to public order or national security"),
+    ),
     RefusalGround.BUSINESS_BAN: Ground(
-        True, "ITDS, mandatory ground: applied for an economic activity for which there is a basis for prohibition"
+        True,
+        N_("ITDS, mandatory ground: an economic activity for which there is a basis for prohibition"),
     ),
     RefusalGround.IDENTITY: Ground(
-        True, "ITDS, mandatory ground: the person is not clearly identified, or the identity is in doubt"
+        True,
+        N_("ITDS, mandatory ground: the person is not clearly identified, or the identity is in doubt"),
     ),
     RefusalGround.VISA_GROUNDS: Ground(
         False,
-        "ITDS, discretionary ground: circumstances that are a basis to refuse a visa or a residence permit, "
-        "or to apply an entry ban",
+        N_(
+            "ITDS, discretionary ground: circumstances that are a basis to refuse a visa or a residence permit, "
+            "or to apply an entry ban"
+        ),
     ),
     RefusalGround.PURPOSE: Ground(
-        False, "ITDS, discretionary ground: the issue is not in line with the purpose of § 20⁵ (2)"
+        False,
+        N_("ITDS, discretionary ground: the issue is not in line with the purpose of § 20⁵ (2)"),
     ),
 }
 
@@ -87,15 +99,17 @@ class MeasureBasis(StrEnum):
 
 MEASURE_BASES: dict[MeasureBasis, str] = {
     MeasureBasis.LOSS: ITDS_LOSS,
-    MeasureBasis.FOUND: "ITDS: the reason for the suspension has fallen away, the document is with its holder again",
+    MeasureBasis.FOUND: N_(
+        "ITDS: the reason for the suspension has fallen away, the document is with its holder again"
+    ),
     MeasureBasis.SUPERVISION: ITDS_SUPERVISION,
-    MeasureBasis.CLEARED: "ITDS: the reason for the suspension has fallen away, the suspicion is cleared",
-    MeasureBasis.SECURITY: "ITDS: a threat to public order or national security",
-    MeasureBasis.FALSE_DATA: "ITDS: the document was issued on false data",
-    MeasureBasis.PURPOSE: "ITDS: the use is not in line with the purpose of § 20⁵ (2)",
-    MeasureBasis.DEATH: "ITDS: the holder has died",
-    MeasureBasis.RESIDENT_OR_CITIZEN: "ITDS: the holder has become a resident or a citizen",
-    MeasureBasis.HOLDER_REQUEST: "ITDS: at the holder's request",
+    MeasureBasis.CLEARED: N_("ITDS: the reason for the suspension has fallen away, the suspicion is cleared"),
+    MeasureBasis.SECURITY: N_("ITDS: a threat to public order or national security"),
+    MeasureBasis.FALSE_DATA: N_("ITDS: the document was issued on false data"),
+    MeasureBasis.PURPOSE: N_("ITDS: the use is not in line with the purpose of § 20⁵ (2)"),
+    MeasureBasis.DEATH: N_("ITDS: the holder has died"),
+    MeasureBasis.RESIDENT_OR_CITIZEN: N_("ITDS: the holder has become a resident or a citizen"),
+    MeasureBasis.HOLDER_REQUEST: N_("ITDS: at the holder's request"),
 }
 SUSPENSION_BASES = (MeasureBasis.LOSS, MeasureBasis.SUPERVISION, MeasureBasis.SECURITY)
 LIFTING_BASES = (MeasureBasis.FOUND, MeasureBasis.CLEARED)

@@ -15,6 +15,7 @@ from typing import Literal
 from rapidfuzz import fuzz
 
 from digiid.formats.mrz import Disagreement, transliterate
+from digiid.institutions.police_board.domain import N_
 from digiid.institutions.police_board.domain.application import CheckKind, CheckState
 from digiid.institutions.police_board.domain.un_list import ListedBirth, ListedPerson, PersonList
 
@@ -78,10 +79,11 @@ class ScreeningReport:
 
     def as_check(self) -> Check:
         if self.state is CheckState.INCOMPLETE:
-            summary = "No list is configured, so nobody was looked for."
+            summary = N_("No list could be read, so nobody was looked for.")
         else:
             names = ", ".join(f"{name} ({version})" for name, version in self.lists)
-            summary = f"{self.compared_persons} persons compared on {names}."
+            count = self.compared_persons
+            summary = N_(f"{count} persons compared on {names}.")
         return Check(CheckKind.LISTS, self.state, summary, self.hits)
 
 
@@ -114,10 +116,10 @@ def check_identity(
     hits = [
         Hit(
             CheckKind.IDENTITY,
-            "machine-readable zone",
+            N_("machine-readable zone"),
             d.field,
             1.0,
-            f"The form and the machine-readable zone differ in {d.field}.",
+            N_("The form and the machine-readable zone differ."),
             (("form", d.in_form), ("zone", d.in_mrz)),
         )
         for d in disagreements
@@ -125,14 +127,21 @@ def check_identity(
     if document_expires_on < today:
         expired = (("expires_on", document_expires_on.isoformat()),)
         hits.append(
-            Hit(CheckKind.IDENTITY, "travel document", "expired", 1.0, "The travel document has expired.", expired)
+            Hit(
+                CheckKind.IDENTITY,
+                N_("travel document"),
+                "expired",
+                1.0,
+                N_("The travel document has expired."),
+                expired,
+            )
         )
     if age_on(born_on, today) < 18:
         evidence = (("born_on", born_on.isoformat()),)
-        hits.append(
-            Hit(CheckKind.IDENTITY, "form", "minor", 1.0, "The applicant is under 18; a guardian applies.", evidence)
-        )
-    summary = "The form and the machine-readable zone agree; check digits are right." if not hits else "Look at this."
+        hits.append(Hit(CheckKind.IDENTITY, N_("form"), "minor", 1.0, N_("The applicant is under 18."), evidence))
+    summary = (
+        N_("Something has to be looked at.") if hits else N_("Form, zone and document agree; check digits are right.")
+    )
     return Check(CheckKind.IDENTITY, CheckState.HITS if hits else CheckState.CLEAR, summary, tuple(hits))
 
 
@@ -142,14 +151,17 @@ def check_duplicates(
     """Is this person already known? `in_register` is None while the population register has not answered."""
     hits = [
         hit
-        for source, persons in (("population register", in_register or ()), ("applications", in_applications))
+        for source, persons in ((N_("population register"), in_register or ()), (N_("applications"), in_applications))
         for person in persons
         if (hit := _compare_known(applicant, person, source)) is not None
     ]
     hits.sort(key=lambda hit: (-hit.score, hit.reference))
     if in_register is None:
-        return Check(CheckKind.DUPLICATE, CheckState.OPEN, "The population register has not answered yet.", tuple(hits))
-    summary = f"{len(in_register)} similar persons in the register, {len(in_applications)} in applications compared."
+        return Check(
+            CheckKind.DUPLICATE, CheckState.OPEN, N_("The population register has not answered yet."), tuple(hits)
+        )
+    registered, applied = len(in_register), len(in_applications)
+    summary = N_(f"Compared: {registered} similar persons in the register, {applied} in applications.")
     return Check(CheckKind.DUPLICATE, CheckState.HITS if hits else CheckState.CLEAR, summary, tuple(hits))
 
 
@@ -185,7 +197,7 @@ def _compare(applicant: Applicant, person: ListedPerson, *, source: str) -> Hit 
         ("births", relation),
     ]
     if same_document:
-        evidence.append(("document_number", "the same"))
+        evidence.append(("document_number", N_("the same")))
     if person.nationalities:
         evidence.append(("listed_nationalities", ", ".join(person.nationalities)))
     return Hit(
@@ -213,7 +225,7 @@ def _compare_known(applicant: Applicant, person: KnownPerson, source: str) -> Hi
         ("known_name", known),
         ("name_similarity", f"{similarity:.2f}"),
         ("births", relation),
-        ("document_number", "the same" if same_document else "another"),
+        ("document_number", N_("the same") if same_document else N_("another")),
     )
     return Hit(CheckKind.DUPLICATE, source, person.reference, score, f"{known}; {relation}", evidence)
 
@@ -221,6 +233,14 @@ def _compare_known(applicant: Applicant, person: KnownPerson, source: str) -> Hi
 BirthRelation = Literal[
     "the same day", "day and month exchanged", "the same year", "years close", "birth date unknown", "years differ"
 ]
+_RELATION_TEXTS = (
+    N_("the same day"),
+    N_("day and month exchanged"),
+    N_("the same year"),
+    N_("years close"),
+    N_("birth date unknown"),
+    N_("years differ"),
+)
 _ADJUSTMENTS: dict[BirthRelation, float] = {
     "the same day": 0.08,
     "day and month exchanged": 0.05,

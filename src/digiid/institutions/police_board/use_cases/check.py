@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from digiid.formats.mrz import find_disagreements, parse_mrz
 from digiid.institutions.police_board import peers, store
-from digiid.institutions.police_board.domain import form
+from digiid.institutions.police_board.domain import N_, form
 from digiid.institutions.police_board.domain.application import ApplicationState, CheckKind, CheckState, HitState, Step
 from digiid.institutions.police_board.domain.countries import RETURNED_UNEXAMINED_SINCE
 from digiid.institutions.police_board.domain.law import ITDS_UNEXAMINED
@@ -169,6 +169,7 @@ def _with_country_rule(check: Check, citizenships: tuple[str, ...], today: date)
     if not listed:
         return check
     hits = tuple(
-        Hit(CheckKind.IDENTITY, "country rule", code, 1.0, ITDS_UNEXAMINED, (("citizenship", code),)) for code in listed
+        Hit(CheckKind.IDENTITY, N_("country rule"), code, 1.0, ITDS_UNEXAMINED, (("citizenship", code),))
+        for code in listed
     )
-    return Check(CheckKind.IDENTITY, CheckState.HITS, "A country rule applies.", check.hits + hits)
+    return Check(CheckKind.IDENTITY, CheckState.HITS, N_("A country rule applies."), check.hits + hits)

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from digiid.exchange.client import Client
 from digiid.institutions.police_board import store
+from digiid.institutions.police_board.domain import N_
 from digiid.institutions.police_board.domain import application as applications
 from digiid.institutions.police_board.domain import document as documents
 from digiid.institutions.police_board.domain import right as rights
@@ -64,9 +65,9 @@ class Actor:
         return cls(officer.role, officer.name, officer.officer_id)
 
 
-APPLICANT = Actor("applicant", "applicant")
-SYSTEM = Actor("system", "system")
-BUREAU = Actor("card_bureau", "Card Bureau")
+APPLICANT = Actor("applicant", N_("applicant"))
+SYSTEM = Actor("system", N_("system"))
+BUREAU = Actor("card_bureau", N_("Card Bureau"))
 
 S = TypeVar("S", bound=applications.ApplicationState | documents.DocumentState | rights.RightState)
 E = TypeVar("E", bound=ApplicationEvent | DocumentEvent | RightEvent)

@@ -7,8 +7,8 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from digiid.institutions.police_board import peers, store
+from digiid.institutions.police_board.domain import N_, form
 from digiid.institutions.police_board.domain import case as cases
-from digiid.institutions.police_board.domain import form
 from digiid.institutions.police_board.domain.application import Step
 from digiid.institutions.police_board.domain.case import CaseEvent, CaseKind, CaseState
 from digiid.institutions.police_board.domain.document import NOT_HANDED_OUT, DocumentEvent, DocumentState
@@ -211,7 +211,7 @@ def _suspend_lost(deps: Deps, tx: Connection, document: Document, *, actor: Acto
         tx,
         kind=CaseKind.LOSS,
         subject=f"document:{document.document_number}",
-        title=f"Card {document.document_number} reported lost",
+        title=N_("Card reported lost"),
         document_number=document.document_number,
         person_code=document.person_code,
         report=CaseReport(new_id(deps.entropy), "", "loss", actor.name, text, "", now),
@@ -222,11 +222,11 @@ def _suspend_lost(deps: Deps, tx: Connection, document: Document, *, actor: Acto
 # --- cases -----------------------------------------------------------------------------------------------------------
 
 _ANOMALY_TITLES = {
-    "counterfeit": "A card that we did not issue was presented",
-    "foreign": "A card of a foreign issuer was presented",
-    "cloned": "A copy of a card was presented",
-    "suspended_used": "A suspended card was presented",
-    "revoked_used": "An annulled card was presented",
+    "counterfeit": N_("A card that we did not issue was presented"),
+    "foreign": N_("A card of a foreign issuer was presented"),
+    "cloned": N_("A copy of a card was presented"),
+    "suspended_used": N_("A suspended card was presented"),
+    "revoked_used": N_("An annulled card was presented"),
 }
 
 
@@ -280,7 +280,7 @@ def open_misuse_case(
             tx,
             kind=CaseKind.MISUSE,
             subject=subject,
-            title="Misuse reported",
+            title=N_("Misuse reported"),
             document_number=known[0].document_number if known else None,
             person_code=known[0].person_code if known else None,
             report=CaseReport(report_id, "", "misuse", service, what_happened, contact, reported_at),
