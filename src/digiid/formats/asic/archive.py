@@ -6,7 +6,6 @@ stored and deflated, links, names outside the container.
 """
 
 import io
-import os
 import struct
 import unicodedata
 import zlib
@@ -143,7 +142,7 @@ def parse_archive(file: BinaryIO, limits: Limits | None = None) -> Archive:
 
 def _parse_archive(file: BinaryIO, limits: Limits) -> Archive:
     # 1 the end record is the last thing in the file
-    size = file.seek(0, os.SEEK_END)
+    size = file.seek(0, io.SEEK_END)
     end_offset, end = _find_end(file, size)
     _, disk, central_disk, count_here, count, central_bytes, central_offset, comment_bytes = end
     if disk or central_disk or count_here != count:
