@@ -24,8 +24,8 @@ from digiid.apps.state import StateFolder, StateSettings
 from digiid.contracts import members
 from digiid.devices.agent.app import AgentSettings, build_agent
 from digiid.devices.card_shelf import CardShelf
+from digiid.devices.card_slot import CardSlot
 from digiid.devices.reader_socket import ReaderServer
-from digiid.devices.virtual_reader import VirtualReader
 from digiid.exchange.client import Client
 from digiid.exchange.gate import Gate
 from digiid.formats.x509.profile import CertificateKind, HierarchyNames
@@ -204,9 +204,10 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     for institution in running:
         closing.callback(institution.close)
     # 6 the card agent, and the shelf for other processes
-    reader = _VirtualSlot(shelf)
-    closing.callback(reader.remove)
-    server = ReaderServer(folder.path / "reader.sock", shelf, on_insert=reader.insert, on_remove=reader.remove)
+    slot = CardSlot(shelf, folder.cards)
+    slot.restore()
+    closing.callback(slot.close)
+    server = ReaderServer(folder.path / "reader.sock", shelf, on_insert=slot.insert, on_remove=slot.remove)
     closing.callback(server.close)
     agent = build_agent(shelf, clock, entropy, AgentSettings(folder=folder.path, origin=settings.origins["agent"]))
     # 7 the addresses
@@ -285,29 +286,6 @@ def _discard(shelf: CardShelf) -> Any:
             log.info("card.gone_already", document=document_number)
 
     return discard
-
-
-class _VirtualSlot:
-    """The one virtual reader of this process: `digiid card insert` puts a chip of the shelf into it."""
-
-    def __init__(self, shelf: CardShelf) -> None:
-        self._shelf = shelf
-        self._reader: VirtualReader | None = None
-        self._lock = threading.Lock()
-
-    def insert(self, document_number: str) -> None:
-        card = self._shelf.open(document_number)
-        with self._lock:
-            if self._reader is not None:
-                self._reader.remove()
-            self._reader = VirtualReader(card)
-            self._reader.insert()
-
-    def remove(self) -> None:
-        with self._lock:
-            if self._reader is not None:
-                self._reader.remove()
-                self._reader = None
 
 
 def _sites(settings: StateSettings, running: Sequence[Running[Any]]) -> tuple[Any, dict[str, Any]]:
