@@ -30,7 +30,7 @@ from digiid.formats.validation import validate_container
 from digiid.formats.x509.parts import parts_of
 from digiid.formats.xades import FileDigest, Reference, parse_signatures, sign_xades, verify_signature
 
-ROUNDS, CALLS = 120, 4
+ROUNDS, CALLS = 60, 10
 
 
 def _best(*functions: Callable[[], object]) -> list[float]:

@@ -6,6 +6,7 @@ stored and deflated, links, names outside the container.
 """
 
 import io
+import re
 import struct
 import unicodedata
 import zlib
@@ -26,6 +27,8 @@ STORED, DEFLATED = 0, 8
 _FLAG_ENCRYPTED, _FLAG_LEVEL, _FLAG_DESCRIPTOR, _FLAG_UTF8 = 0x0001, 0x0006, 0x0008, 0x0800
 _UNIX, _LINK, _KIND = 3, 0xA000, 0xF000
 _CHUNK = 256 * 1024
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+_DOTTED = frozenset(("", ".", ".."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,11 @@ def _parse_archive(file: BinaryIO, limits: Limits) -> Archive:
         if position > len(directory):
             raise Malformed("asic.zip.truncated", "the central directory is cut off")
         name = _decode_name(raw_name, limits)
-        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        key = (
+            name.lower()
+            if name.isascii()
+            else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        )
         if key in seen:
             raise Malformed("asic.zip.duplicate_name", f"two entries are called {name!r} (case and form ignored)")
         seen.add(key)
@@ -226,19 +233,26 @@ def _decode_name(raw: bytes, limits: Limits) -> str:
     return name
 
 
+def _same_name(name: str) -> str:
+    """What two names share that some system takes for one."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def check_name(name: str) -> None:
     """A relative path that stays inside the container and hides nothing.
 
     Raises: Malformed `asic.zip.name`.
     """
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in name) or "\\" in name:
+    if _HIDDEN.search(name):
         raise Malformed("asic.zip.name", f"{name!r} has a control character or a backslash")
-    if any(segment in ("", ".", "..") for segment in name.split("/")):
+    if not _DOTTED.isdisjoint(name.split("/")):
         raise Malformed("asic.zip.name", f"{name!r} is absolute or has an empty or dotted segment")
 
 
 def _check_central(fields: tuple[int, ...], name: str, limits: Limits) -> None:
-    made_by, flags, method, packed, size, disk, external = (fields[i] for i in (1, 3, 4, 8, 9, 13, 15))
+    _, made_by, _, flags, method, _, _, _, packed, size, _, _, _, disk, _, external, _ = fields
     if flags & _FLAG_ENCRYPTED:
         raise Malformed("asic.zip.encrypted", f"{name!r} is encrypted")
     if flags & ~(_FLAG_LEVEL | _FLAG_DESCRIPTOR | _FLAG_UTF8):
@@ -256,7 +270,7 @@ def _check_central(fields: tuple[int, ...], name: str, limits: Limits) -> None:
 
 
 def _read_local(file: BinaryIO, central: tuple[int, ...], raw_name: bytes, name: str, following: int) -> Entry:
-    offset, flags, method, crc, packed, size = (central[i] for i in (16, 3, 4, 7, 8, 9))
+    _, _, _, flags, method, _, _, crc, packed, size, _, _, _, _, _, _, offset = central
     file.seek(offset)
     header = _LOCAL.unpack(file.read(_LOCAL.size))
     if header[0] != _LOCAL_MAGIC:
@@ -265,7 +279,7 @@ def _read_local(file: BinaryIO, central: tuple[int, ...], raw_name: bytes, name:
         raise Malformed("asic.zip.mismatch", f"local header and central directory differ about {name!r}")
     streamed = bool(flags & _FLAG_DESCRIPTOR)
     told, known = header[6:9], (crc, packed, size)
-    agree = all(a == b or (streamed and a == 0) for a, b in zip(told, known, strict=True))
+    agree = told == known or (streamed and all(a in (0, b) for a, b in zip(told, known, strict=True)))
     if not agree:
         raise Malformed("asic.zip.mismatch", f"local header and central directory differ about the size of {name!r}")
     data_offset = offset + _LOCAL.size + header[9] + header[10]
