@@ -14,9 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 import structlog
@@ -24,39 +22,14 @@ from sqlalchemy import Column, Index, Integer, MetaData, String, Table, func, in
 from sqlalchemy.engine import Connection, make_url
 
 from digiid.formats.ocsp import GOOD, EncodedStatus, encode_revoked
+from digiid.institutions.trust_services.domain import CertificateState, CertificateStatus
 from digiid.kernel.errors import DigiidError
 from digiid.platform.db import Database, UtcDateTime
 
 _FOLLOW_SECONDS: Final = 0.2
 _STALE_AFTER_SECONDS: Final = 10.0
-ON_HOLD_REASON: Final = "certificateHold"
 
 log = structlog.get_logger("trust_services.status")
-
-
-class CertificateState(StrEnum):
-    ISSUED_ON_HOLD = "issued_on_hold"
-    GOOD = "good"
-    ON_HOLD = "on_hold"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateStatus:
-    """One certificate. `revoked_at` and `reason` are what OCSP and the CRL say; None while it is good.
-
-    They outlive expiry: what ended while good stays good in OCSP, what ended on hold stays on hold.
-    """
-
-    serial_number: int
-    document_number: str
-    purpose: str
-    state: CertificateState
-    changed_at: datetime
-    not_after_at: datetime
-    revoked_at: datetime | None
-    reason: str | None
 
 
 def status_table(metadata: MetaData) -> Table:

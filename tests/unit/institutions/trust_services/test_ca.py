@@ -18,7 +18,7 @@ from digiid.formats.x509.path import verify_path
 from digiid.formats.x509.profile import CertificateKind, DocumentPolicy, Holder, document_policy
 from digiid.institutions.trust_services.ca import api, store, use_cases
 from digiid.institutions.trust_services.ca.use_cases import Deps
-from digiid.institutions.trust_services.status import CertificateState
+from digiid.institutions.trust_services.domain import CertificateState
 from digiid.kernel.errors import Conflict, Malformed, NotFound, Refused
 from digiid.platform import journal
 from digiid.platform.clock import ManualClock

@@ -14,7 +14,7 @@ from digiid.institutions.trust_services.ca.domain import (
     decide_validity,
     issued_on_hold,
 )
-from digiid.institutions.trust_services.status import CertificateState, CertificateStatus
+from digiid.institutions.trust_services.domain import CertificateState, CertificateStatus
 from digiid.kernel.errors import Conflict, Refused
 
 AT = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)

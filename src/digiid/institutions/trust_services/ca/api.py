@@ -11,7 +11,8 @@ from digiid.formats.x509.profile import DocumentPolicy, Holder
 from digiid.institutions.trust_services.ca import use_cases
 from digiid.institutions.trust_services.ca.domain import Order
 from digiid.institutions.trust_services.ca.use_cases import Deps
-from digiid.institutions.trust_services.status import CertificateState, CertificateStatus, serial_text
+from digiid.institutions.trust_services.domain import CertificateState, CertificateStatus
+from digiid.institutions.trust_services.status import serial_text
 from digiid.kernel.errors import Malformed
 
 # Which actor of the state table a member of the exchange is.

@@ -17,7 +17,7 @@ from digiid.formats.x509.profile import (
     Holder,
     end_of_day_in_tallinn,
 )
-from digiid.institutions.trust_services.status import ON_HOLD_REASON, CertificateState, CertificateStatus
+from digiid.institutions.trust_services.domain import ON_HOLD_REASON, CertificateState, CertificateStatus
 from digiid.kernel.errors import Refused
 from digiid.kernel.states import Edge, StateTable, take_edge
 

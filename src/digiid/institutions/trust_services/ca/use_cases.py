@@ -43,7 +43,8 @@ from digiid.institutions.trust_services.ca.domain import (
     issued_on_hold,
 )
 from digiid.institutions.trust_services.ca.store import Step, StoredCertificate, StoredCrl, StoredOrder
-from digiid.institutions.trust_services.status import CertificateStatus, StatusBoard
+from digiid.institutions.trust_services.domain import CertificateStatus
+from digiid.institutions.trust_services.status import StatusBoard
 from digiid.kernel.errors import Broken, Conflict, DigiidError, NotFound, Refused
 from digiid.platform import journal
 from digiid.platform.clock import Clock
