@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.params import FromPath
 from sqlalchemy import MetaData
 
 from digiid.kernel.errors import NotFound
@@ -52,7 +53,7 @@ def handlers(folder: Path) -> list[Any]:
         return await page(request, "mailbox.html", {"letters": shown, "to": to})
 
     @get("/letters/{name:str}")
-    async def letter(request: Request[Any, Any, Any], name: str) -> Response[Any]:
+    async def letter(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Any]:
         found = await run(request, get_letter, folder, name)
         return await page(request, "letter.html", {"letter": found, "pieces": split_links(found.text)})
 

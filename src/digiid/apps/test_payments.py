@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath
 from sqlalchemy import Column, Integer, MetaData, String, Table, Text, insert, select, update
 from sqlalchemy.engine import Connection
 
@@ -180,7 +181,7 @@ def handlers(provider: TestPayments) -> list[Any]:
         return await page(request, "test_payment.html", {"payment": payment})
 
     @post("/pay/{payment_id:str}")
-    async def choose(request: Request[Any, Any, Any], payment_id: str) -> Response[Any]:
+    async def choose(request: Request[Any, Any, Any], payment_id: FromPath[str]) -> Response[Any]:
         form = await form_of(request)
         payment = await run(request, provider.choose, payment_id, form.value("choice"))
         return redirect(payment.return_url)

@@ -159,6 +159,11 @@ def parse_travel_document(fields: Fields, personal: Personal, *, today: date, sp
     if expires_on and expires_on < today + MIN_DOCUMENT_VALIDITY:
         read.problems["expires_on"] = "expires_soon"
     zone = read.text("mrz", longest=400)
+    if "mrz" not in read.problems:
+        try:
+            parse_mrz(zone, today=today)
+        except Malformed as error:
+            read.problems["mrz"] = error.code
     read.finish()
     document = TravelDocumentData(
         cast(Literal["passport", "identity_card"], kind), number, country, cast(date, expires_on), zone

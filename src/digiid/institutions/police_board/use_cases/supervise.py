@@ -157,7 +157,7 @@ def _basis_text(officer: Officer, basis: MeasureBasis, allowed: tuple[MeasureBas
     text = form.parse_text({"reason": reason}, "reason", shortest=10, longest=1000)
     if basis not in allowed:
         raise form.InvalidForm({"basis": "choose"})
-    return f"{MEASURE_BASES[basis]}. {text}"
+    return f"{MEASURE_BASES[basis]}\n{text}"  # two lines: the basis is shown in the reader's language
 
 
 def expire_documents(deps: Deps) -> None:
@@ -168,6 +168,9 @@ def expire_documents(deps: Deps) -> None:
 
 
 # --- loss ------------------------------------------------------------------------------------------------------------
+
+
+_REPORTERS = {"holder": N_("holder"), "account": N_("holder's account"), "officer": N_("officer")}
 
 
 def report_loss_by_holder(
@@ -181,7 +184,9 @@ def report_loss_by_holder(
         document = store.get_document(tx, document_number)
         if document.person_code != personal_code:
             raise NotFound("document.unknown", "another person's", public="There is no such document.")
-        suspended_at = _suspend_lost(deps, tx, document, actor=Actor(reported_by, reported_by), note=note)
+        suspended_at = _suspend_lost(
+            deps, tx, document, actor=Actor(reported_by, _REPORTERS.get(reported_by, reported_by)), note=note
+        )
     deps.wake_outbox()
     return suspended_at
 
@@ -193,7 +198,7 @@ def report_loss_by_account(deps: Deps, account: Account, application_id: str, *,
         document = store.find_document_of_application(tx, application_id)
         if application.account_id != account.account_id or document is None:
             raise NotFound("document.unknown", application_id, public="There is no such document.")
-        suspended_at = _suspend_lost(deps, tx, document, actor=Actor("account", "holder's account"), note=note)
+        suspended_at = _suspend_lost(deps, tx, document, actor=Actor("account", N_("holder's account")), note=note)
     deps.wake_outbox()
     return suspended_at
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath
 
 from digiid.institutions.police_board.domain import acceptance, law
 from digiid.institutions.police_board.domain.application import ApplicationState, Outcome, Step, list_tasks
@@ -84,12 +85,12 @@ def handlers(deps: Deps) -> list[Any]:
         return await show(request, "apply_link_sent.html", {})
 
     @get("/link/{token:str}")
-    async def open_link(request: Ask, token: str) -> Response[Any]:
+    async def open_link(request: Ask, token: FromPath[str]) -> Response[Any]:
         # nothing is looked up and nothing is used up: mail scanners open links too
         return await show(request, "apply_link.html", {"token": token})
 
     @post("/link/{token:str}")
-    async def use_link(request: Ask, token: str) -> Response[Any]:
+    async def use_link(request: Ask, token: FromPath[str]) -> Response[Any]:
         account = await run(request, accounts.consume_link, deps, token[:200])
         await start_session(request, account.account_id, {"kind": "account", "email": account.email})
         return redirect("/")
@@ -103,7 +104,7 @@ def handlers(deps: Deps) -> list[Any]:
         return redirect(f"/applications/{application.application_id}")
 
     @get("/applications/{application_id:str}")
-    async def application_page(request: Ask, application_id: str) -> Response[Any]:
+    async def application_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         view = await own(request, application_id)
         if view.application.state is ApplicationState.DRAFT:
             tasks = list_tasks(view.agreeing)
@@ -112,7 +113,7 @@ def handlers(deps: Deps) -> list[Any]:
         return await show(request, "apply_status.html", {"view": view, **_what_next(view)})
 
     @get("/applications/{application_id:str}/step/{name:str}")
-    async def step_page(request: Ask, application_id: str, name: str) -> Response[Any]:
+    async def step_page(request: Ask, application_id: FromPath[str], name: FromPath[str]) -> Response[Any]:
         view, step = await own(request, application_id), _step(name)
         if view.application.state is not ApplicationState.DRAFT:
             return redirect(f"/applications/{application_id}")
@@ -132,7 +133,7 @@ def handlers(deps: Deps) -> list[Any]:
         return await show(request, f"step_{step.value}.html", context, status=status)
 
     @post("/applications/{application_id:str}/step/{name:str}")
-    async def save_step(request: Ask, application_id: str, name: str) -> Response[Any]:
+    async def save_step(request: Ask, application_id: FromPath[str], name: FromPath[str]) -> Response[Any]:
         account, step, form = await account_of(request), _step(name), await form_of(request)
         try:
             if step is Step.PHOTO:
@@ -155,13 +156,13 @@ def handlers(deps: Deps) -> list[Any]:
         return redirect(f"/applications/{application_id}")
 
     @get("/applications/{application_id:str}/photo.jpg")
-    async def photo(request: Ask, application_id: str) -> Response[Any]:
+    async def photo(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         account = await account_of(request)
         found = await run(request, apply.get_own_photo, deps, account, application_id)
         return Response(found.jpeg, media_type="image/jpeg")
 
     @get("/applications/{application_id:str}/review")
-    async def review(request: Ask, application_id: str) -> Response[Any]:
+    async def review(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         view = await own(request, application_id)
         if view.application.state is not ApplicationState.DRAFT:
             return redirect(f"/applications/{application_id}")
@@ -172,7 +173,7 @@ def handlers(deps: Deps) -> list[Any]:
     # --- the state fee -------------------------------------------------------------------------------------------
 
     @post("/applications/{application_id:str}/submit")
-    async def submit(request: Ask, application_id: str) -> Response[Any]:
+    async def submit(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         account = await account_of(request)
         begun = await run(
             request, payments.submit_application, deps, account, application_id, language=language_of(request)
@@ -180,13 +181,13 @@ def handlers(deps: Deps) -> list[Any]:
         return redirect(begun.payment_url or f"/applications/{application_id}")
 
     @get("/applications/{application_id:str}/paid")
-    async def back_from_payment(request: Ask, application_id: str) -> Response[Any]:
+    async def back_from_payment(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         account = await account_of(request)
         await run(request, payments.refresh_payments, deps, account, application_id)
         return redirect(f"/applications/{application_id}")
 
     @post("/applications/{application_id:str}/edit")
-    async def edit(request: Ask, application_id: str) -> Response[Any]:
+    async def edit(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         account = await account_of(request)
         await run(request, payments.refresh_payments, deps, account, application_id)
         await run(request, apply.reopen_draft, deps, account, application_id)
@@ -206,12 +207,12 @@ def handlers(deps: Deps) -> list[Any]:
         """A page with a form whose fields go to a use case as they are."""
 
         @get(f"/applications/{{application_id:str}}/{path}", name=f"{path}_form")
-        async def show_form(request: Ask, application_id: str) -> Response[Any]:
+        async def show_form(request: Ask, application_id: FromPath[str]) -> Response[Any]:
             view = await own(request, application_id)
             return await show(request, template, {"view": view, "form": Form()})
 
         @post(f"/applications/{{application_id:str}}/{path}", name=path)
-        async def take_form(request: Ask, application_id: str) -> Response[Any]:
+        async def take_form(request: Ask, application_id: FromPath[str]) -> Response[Any]:
             account, form = await account_of(request), await form_of(request)
             try:
                 fields = {field: form.value(field) for field in form.values}
@@ -225,11 +226,11 @@ def handlers(deps: Deps) -> list[Any]:
         return [show_form, take_form]
 
     @get("/applications/{application_id:str}/withdraw")
-    async def withdraw_page(request: Ask, application_id: str) -> Response[Any]:
+    async def withdraw_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         return await show(request, "apply_withdraw.html", {"view": await own(request, application_id)})
 
     @post("/applications/{application_id:str}/withdraw")
-    async def withdraw(request: Ask, application_id: str) -> Response[Any]:
+    async def withdraw(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         account = await account_of(request)
         await run(request, apply.withdraw, deps, account, application_id)
         return redirect(f"/applications/{application_id}")
@@ -237,27 +238,27 @@ def handlers(deps: Deps) -> list[Any]:
     # --- after the hand-over -------------------------------------------------------------------------------------
 
     @get("/applications/{application_id:str}/pins")
-    async def pins_page(request: Ask, application_id: str) -> Response[Any]:
+    async def pins_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         return await show(request, "apply_pins.html", {"view": await own(request, application_id), "pins": None})
 
     @post("/applications/{application_id:str}/pins")
-    async def open_pins(request: Ask, application_id: str) -> Response[Any]:
+    async def open_pins(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         account = await account_of(request)
         pins = await run(request, issue.open_pin_envelope, deps, account, application_id)
         return await show(request, "apply_pins.html", {"view": await own(request, application_id), "pins": pins})
 
     @post("/applications/{application_id:str}/pins/confirm")
-    async def confirm_pins(request: Ask, application_id: str) -> Response[Any]:
+    async def confirm_pins(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         account = await account_of(request)
         await run(request, issue.confirm_pin_envelope, deps, account, application_id)
         return redirect(f"/applications/{application_id}")
 
     @get("/applications/{application_id:str}/lost")
-    async def lost_page(request: Ask, application_id: str) -> Response[Any]:
+    async def lost_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         return await show(request, "apply_lost.html", {"view": await own(request, application_id)})
 
     @post("/applications/{application_id:str}/lost")
-    async def lost(request: Ask, application_id: str) -> Response[Any]:
+    async def lost(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         account, form = await account_of(request), await form_of(request)
         note = form.value("note")
         await run(request, supervise.report_loss_by_account, deps, account, application_id, note=note)

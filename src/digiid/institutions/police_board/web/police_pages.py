@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath
 
 from digiid.institutions.police_board.domain import law
 from digiid.institutions.police_board.domain.application import ApplicationState, Outcome
@@ -72,11 +73,11 @@ def handlers(deps: Deps) -> list[Any]:
         return await show(request, "police_application.html", context, status=status)
 
     @get("/applications/{application_id:str}")
-    async def application(request: Ask, application_id: str) -> Response[Any]:
+    async def application(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         return await show_application(request, await officer_of(request), application_id, Form())
 
     @get("/applications/{application_id:str}/photo.jpg")
-    async def photo(request: Ask, application_id: str) -> Response[Any]:
+    async def photo(request: Ask, application_id: FromPath[str]) -> Response[Any]:
         await officer_of(request)
         found = await run(request, decide.get_photo, deps, application_id)
         return Response(found.jpeg, media_type="image/jpeg")
@@ -97,7 +98,7 @@ def handlers(deps: Deps) -> list[Any]:
         """A POST that does one thing: on wrong input the page again with the errors, otherwise back to it."""
 
         @post(path, name=f"post {path}")
-        async def take(request: Ask, key: str) -> Response[Any]:
+        async def take(request: Ask, key: FromPath[str]) -> Response[Any]:
             officer, form = await officer_of(request), await form_of(request)
             try:
                 await run(request, act, deps, officer, key, form)
@@ -134,7 +135,7 @@ def handlers(deps: Deps) -> list[Any]:
         return await show(request, "police_document.html", context, status=status)
 
     @get("/documents/{number:str}")
-    async def document(request: Ask, number: str) -> Response[Any]:
+    async def document(request: Ask, number: FromPath[str]) -> Response[Any]:
         return await show_document(request, await officer_of(request), number, Form())
 
     async def document_again(request: Ask, officer: Officer, number: str, form: Form[Any]) -> Response[Any]:
@@ -156,7 +157,7 @@ def handlers(deps: Deps) -> list[Any]:
         return await show(request, "police_case.html", {"officer": officer, "view": view, "form": form}, status=status)
 
     @get("/cases/{case_id:str}")
-    async def case(request: Ask, case_id: str) -> Response[Any]:
+    async def case(request: Ask, case_id: FromPath[str]) -> Response[Any]:
         return await show_case(request, await officer_of(request), case_id, Form())
 
     async def case_again(request: Ask, officer: Officer, case_id: str, form: Form[Any]) -> Response[Any]:
