@@ -133,11 +133,13 @@ def base64_of(element: etree._Element, *, code: str, max_bytes: int) -> bytes:
     """
     text = text_of(element, code=code, max_chars=max_bytes * 2 + 64)
     try:
-        if any(white in text for white in " \n\t\r"):
-            text = _WHITE.sub("", text)
-        value = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise Malformed(f"{code}.base64", f"{etree.QName(element).localname} is not base64") from error
+        value = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # white space, or not base64 at all
+        text = _WHITE.sub("", text)
+        try:
+            value = binascii.a2b_base64(text, strict_mode=True)
+        except ValueError as error:
+            raise Malformed(f"{code}.base64", f"{etree.QName(element).localname} is not base64") from error
     if len(text) != 4 * ((len(value) + 2) // 3):  # strict mode lets superfluous padding pass
         raise Malformed(f"{code}.base64", f"{etree.QName(element).localname} has too much padding")
     if len(value) > max_bytes:

@@ -280,6 +280,8 @@ def decode_uri(uri: str) -> str:
 
     Raises: Malformed `asic.uri`, the octets are not UTF-8.
     """
+    if "%" not in uri:
+        return uri
     try:
         return unquote_to_bytes(uri).decode("utf-8")
     except UnicodeDecodeError as error:
