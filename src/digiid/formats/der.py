@@ -63,6 +63,11 @@ def header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
 
 def expect(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     """(content start, content end) of the element at `at`, which has to carry `tag`."""
+    if at + 2 <= end and data[at] == tag and data[at + 1] < 0x80:
+        body = at + 2  # the common case, spared a second call
+        stop = body + data[at + 1]
+        if stop <= end:
+            return body, stop
     found, body, stop = header(data, at, end)
     if found != tag:
         raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {at}")
@@ -113,6 +118,12 @@ class Reader:
     def take(self, tag: int | None = None) -> Element:
         """The next element, which has to carry `tag` when one is given."""
         data, start = self.data, self.at
+        if tag is not None and start + 2 <= self.end and data[start] == tag and data[start + 1] < 0x80:
+            body = start + 2  # the common case, spared a second call
+            stop = body + data[start + 1]
+            if stop <= self.end:
+                self.at = stop
+                return _new_element(Element, (data, tag, start, body, stop))
         found, body, stop = header(data, start, self.end)
         if tag is not None and found != tag:
             raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {start}")

@@ -10,6 +10,7 @@ there should be little to do.
 """
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,6 +45,7 @@ _MAX_NONCE_BYTES: Final = 128  # RFC 9654 §2.1
 _MAX_EXTENSIONS: Final = 8
 _MAX_CERTIFICATES: Final = 8
 _NONCE_OID: Final = der.oid(ID_PKIX_OCSP_NONCE)[2:]
+_FRAME: Final = struct.Struct(">2sH 5sH 2sH 11s 2sH 2sH")
 # The AlgorithmIdentifiers of CertIDs as clients write them: NULL parameters, or none.
 _CERT_ID_HASHES: Final = {
     der.sequence(der.oid(HASH_OIDS[name]), parameters): name
@@ -257,6 +259,8 @@ class ResponseBuilder:
     ) -> None:
         parts = parts_of(certificate)
         self._key = key
+        if key.curve.name not in ("secp256r1", "secp384r1"):
+            raise ValueError("a responder's key is on P-256 or P-384")
         self._algorithm = signature_identifier(key)
         # P-256 signs through the library's call directly: one function call less on the hot path.
         self._ecdsa = ec.ECDSA(hashes.SHA256()) if key.curve.name == "secp256r1" else None
@@ -284,8 +288,21 @@ class ResponseBuilder:
         tbs = tlv(0x30, body)
         key = self._key
         signature = key.sign(tbs, self._ecdsa) if self._ecdsa else sign_ecdsa(key, tbs)
-        basic = tlv(0x30, tbs + self._algorithm + tlv(0x03, b"\x00" + signature) + self._certificates)
-        return tlv(0x30, b"\x0a\x01\x00" + tlv(0xA0, tlv(0x30, self._basic + tlv(0x04, basic))))
+        # BIT STRING of an ECDSA signature on P-384 at most: its length fits one byte.
+        bits = b"\x03" + bytes((len(signature) + 1, 0)) + signature
+        basic = b"".join((tbs, self._algorithm, bits, self._certificates))
+        size = len(basic)
+        if not 0x100 <= size <= 0xFF00:
+            raise ValueError("a response carries one certificate of ordinary size")
+        # Five levels around it, each with a length of two bytes: OCSPResponse { successful, [0] { basic, OCTET
+        # STRING { BasicOCSPResponse } } }.
+        return (
+            _FRAME.pack(
+                *(b"\x30\x82", size + 30, b"\x0a\x01\x00\xa0\x82", size + 23, b"\x30\x82", size + 19),
+                *(self._basic, b"\x04\x82", size + 4, b"\x30\x82", size),
+            )
+            + basic
+        )
 
 
 def build_error_response(status: ResponseStatus) -> bytes:
