@@ -105,7 +105,12 @@ APPLICATIONS = Table(
     Column("applicant_due_on", Date),
     Column("challenge_until_on", Date),
     Column("person_code", String(11)),
+    # copies of what the applicant typed, filled when it is submitted: the duplicate check asks by them
+    Column("born_on", Date),
+    Column("document_number", String(20)),
 )
+Index("applications_born_on", APPLICATIONS.c.born_on)
+Index("applications_document_number", APPLICATIONS.c.document_number)
 Index("applications_state", APPLICATIONS.c.state, APPLICATIONS.c.decide_by)
 STEPS = Table(
     "application_steps",
@@ -452,6 +457,8 @@ class Application:
     applicant_due_on: date | None = None
     challenge_until_on: date | None = None
     person_code: str | None = None
+    born_on: date | None = None
+    document_number: str | None = None
 
 
 def add_application(tx: Connection, application: Application) -> None:
@@ -518,27 +525,25 @@ def find_steps(tx: Connection, application_id: str) -> dict[Step, dict[str, Any]
 
 def find_known_persons(tx: Connection, *, but: str, born_on: date, document_number: str) -> list[KnownPerson]:
     """Persons of other submitted applications with this birth date (or day and month exchanged) or this document."""
-    days = {born_on.isoformat()}
+    days = [born_on]
     if born_on.day <= 12:
-        days.add(born_on.replace(month=born_on.day, day=born_on.month).isoformat())
-    personal, document = STEPS.alias("personal"), STEPS.alias("document")
+        days.append(born_on.replace(month=born_on.day, day=born_on.month))
+    t = APPLICATIONS.c
     rows = tx.execute(
-        select(APPLICATIONS.c.number, personal.c.data, document.c.data.label("document_data"))
-        .join(personal, personal.c.application_id == APPLICATIONS.c.application_id)
-        .join(document, document.c.application_id == APPLICATIONS.c.application_id)
+        select(t.number, t.born_on, t.document_number, STEPS.c.data)
+        .join(STEPS, STEPS.c.application_id == t.application_id)
         .where(
-            APPLICATIONS.c.application_id != but,
-            APPLICATIONS.c.submitted_at.is_not(None),
-            personal.c.step == Step.PERSONAL.value,
-            document.c.step == Step.TRAVEL_DOCUMENT.value,
+            t.application_id != but,
+            t.submitted_at.is_not(None),
+            t.born_on.in_(days) | (t.document_number == document_number),
+            STEPS.c.step == Step.PERSONAL.value,
         )
     )
     known = []
     for row in rows:
-        person, paper = json.loads(row.data), json.loads(row.document_data)
-        if person["born_on"] in days or paper["number"] == document_number:
-            names = (person["given_names"], person["surname"])
-            known.append(KnownPerson(row.number, *names, date.fromisoformat(person["born_on"]), paper["number"]))
+        person = json.loads(row.data)
+        names = (person["given_names"], person["surname"])
+        known.append(KnownPerson(row.number, *names, row.born_on, row.document_number or ""))
     return known
 
 

@@ -208,6 +208,13 @@ def agreeing_steps(deps: Deps, steps: dict[Step, dict[str, Any]], *, has_photo: 
     return saved
 
 
+def duplicate_keys(steps: dict[Step, dict[str, Any]]) -> dict[str, Any]:
+    """What the duplicate check asks other applications by, from a complete form."""
+    personal = form.personal_from_json(steps[Step.PERSONAL])
+    document = form.travel_document_from_json(steps[Step.TRAVEL_DOCUMENT])
+    return {"born_on": personal.born_on, "document_number": document.number}
+
+
 def reopen_draft(deps: Deps, account: Account, application_id: str) -> None:
     """Go back from the payment to the form. Raises: Conflict when the fee is paid already."""
     with deps.db.write() as tx:

@@ -204,6 +204,8 @@ def enter_citizen(deps: Deps, officer: Officer, entered: CounterApplication) -> 
             state=ApplicationState.DECIDED.value,
             outcome=Outcome.ISSUE.value,
             submitted_at=now,
+            born_on=entered.personal.born_on,
+            document_number=entered.travel_document.number,
         )
         record_journal(tx, "application.entered", at=now, subject=application.application_id, by=officer.officer_id)
         payload = {"application_id": application.application_id}

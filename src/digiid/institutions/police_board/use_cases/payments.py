@@ -16,7 +16,7 @@ from digiid.institutions.police_board import store
 from digiid.institutions.police_board.domain.application import ApplicationEvent, ApplicationState, require_complete
 from digiid.institutions.police_board.domain.law import DECISION_WORKING_DAYS, add_working_days
 from digiid.institutions.police_board.store import Account, Application, Payment
-from digiid.institutions.police_board.use_cases.apply import agreeing_steps
+from digiid.institutions.police_board.use_cases.apply import agreeing_steps, duplicate_keys
 from digiid.institutions.police_board.use_cases.deps import (
     APPLICANT,
     SYSTEM,
@@ -54,7 +54,9 @@ def submit_application(deps: Deps, account: Account, application_id: str, *, lan
         require_complete(agreeing_steps(deps, steps, has_photo=photo))
         # 2 the state; a person who comes back to pay is there already
         if application.state is not ApplicationState.FEE_PENDING:
-            application = move_application(deps, tx, application, ApplicationEvent.ASK_FEE, APPLICANT)
+            application = move_application(
+                deps, tx, application, ApplicationEvent.ASK_FEE, APPLICANT, **duplicate_keys(steps)
+            )
         # 3 paid before (the draft was opened again after it): nothing more to pay
         payments = store.find_payments(tx, application_id)
         if any(payment.state == "paid" for payment in payments):

@@ -157,6 +157,8 @@ def upgrade() -> None:
         sa.Column("applicant_due_on", sa.Date(), nullable=True),
         sa.Column("challenge_until_on", sa.Date(), nullable=True),
         sa.Column("person_code", sa.String(length=11), nullable=True),
+        sa.Column("born_on", sa.Date(), nullable=True),
+        sa.Column("document_number", sa.String(length=20), nullable=True),
         sa.ForeignKeyConstraint(
             ["account_id"],
             ["accounts.account_id"],
@@ -164,6 +166,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("application_id"),
         sa.UniqueConstraint("number"),
     )
+    op.create_index("applications_born_on", "applications", ["born_on"], unique=False)
+    op.create_index("applications_document_number", "applications", ["document_number"], unique=False)
     op.create_index("applications_state", "applications", ["state", "decide_by"], unique=False)
     op.create_table(
         "case_notes",
