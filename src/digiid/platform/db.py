@@ -5,6 +5,7 @@ write transaction takes the write lock at its start (BEGIN IMMEDIATE), so that t
 deadlock half-way and a decision is always made on what is still true at its commit.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from sqlalchemy.types import TypeDecorator
 from digiid.kernel.errors import Broken, Unavailable
 
 _BUSY_TIMEOUT_SECONDS = 5
+_SQLITE_CONNECTIONS = 20  # a thread of either pool mostly finds one ready
 _PG_LOCK_TIMEOUT = "5s"
 _PG_STATEMENT_TIMEOUT = "30s"
 
@@ -52,9 +54,14 @@ class Database:
         """`url` is an SQLAlchemy URL: `sqlite:////path/file.sqlite` or `postgresql+psycopg://…`."""
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        # SQLite has one writer at a time. Its busy handler polls and knows no order: under load it costs more than
+        # the transactions, so the threads of this process queue here and only other processes are met there.
+        self._writer = threading.Lock()
         if self.is_sqlite:
             self.engine = create_engine(
-                url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False}, pool_size=8
+                url,
+                connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+                pool_size=_SQLITE_CONNECTIONS,
             )
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -76,13 +83,25 @@ class Database:
         return cls(f"sqlite:///{file.resolve()}")
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """One write transaction: committed at the end of the block, rolled back when it raises.
+
+        `durable=False` is for what may be lost in a power cut (a new session): SQLite then does not wait for the
+        disk at the commit. What was committed stays whole and in order either way, and survives the process.
 
         Raises: Unavailable `db.busy` when the lock was not had in time or the server is gone.
         """
-        with self._transaction(immediate=True) as connection:
-            yield connection
+        if not self.is_sqlite:
+            with self._transaction(immediate=True) as connection:
+                yield connection
+            return
+        if not self._writer.acquire(timeout=_BUSY_TIMEOUT_SECONDS):
+            raise Unavailable("db.busy", "the writer's turn did not come", public="Too busy now; try again.")
+        try:
+            with self._transaction(immediate=True, durable=durable) as connection:
+                yield connection
+        finally:
+            self._writer.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -91,10 +110,10 @@ class Database:
             yield connection
 
     @contextmanager
-    def _transaction(self, *, immediate: bool) -> Iterator[Connection]:
+    def _transaction(self, *, immediate: bool, durable: bool = True) -> Iterator[Connection]:
         try:
             with self.engine.connect() as plain:
-                connection = plain.execution_options(digiid_immediate=immediate)
+                connection = plain.execution_options(digiid_immediate=immediate, digiid_durable=durable)
                 with connection.begin():
                     yield connection
         except OperationalError as error:
@@ -140,5 +159,11 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("digiid_immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("digiid_immediate", False):
+        # the setting cannot change inside a transaction and holds for the connection, so each one says its own
+        durable = options.get("digiid_durable", True)
+        connection.connection.dbapi_connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")  # type: ignore[union-attr]
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("BEGIN")

@@ -1,7 +1,7 @@
 """Sessions are rows: the cookie carries a random identifier of which the table keeps only the hash.
 
 A new identifier at every sign-in and change of role (no fixation), idle and absolute limits, and
-one statement to end all sessions of a person.
+one statement to end all sessions of a person. A power cut may lose the latest sessions, never the end of one.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ class SessionStore:
         cookie = token_urlsafe(self._entropy, 32)
         now = self._clock.now()
         session = Session(_hash(cookie), self._site, subject, dict(data), now, now)
-        with self._db.write() as tx:
+        with self._db.write(durable=False) as tx:
             if replaces is not None:
                 tx.execute(delete(self._table).where(self._table.c.id_hash == replaces.id_hash))
             tx.execute(
@@ -90,13 +90,13 @@ class SessionStore:
         if row is None or now - row.last_seen_at > IDLE_LIMIT or now - row.created_at > ABSOLUTE_LIMIT:
             return None
         if now - row.last_seen_at > _TOUCH_EVERY:
-            with self._db.write() as tx:
+            with self._db.write(durable=False) as tx:
                 tx.execute(update(self._table).where(t.id_hash == row.id_hash).values(last_seen_at=now))
         return Session(row.id_hash, row.site, row.subject, json.loads(row.data), row.created_at, row.last_seen_at)
 
     def put(self, session: Session, data: Mapping[str, str]) -> None:
         """Replace what a session remembers."""
-        with self._db.write() as tx:
+        with self._db.write(durable=False) as tx:
             tx.execute(
                 update(self._table)
                 .where(self._table.c.id_hash == session.id_hash)
@@ -106,7 +106,7 @@ class SessionStore:
     def take(self, session: Session, name: str) -> str | None:
         """Read and remove one remembered value at once: a nonce is used once, also by two requests at a time."""
         t = self._table.c
-        with self._db.write() as tx:
+        with self._db.write(durable=False) as tx:
             text = tx.execute(select(t.data).where(t.id_hash == session.id_hash)).scalar_one_or_none()
             if text is None:
                 return None
