@@ -20,6 +20,7 @@ from digiid.formats.x509.parts import (
     certificate_der,
     load_certificate,
     names_match,
+    parse_parts,
     parts_of,
     public_key_of,
 )
@@ -70,6 +71,7 @@ class SignedData:
 
     content_type: str
     content: bytes
+    certificates_der: tuple[bytes, ...]
     certificates: tuple[x509.Certificate, ...]
     signers: tuple[SignerInfo, ...]
 
@@ -102,16 +104,22 @@ def parse_signed_data(data: bytes) -> SignedData:
     encapsulated.finish()
     content = wrapped.take(der.OCTET_STRING).content
     wrapped.finish()
-    certificates = _read_certificates(listed) if (listed := reader.take_if(der.context(0))) else ()
+    certificates_der = _read_certificates(listed) if (listed := reader.take_if(der.context(0))) else ()
     reader.take_if(der.context(1))
     signer_elements = reader.take(der.SET).enter().all(limit=_MAX_SIGNERS, tag=der.SEQUENCE)
     reader.finish()
-    return SignedData(content_type, content, certificates, tuple(_read_signer(element) for element in signer_elements))
+    return SignedData(
+        content_type=content_type,
+        content=content,
+        certificates_der=certificates_der,
+        certificates=tuple(load_certificate(encoded) for encoded in certificates_der),
+        signers=tuple(_read_signer(element) for element in signer_elements),
+    )
 
 
-def _read_certificates(listed: der.Element) -> tuple[x509.Certificate, ...]:
+def _read_certificates(listed: der.Element) -> tuple[bytes, ...]:
     found = listed.enter().all(limit=_MAX_CERTIFICATES)
-    return tuple(load_certificate(element.raw) for element in found if element.tag == der.SEQUENCE)
+    return tuple(element.raw for element in found if element.tag == der.SEQUENCE)
 
 
 def _read_signer(element: der.Element) -> SignerInfo:
@@ -183,8 +191,8 @@ def verify_signer(
         Refused: `cms.signer_certificate`, `cms.attributes`, `cms.digest`, `cms.algorithm`, `cms.signature`.
     """
     # 1 the signer's certificate
-    certificate, parts = _find_certificate(signed_data, signer, extra_certificates)
-    _check_ess_certificate(signer, certificate, parts)
+    certificate, encoded, parts = _find_certificate(signed_data, signer, extra_certificates)
+    _check_ess_certificate(signer, encoded, parts)
 
     # 2 what the attributes say about content and algorithms
     content_type = _single_value(signer, ID_CONTENT_TYPE)
@@ -214,18 +222,20 @@ def verify_signer(
 
 def _find_certificate(
     signed_data: SignedData, signer: SignerInfo, extra: Sequence[x509.Certificate]
-) -> tuple[x509.Certificate, CertificateParts]:
-    for certificate in (*signed_data.certificates, *extra):
-        parts = parts_of(certificate)
+) -> tuple[x509.Certificate, bytes, CertificateParts]:
+    offered = list(zip(signed_data.certificates, signed_data.certificates_der, strict=True))
+    offered += [(certificate, certificate_der(certificate)) for certificate in extra]
+    for certificate, encoded in offered:
+        parts = parse_parts(encoded)
         if signer.issuer_der is not None:
             if parts.serial_number == signer.serial_number and names_match(parts.issuer_der, signer.issuer_der):
-                return certificate, parts
+                return certificate, encoded, parts
         elif parts.subject_key_identifier() == signer.subject_key_identifier:
-            return certificate, parts
+            return certificate, encoded, parts
     raise Refused("cms.signer_certificate", "no certificate for the signer")
 
 
-def _check_ess_certificate(signer: SignerInfo, certificate: x509.Certificate, parts: CertificateParts) -> None:
+def _check_ess_certificate(signer: SignerInfo, encoded: bytes, parts: CertificateParts) -> None:
     second = _single_value(signer, ID_SIGNING_CERTIFICATE_V2)
     value = second or _single_value(signer, ID_SIGNING_CERTIFICATE)
     if value is None or value.tag != der.SEQUENCE:
@@ -240,7 +250,7 @@ def _check_ess_certificate(signer: SignerInfo, certificate: x509.Certificate, pa
     expected = reader.take(der.OCTET_STRING).content
     issuer_serial = reader.take_if(der.SEQUENCE)
     reader.finish()
-    actual = hashlib.new(hash_name, certificate_der(certificate), usedforsecurity=False).digest()
+    actual = hashlib.new(hash_name, encoded, usedforsecurity=False).digest()
     if expected != actual:
         raise Refused("cms.signer_certificate", "the certificate is not the one that the signer named")
     if issuer_serial:

@@ -40,6 +40,8 @@ _ECDSA: Final = {
     ECDSA_WITH_SHA384: ("sha384", ec.ECDSA(hashes.SHA384())),
     ECDSA_WITH_SHA512: ("sha512", ec.ECDSA(hashes.SHA512())),
 }
+# RFC 5758 §3.2: ECDSA identifiers have no parameters, so each is one sequence of bytes and nothing else.
+_ECDSA_DER: Final = {der.sequence(der.oid(oid)): known for oid, known in _ECDSA.items()}
 _RSA: Final = {
     "1.2.840.113549.1.1.11": "sha256",
     "1.2.840.113549.1.1.12": "sha384",
@@ -121,18 +123,20 @@ def verify_signature(
         Malformed: `der.…`, the identifier cannot be read.
         Refused: `x509.algorithm`, `x509.public_key`, or `x509.signature` when it does not verify.
     """
+    known = _ECDSA_DER.get(algorithm_der)
+    if known is not None and isinstance(key, ec.EllipticCurvePublicKey):
+        check_public_key(key)
+        try:
+            key.verify(signature, message, known[1])
+        except InvalidSignature as error:
+            raise Refused("x509.signature", "the signature does not verify") from error
+        return known[0]
     reader = der.read_whole(algorithm_der, max_bytes=256)
     identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
     parameters = reader.take() if reader.peek() else None
     reader.finish()
     check_public_key(key)
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey) and identifier in _ECDSA:
-            if parameters is not None:
-                raise Refused("x509.algorithm", "ECDSA with parameters")
-            name, scheme = _ECDSA[identifier]
-            key.verify(signature, message, scheme)
-            return name
         if isinstance(key, rsa.RSAPublicKey) and identifier in _RSA:
             if parameters is not None and parameters.raw != _NULL:
                 raise Refused("x509.algorithm", "RSA PKCS#1 v1.5 with parameters")
