@@ -82,11 +82,11 @@ class FolderTransport:
         self._folder, self._sender = folder, sender
 
     def send(self, letter: Letter) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         stamp = letter.at.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
         name = f"{stamp}-{re.sub(r'[^A-Za-z0-9-]', '_', letter.message_id)[:80]}.eml"
         file, draft = self._folder / name, self._folder / f".{name}"
         try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if any(self._folder.glob(f"*-{name.partition('-')[2]}")):
                 return  # the same letter again
             draft.touch(mode=0o600)
@@ -145,4 +145,6 @@ def parse_letter(name: str, data: bytes) -> ReceivedLetter:
         headers = [str(message[field] or "")[:500] for field in ("To", "From", "Subject")]
     except Exception as error:  # the standard library's parser answers broken mail with many kinds of exception
         raise Malformed("mail.letter", type(error).__name__) from error
-    return ReceivedLetter(name, headers[0], headers[1], headers[2], str(text)[:_MAX_TEXT_LENGTH], at)
+    return ReceivedLetter(
+        name, headers[0], headers[1], headers[2], str(text).replace("\r\n", "\n")[:_MAX_TEXT_LENGTH], at
+    )
