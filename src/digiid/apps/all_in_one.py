@@ -109,7 +109,8 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     )
     hierarchy = _hierarchy(settings, hierarchy_settings, clock=clock, entropy=entropy)
     # 2 what every institution is given
-    pools, http = Pools(), HttpClient()
+    tls = local_tls(folder, at=clock.now(), entropy=entropy) if settings.tls else None
+    pools, http = Pools(), HttpClient(authority=tls.authority if tls else None)
     closing.callback(pools.close)
     closing.callback(http.close)
     around = Surroundings(clock, entropy, pools, http, folder.path, settings.origins)
@@ -216,11 +217,10 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     answering = _WithHealth(programs, running, pools, ready)
     gate = Gate([service for institution in running for service in institution.services], keys=keys, pools=pools)
     listeners = _listeners(settings, sites=sites, programs=answering, gate=gate, agent=agent)
-    if settings.tls:
-        files = local_tls(folder, at=clock.now(), entropy=entropy)
+    if tls:
         secure = HostDispatch(sites, programs={})
-        listeners.append(Listener(secure, settings.tls_port, certificate=files.certificate, key=files.key))
-    seeder = Seeder(folder, settings, population_deps, bureau_deps, police_deps, shelf)
+        listeners.append(Listener(secure, settings.tls_port, certificate=tls.certificate, key=tls.key))
+    seeder = Seeder(folder, settings, population_deps, bureau_deps, police_deps, shelf, tls.authority if tls else None)
     return EState(folder, settings, hierarchy, running, listeners, shelf, seeder, ready, closing)
 
 

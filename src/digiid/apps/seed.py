@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TypeVar
 
 from digiid.apps import story
@@ -41,7 +42,7 @@ _SEED_CODE = "47101010033"  # an official test code: the seed is nobody
 
 @dataclass(frozen=True)
 class Seeder:
-    """What the seed works with: the institutions' own use cases, and the shelf with the cards."""
+    """What the seed works with: the institutions' own use cases, the shelf with the cards, the CA of `--tls`."""
 
     folder: StateFolder
     settings: StateSettings
@@ -49,6 +50,7 @@ class Seeder:
     bureau: BureauDeps
     police: PoliceDeps
     shelf: CardShelf
+    authority: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def _make_e_resident(seeder: Seeder, people: list[TestPerson]) -> TestPerson:
     origins = dict(seeder.settings.origins)
     cards = {citizen.role: _holder(seeder, person) for citizen, person in zip(CITIZENS, people, strict=False)}
     proposer, decider, _, desk, _ = (cards[citizen.role] for citizen in CITIZENS)
-    applicant = Visitor()
+    applicant = Visitor(authority=seeder.authority)
     account = story.open_account(applicant, origins, E_RESIDENT.email)
     tasks = story.fill_in(applicant, account, E_RESIDENT)
     application = story.pay_and_submit(applicant, tasks)
@@ -119,7 +121,7 @@ def _make_e_resident(seeder: Seeder, people: list[TestPerson]) -> TestPerson:
 
 
 def _holder(seeder: Seeder, person: TestPerson) -> story.CardHolder:
-    return story.CardHolder(Visitor(), seeder.shelf.open(person.document_number), PIN1, PIN2)
+    return story.CardHolder(Visitor(authority=seeder.authority), seeder.shelf.open(person.document_number), PIN1, PIN2)
 
 
 def _make_citizen(seeder: Seeder, citizen: _Citizen) -> TestPerson:

@@ -63,11 +63,11 @@ class Page:
 
 
 class Visitor:
-    """One person's browser."""
+    """One person's browser. `authority` is a CA (PEM file) that the person has imported."""
 
-    def __init__(self, *, language: str = "en") -> None:
+    def __init__(self, *, language: str = "en", authority: Path | None = None) -> None:
         self._client = httpx.Client(
-            transport=loopback_transport(),
+            transport=loopback_transport(authority),
             timeout=_TIMEOUT_SECONDS,
             follow_redirects=False,
             trust_env=False,

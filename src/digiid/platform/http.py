@@ -1,8 +1,10 @@
 """HTTP to others: names below localhost dialled on 127.0.0.1, answers capped in size, no redirects followed."""
 
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -41,9 +43,17 @@ class _LoopbackNames(httpcore.NetworkBackend):
         return self._sockets.connect_tcp(address, port, timeout, local_address, options)
 
 
-def loopback_transport() -> httpx.HTTPTransport:
-    """An httpx transport that reaches names below localhost whatever the machine's resolver thinks of them."""
-    transport = httpx.HTTPTransport(limits=httpx.Limits(max_connections=100, max_keepalive_connections=32))
+def loopback_transport(authority: Path | None = None) -> httpx.HTTPTransport:
+    """An httpx transport that reaches names below localhost whatever the machine's resolver thinks of them.
+
+    `authority` is a PEM file of a CA that is trusted beside the machine's own.
+    """
+    trusted = ssl.create_default_context()
+    if authority is not None:
+        trusted.load_verify_locations(authority)
+    transport = httpx.HTTPTransport(
+        verify=trusted, limits=httpx.Limits(max_connections=100, max_keepalive_connections=32)
+    )
     transport._pool._network_backend = _LoopbackNames()  # httpx has no public way to hand one in
     return transport
 
@@ -57,9 +67,10 @@ class HttpClient:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_bytes: int = DEFAULT_MAX_BYTES,
         cookies: bool = False,
+        authority: Path | None = None,
     ) -> None:
         self._client = httpx.Client(
-            transport=loopback_transport(), timeout=timeout_seconds, follow_redirects=False, trust_env=False
+            transport=loopback_transport(authority), timeout=timeout_seconds, follow_redirects=False, trust_env=False
         )
         self._max_bytes = max_bytes
         self._keeps_cookies = cookies

@@ -329,7 +329,7 @@ async def page(
 ) -> Response[Any]:
     """Render a template into an answer."""
     body = site_of(request).render(request, template, context or {})
-    return Response(body, status_code=status, media_type="text/html; charset=utf-8")
+    return Response(body, status_code=status, media_type="text/html")
 
 
 def redirect(path: str) -> Response[Any]:
@@ -483,7 +483,7 @@ def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
         return Response(json.dumps(problem), status_code=status, headers=headers, media_type="application/problem+json")
     context = {"status": status, "code": code, "public": public, "reference": reference}
     body = site_of(request).render(request, "problem.html", context)
-    return Response(body, status_code=status, headers=headers, media_type="text/html; charset=utf-8")
+    return Response(body, status_code=status, headers=headers, media_type="text/html")
 
 
 def _status_of(error: DigiidError) -> int:
