@@ -237,6 +237,7 @@ def test_deviations_are_refused(xml: str, code: str) -> None:
         VALUE[48:] + VALUE[:48],
         b"\xff" * 96,
     ],
+    ids=["short", "long", "empty", "zeros", "swapped", "out of range"],
 )
 def test_values_of_wrong_length_or_content_are_refused(value: bytes) -> None:
     old, new = base64.b64encode(VALUE).decode(), base64.b64encode(value).decode()
