@@ -52,6 +52,8 @@ _XADES = _tags(
     "EncapsulatedX509Certificate RevocationValues OCSPValues EncapsulatedOCSPValue CRLValues City StreetAddress "
     "StateOrProvince PostalCode CountryName",
 )
+_SIGNATURE_PARTS = [_DS["SignedInfo"], _DS["SignatureValue"], _DS["KeyInfo"], _DS["Object"]]
+_OBJECT_PARTS = [_XADES["QualifyingProperties"]]
 _ARCHIVE_TIME_STAMP = f"{{{NS_XADES141}}}ArchiveTimeStamp"
 _ALL_IDS = etree.XPath("//@Id | //@ID | //@id | //@xml:id", smart_strings=False)
 
@@ -192,9 +194,9 @@ def _optional(parent: etree._Element, *tags: str) -> etree._Element | None:
     return found[0] if found else None
 
 
-def _exactly(parent: etree._Element, *tags: str) -> list[etree._Element]:
+def _exactly(parent: etree._Element, tags: list[str]) -> list[etree._Element]:
     children = list(parent)
-    if len(children) != len(tags) or any(child.tag != tag for child, tag in zip(children, tags, strict=True)):
+    if [child.tag for child in children] != tags:
         raise Malformed("xades.structure", f"{_local(parent)} does not hold what it must")
     return children
 
@@ -217,10 +219,8 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
     if signature.tag != _DS["Signature"]:
         raise Malformed("xades.structure", f"{_local(signature)} where a Signature belongs")
     # 1 the four parts, in order, each once
-    signed_info, value, key_info, data_object = _exactly(
-        signature, *(f"{{{NS_DS}}}{name}" for name in ("SignedInfo", "SignatureValue", "KeyInfo", "Object"))
-    )
-    (qualifying,) = _exactly(data_object, _XADES["QualifyingProperties"])
+    signed_info, value, key_info, data_object = _exactly(signature, _SIGNATURE_PARTS)
+    (qualifying,) = _exactly(data_object, _OBJECT_PARTS)
     signature_id = _attribute(signature, "Id")
     if _attribute(qualifying, "Target") != "#" + signature_id:
         raise Malformed("xades.target", "the qualifying properties belong to another signature")
