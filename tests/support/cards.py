@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from digiid.devices.card_host import EntropyHost
 from digiid.formats.apdu import Transport
@@ -50,6 +50,7 @@ class TestCa:
     __test__ = False
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
+    ocsp_address: str | None = None
 
     def certify(self, kind: CardKey, public_key: ec.EllipticCurvePublicKey, document: CardDocument) -> bytes:
         signing = kind is CardKey.SIGNATURE
@@ -74,6 +75,10 @@ class TestCa:
             builder = builder.add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION]), False
             )
+        if self.ocsp_address is not None:
+            place = x509.UniformResourceIdentifier(self.ocsp_address)
+            access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
+            builder = builder.add_extension(x509.AuthorityInformationAccess([access]), False)
         return builder.sign(self.key, hashes.SHA384()).public_bytes(Encoding.DER)
 
 
