@@ -4,16 +4,17 @@ from datetime import date, timedelta
 
 import pytest
 
-from digiid.institutions.police_board import store
-from digiid.institutions.police_board.domain.application import ApplicationState, CheckState, HitState, Outcome
+from digiid.institutions.police_board import jobs, store
+from digiid.institutions.police_board.domain.application import ApplicationState, CheckState, HitState, Outcome, Step
 from digiid.institutions.police_board.domain.form import InvalidForm
 from digiid.institutions.police_board.domain.law import RefusalGround
 from digiid.institutions.police_board.store import Account, Application, Officer
-from digiid.institutions.police_board.use_cases import apply, check, decide, officers
+from digiid.institutions.police_board.use_cases import apply, check, decide, officers, stuck
 from digiid.institutions.police_board.use_cases.deps import Deps
-from digiid.kernel.errors import Conflict, Malformed, NotFound, Refused, Unavailable
+from digiid.kernel.errors import Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.clock import ManualClock
 from digiid.platform.journal import verify_chain
+from digiid.platform.outbox import Handler, OutboxMessage, Worker
 from tests.support.board import (
     add_account,
     checked,
@@ -280,10 +281,31 @@ def test_a_submitted_application_cannot_be_changed_and_a_draft_cannot_be_read_by
     deps: Deps, account: Account
 ) -> None:
     application = submitted(deps, account)
-    from digiid.institutions.police_board.domain.application import Step
-
     with pytest.raises(Conflict, match=r"application\.not_draft"):
         apply.save_step(deps, account, application.application_id, Step.MOTIVATION, {}, language="en")
     other = complete_draft(deps, add_account(deps, "other@example.org"))
     with pytest.raises(NotFound):
         decide.get_application(deps, other.application_id)
+
+
+def test_a_message_that_its_receiver_refused_is_shown_and_can_be_sent_again(deps: Deps, account: Account) -> None:
+    _, otto = two_officers(deps)
+    application = submitted(deps, account)
+    answers: list[DigiidError | None] = [Conflict("population.other_person", "the names differ"), None]
+
+    def register(_message: OutboxMessage) -> None:
+        answer = answers.pop(0)
+        if answer:
+            raise answer
+
+    handlers: dict[str, Handler] = {**jobs.outbox_handlers(deps), "run_checks": register}
+    worker = Worker("t", deps.db, store.OUTBOX, deps.clock, handlers)
+    worker.deliver_due()
+    (message,) = stuck.list_stuck(deps)
+    assert (message.kind, message.code) == ("run_checks", "population.other_person")
+    assert message.application_id == application.application_id
+    stuck.send_again(deps, otto, message.position)
+    worker.deliver_due()
+    assert stuck.list_stuck(deps) == []
+    with pytest.raises(NotFound):
+        stuck.send_again(deps, otto, message.position)

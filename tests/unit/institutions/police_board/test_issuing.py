@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from digiid.contracts.card_bureau import TravelDocument
 from digiid.institutions.police_board import store
+from digiid.institutions.police_board.domain import form
 from digiid.institutions.police_board.domain.application import ApplicationState, Outcome
 from digiid.institutions.police_board.domain.case import CaseState
 from digiid.institutions.police_board.domain.document import DocumentState
@@ -20,7 +21,16 @@ from digiid.institutions.police_board.use_cases import issue, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.kernel.errors import Broken, Conflict, NotFound, Refused
 from digiid.platform.clock import ManualClock
-from tests.support.board import add_account, checked, current, letters, outbox_kinds, two_officers
+from tests.support.board import (
+    PERSONAL,
+    TRAVEL_DOCUMENT,
+    add_account,
+    checked,
+    current,
+    letters,
+    outbox_kinds,
+    two_officers,
+)
 
 NUMBER, ORDER, CODE = "EA0000001", "order-1", "47408129000"
 SHOWN = TravelDocument(kind="passport", number="L898902C3", issuing_country="UTO", expires_on=date(2031, 4, 15))
@@ -332,9 +342,6 @@ def test_misuse_reports_of_one_document_belong_together(deps: Deps, application_
 
 
 def test_a_citizen_is_entered_at_the_counter_and_goes_to_the_register(deps: Deps) -> None:
-    from digiid.institutions.police_board.domain import form
-    from tests.support.board import PERSONAL, TRAVEL_DOCUMENT
-
     mari, _ = two_officers(deps)
     today = deps.today()
     personal = form.parse_personal({**PERSONAL, "citizenships-1": "EST"}, today=today, specimens=True)

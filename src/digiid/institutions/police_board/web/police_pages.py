@@ -13,7 +13,7 @@ from digiid.institutions.police_board.domain.case import CaseState
 from digiid.institutions.police_board.domain.form import InvalidForm
 from digiid.institutions.police_board.domain.law import MeasureBasis, RefusalGround
 from digiid.institutions.police_board.store import Officer
-from digiid.institutions.police_board.use_cases import check, decide, officers, supervise
+from digiid.institutions.police_board.use_cases import check, decide, officers, stuck, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.institutions.police_board.web import words
 from digiid.kernel.errors import Malformed, NotFound
@@ -55,7 +55,13 @@ def handlers(deps: Deps) -> list[Any]:
         examined = [e for e in entries if not e.proposal and e.application.state in _EXAMINED]
         waiting = [e for e in entries if not e.proposal and e.application.state not in _EXAMINED]
         context = {"officer": officer, "to_decide": to_decide, "examined": examined, "waiting": waiting, "cases": cases}
+        context["stuck"] = await run(request, stuck.list_stuck, deps)
         return await show(request, "police_work.html", context)
+
+    @post("/messages/{position:int}/again")
+    async def send_again(request: Ask, position: FromPath[int]) -> Response[Any]:
+        await run(request, stuck.send_again, deps, await officer_of(request), position)
+        return redirect("/")
 
     @get("/applications")
     async def decided(request: Ask) -> Response[Any]:
@@ -165,6 +171,7 @@ def handlers(deps: Deps) -> list[Any]:
 
     return [
         work,
+        send_again,
         decided,
         application,
         photo,
