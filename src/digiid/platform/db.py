@@ -6,11 +6,11 @@ deadlock half-way and a decision is always made on what is still true at its com
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -25,6 +25,9 @@ _BUSY_TIMEOUT_SECONDS = 5
 _SQLITE_CONNECTIONS = 20  # a thread of either pool mostly finds one ready
 _PG_LOCK_TIMEOUT = "5s"
 _PG_STATEMENT_TIMEOUT = "30s"
+_PG_RETRIES = 9  # of N transactions that meet one gets through at a time
+
+T = TypeVar("T")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -122,6 +125,20 @@ class Database:
             if getattr(error.orig, "sqlstate", None) in ("40001", "40P01"):  # serialization failure, deadlock
                 raise Unavailable("db.busy", str(error.orig), public="Too busy now; try again.") from error
             raise
+
+    def retry(self, work: Callable[[], T]) -> T:
+        """Do `work`, one whole transaction of what must not be lost, again when another was in its way.
+
+        PostgreSQL ends one of two transactions that cannot be serialised; on SQLite they wait for each other.
+        Raises: what `work` raises; Unavailable `db.busy` when it was in the way every time.
+        """
+        for _ in range(0 if self.is_sqlite else _PG_RETRIES):
+            try:
+                return work()
+            except Unavailable as error:
+                if error.code != "db.busy":
+                    raise
+        return work()
 
     def migrate(self, package: str) -> None:
         """Bring the schema to the newest revision of `package`'s Alembic scripts (`<package>/migrations`)."""

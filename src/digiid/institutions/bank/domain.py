@@ -27,9 +27,12 @@ class Application:
 
 
 def build_iban(*, bank_code: str, number: int) -> str:
-    """An Estonian IBAN (ISO 13616): EE, check digits, bank code, account number with its own check digit (7-3-1)."""
+    """An Estonian IBAN (ISO 13616): EE, check digits, bank code, account number with its own check digit (7-3-1).
+
+    The bank's own two digits stand before the domestic account number, which alone the 7-3-1 digit covers.
+    """
     account = f"{bank_code}{number:011d}"
-    bban = account + str(_check_731(account))
+    bban = account + str(_check_731(account[2:]))
     remainder = int(bban + "141400") % 97  # EE00 as digits: E is 14
     return f"EE{98 - remainder:02d}{bban}"
 
@@ -37,7 +40,12 @@ def build_iban(*, bank_code: str, number: int) -> str:
 def is_iban(text: str) -> bool:
     """True when the check digits of an IBAN are right (ISO 7064 MOD 97-10)."""
     moved = text[4:] + text[:4]
-    return moved.isalnum() and moved.isascii() and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
+    return (
+        15 <= len(text) <= 34
+        and moved.isalnum()
+        and moved.isascii()
+        and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
+    )
 
 
 def _check_731(digits: str) -> int:
@@ -56,16 +64,20 @@ def check_condition(policy: str, accepted: frozenset[str]) -> None:
 
 
 def application_text(application: Application, *, bank: str) -> DataFile:
-    """The application as the plain text that the customer reads and signs."""
+    """The application as the plain text that the customer reads and signs.
+
+    A further line of what was typed is indented, so that it cannot pass for a line of the bank's.
+    """
+    expected_use = f"\n{' ' * 16}".join(application.expected_use.splitlines())
     lines = [
         f"{bank}: APPLICATION TO OPEN AN ACCOUNT (demonstration, no legal force)",
         "",
         f"Application:    {application.application_id}",
-        f"Applicant:      {application.name}",
+        f"Applicant:      {' '.join(application.name.split())}",
         f"Personal code:  {application.personal_code}",
         f"Purpose:        {application.purpose}",
         f"Currency:       {application.currency}",
-        f"Expected use:   {application.expected_use}",
+        f"Expected use:   {expected_use}",
         f"Written:        {application.created_at:%Y-%m-%d %H:%M:%S} UTC",
         "",
         "I ask the bank to open an account on its conditions, and I confirm that what stands above is true.",

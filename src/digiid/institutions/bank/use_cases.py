@@ -79,14 +79,21 @@ def file_to_sign(deps: Deps, personal_code: str, application_id: str) -> DataFil
 
 def open_account(deps: Deps, personal_code: str, application_id: str, container: bytes) -> str:
     """Open the account of a signed application; signing it twice opens one account. Returns the IBAN."""
+    return deps.db.retry(lambda: _open_account(deps, personal_code, application_id, container))
+
+
+def _open_account(deps: Deps, personal_code: str, application_id: str, container: bytes) -> str:
     at = deps.clock.now()
     with deps.db.write() as tx:
+        # 1 once for each application
         application = _own(tx, application_id, personal_code)
         if application.iban is not None:
             return application.iban
+        # 2 the next number, and the application that it rests on
         number = store.next_account_number(tx)
         iban = build_iban(bank_code=deps.settings.bank_code, number=number)
         store.open_account(tx, application, iban=iban, number=number, container=container, at=at)
+        # 3 written down
         payload: dict[str, journal.JsonValue] = {"application": application_id, "iban": iban}
         payload["container_sha256"] = hashlib.sha256(container).hexdigest()
         journal.record(tx, store.JOURNAL, kind="account.opened", payload=payload, at=at)

@@ -8,10 +8,15 @@ from digiid.platform.config import Settings as BaseSettings
 
 
 class Settings(BaseSettings):
-    """`keep_days`: how long a signed container stays in the portal unless its holder deletes it before."""
+    """What the portal keeps for a person, and how long.
+
+    `keep_days`: how long a signed container stays unless its holder deletes it before. `max_documents`: how many
+    may be there at once, signed or not, so that nobody fills the disk.
+    """
 
     database_url: str = ""
     keep_days: Annotated[int, Field(ge=1, le=90)] = 14
+    max_documents: Annotated[int, Field(ge=1, le=1000)] = 50
     max_files: Annotated[int, Field(ge=1, le=100)] = 20
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 12 * 1024 * 1024
     demonstration: bool = True

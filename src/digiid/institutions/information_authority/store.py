@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -9,6 +10,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     delete,
@@ -82,29 +84,29 @@ def insert_document(tx: Connection, document: Document, files: Sequence[DataFile
 
 def list_documents(tx: Connection, personal_code: str) -> list[Document]:
     """A person's own documents, the newest first."""
-    d = DOCUMENTS.c
-    count = select(func.count()).select_from(FILES).where(FILES.c.document_id == d.document_id).scalar_subquery()
-    query = (
-        select(
-            d.document_id,
-            d.personal_code,
-            d.name,
-            count.label("file_count"),
-            d.created_at,
-            d.signed_at,
-            d.keep_until,
-            func.length(d.container).label("container_size"),
-        )
-        .where(d.personal_code == personal_code)
-        .order_by(d.created_at.desc())
-        .limit(100)
-    )
+    query = _documents().where(DOCUMENTS.c.personal_code == personal_code).order_by(DOCUMENTS.c.created_at.desc())
     return [Document(*row) for row in tx.execute(query)]
 
 
 def find_document(tx: Connection, document_id: str, personal_code: str) -> Document | None:
     """A document if it is this person's own."""
-    return next((d for d in list_documents(tx, personal_code) if d.document_id == document_id), None)
+    d = DOCUMENTS.c
+    row = tx.execute(_documents().where(d.document_id == document_id, d.personal_code == personal_code)).one_or_none()
+    return Document(*row) if row else None
+
+
+def count_documents(tx: Connection, personal_code: str) -> int:
+    query = select(func.count()).select_from(DOCUMENTS).where(DOCUMENTS.c.personal_code == personal_code)
+    return int(tx.execute(query).scalar_one())
+
+
+def _documents() -> Select[Any]:
+    d = DOCUMENTS.c
+    count = select(func.count()).select_from(FILES).where(FILES.c.document_id == d.document_id).scalar_subquery()
+    size = func.length(d.container).label("container_size")
+    return select(
+        d.document_id, d.personal_code, d.name, count.label("file_count"), d.created_at, d.signed_at, d.keep_until, size
+    )
 
 
 def read_files(tx: Connection, document_id: str) -> list[DataFile]:

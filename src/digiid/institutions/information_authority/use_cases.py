@@ -16,7 +16,7 @@ from digiid.formats.validation import Report, validate_container
 from digiid.institutions.information_authority import peers, store
 from digiid.institutions.information_authority.domain import Document, check_files, keep_until
 from digiid.institutions.information_authority.settings import Settings
-from digiid.kernel.errors import NotFound
+from digiid.kernel.errors import NotFound, Refused
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
@@ -70,13 +70,22 @@ def report_loss(deps: Deps, personal_code: str, document_number: str, note: str)
 
 
 def upload_files(deps: Deps, personal_code: str, files: Sequence[DataFile]) -> str:
-    """Keep files until they are signed. Returns the document's id. Raises: Refused `portal.files`."""
+    """Keep files until they are signed. Returns the document's id.
+
+    Raises: Refused `portal.files`, `portal.full` (delete something first).
+    """
     check_files(files, max_files=deps.settings.max_files, max_bytes=deps.settings.max_upload_bytes)
     at = deps.clock.now()
     document = Document(
         new_id(deps.entropy), personal_code, files[0].name, len(files), at, None, at + UNSIGNED_FILES_KEPT, None
     )
     with deps.db.write() as tx:
+        if store.count_documents(tx, personal_code) >= deps.settings.max_documents:
+            raise Refused(
+                "portal.full",
+                "too many documents",
+                public="The portal keeps no more documents for you. Delete some that you have downloaded.",
+            )
         store.insert_document(tx, document, files)
     return document.document_id
 
@@ -112,6 +121,10 @@ def files_to_sign(deps: Deps, personal_code: str, document_id: str) -> list[Data
 
 def keep_signed(deps: Deps, personal_code: str, document_id: str, container: bytes) -> None:
     """Keep a container that our validator called valid, for as long as the settings say."""
+    deps.db.retry(lambda: _keep_signed(deps, personal_code, document_id, container))
+
+
+def _keep_signed(deps: Deps, personal_code: str, document_id: str, container: bytes) -> None:
     at = deps.clock.now()
     with deps.db.write() as tx:
         _own(tx, document_id, personal_code)
