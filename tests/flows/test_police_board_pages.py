@@ -196,6 +196,11 @@ def test_from_the_decision_to_the_lost_card(room: BoardRoom, visitor: Visitor) -
         )
     assert application.person_code and application.person_code.startswith("485041")
     assert delivery is not None
+    issue.register_person(room.deps, application_id)  # the message again, as after a crash before its receipt
+    with room.deps.db.read() as tx:
+        again = store.find_delivery(tx, application_id=application_id)
+        orders = [row for row in tx.execute(store.OUTBOX.select()) if delivery.order_id in row.payload]
+    assert again == delivery and len(orders) <= 1
     # 4 what the bureau reports
     for state in ("produced", "in_transit", "at_point"):
         issue.record_movement(

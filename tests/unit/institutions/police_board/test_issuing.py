@@ -241,6 +241,27 @@ def test_a_document_expires_after_its_last_day(deps: Deps, application_id: str, 
     clock.advance(timedelta(days=2))
     supervise.expire_documents(deps)
     assert document_state(deps) is DocumentState.EXPIRED
+    assert right_state(deps) is RightState.LAPSED
+
+
+def right_state(deps: Deps) -> RightState:
+    with deps.db.read() as tx:
+        return store.get_right(tx, "right-1").state
+
+
+def test_a_document_that_nobody_collected_ends_and_the_right_with_it(deps: Deps, application_id: str) -> None:
+    move(deps, "at_point")
+    move(deps, "uncollected")
+    assert document_state(deps) is DocumentState.UNCOLLECTED
+    assert right_state(deps) is RightState.LAPSED
+    assert outbox_kinds(deps)[-1] == "trust_services.revoke"
+
+
+def test_an_annulled_document_leaves_the_right_as_it_is(deps: Deps, application_id: str) -> None:
+    mari, _ = two_officers(deps)
+    active(deps)
+    supervise.annul_document(deps, mari, NUMBER, basis=MeasureBasis.LOSS, reason=REASON)
+    assert right_state(deps) is RightState.GRANTED
 
 
 def sealed(key: bytes, order_id: str, plaintext: bytes) -> str:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import TypeAlias
 
-from digiid.institutions.police_board.domain import law
+from digiid.institutions.police_board.domain import N_, law
 from digiid.kernel.states import Edge, StateTable
 
 OFFICER, SYSTEM = "deciding_officer", "system"
@@ -35,7 +35,7 @@ def _edge(to: S, basis: str, actor: str = OFFICER, *publishes: str) -> Edge[S]:
 
 
 _ANNUL = _edge(S.ANNULLED, law.ITDS_ISSUE, OFFICER, "trust_services.revoke", "card_bureau.cancel_order")
-_LAPSE = _edge(S.LAPSED, law.ITDS_UNCOLLECTED, SYSTEM)
+_LAPSE = _edge(S.LAPSED, N_("ITDS: the right ends with its last document"), SYSTEM)
 
 TABLE: StateTable[S, E] = {
     S.GRANTED: {

@@ -144,6 +144,21 @@ def move_right(
     return store.get_right(tx, right.right_id)
 
 
+def lapse_right_without_documents(deps: Deps, tx: Connection, right_id: str) -> None:
+    """A right ends with its last document: expired, or never collected. Whoever wants a new one applies again."""
+    ended = (
+        documents.DocumentState.EXPIRED,
+        documents.DocumentState.UNCOLLECTED,
+        documents.DocumentState.REVOKED,
+        documents.DocumentState.SUPERSEDED,
+    )
+    right = store.get_right(tx, right_id)
+    if RightEvent.LAPSE in rights.TABLE[right.state] and all(
+        document.state in ended for document in store.find_documents_of_right(tx, right_id)
+    ):
+        move_right(deps, tx, right, RightEvent.LAPSE, SYSTEM, reason="")
+
+
 def put_message(deps: Deps, tx: Connection, kind: str, payload: Mapping[str, Any], *, key: str) -> None:
     """A message to another institution, in the transaction of the act."""
     message_id = new_id(deps.entropy)

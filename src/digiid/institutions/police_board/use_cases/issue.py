@@ -42,6 +42,7 @@ from digiid.institutions.police_board.use_cases.deps import (
     BUREAU,
     SYSTEM,
     Deps,
+    lapse_right_without_documents,
     move_application,
     move_document,
     put_message,
@@ -246,7 +247,9 @@ def record_movement(
                 values["collect_until"] = add_months(deps.today(), COLLECTION_MONTHS)
             for missing in _between(document.state, state):
                 document = move_document(deps, tx, document, missing, BUREAU)
-            move_document(deps, tx, document, event, BUREAU, **values)
+            document = move_document(deps, tx, document, event, BUREAU, **values)
+            if document.state is DocumentState.UNCOLLECTED:
+                lapse_right_without_documents(deps, tx, document.right_id)
         store.add_movement(
             tx, movement_id=movement_id, document_number=document_number, state=state, at=at, taken=forward
         )

@@ -35,6 +35,7 @@ from digiid.institutions.police_board.use_cases.deps import (
     SYSTEM,
     Actor,
     Deps,
+    lapse_right_without_documents,
     move_document,
     move_right,
     record_journal,
@@ -165,6 +166,7 @@ def expire_documents(deps: Deps) -> None:
     with deps.db.write() as tx:
         for document in store.find_documents_expired(tx, before=deps.today()):
             move_document(deps, tx, document, DocumentEvent.EXPIRE, SYSTEM)
+            lapse_right_without_documents(deps, tx, document.right_id)
 
 
 # --- loss ------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ NAVIGATION = (
     ("/applications", N_("Decided applications")),
 )
 _DECIDED = (ApplicationState.DECIDED, ApplicationState.FINAL, ApplicationState.RETURNED_UNEXAMINED)
-# fields of the application page's forms; the first one takes an error that belongs to no field
 _Act = Callable[[Deps, Officer, str, Form[Any]], None]
 
 
