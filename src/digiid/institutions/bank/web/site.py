@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath
 from pydantic import BaseModel, ConfigDict, Field
 
 from digiid.institutions.bank import use_cases
@@ -65,13 +66,13 @@ def handlers(deps: Deps) -> list[Any]:
         return redirect(f"/applications/{application_id}")
 
     @get("/applications/{application_id:str}")
-    async def show(request: Request[Any, Any, Any], application_id: str) -> Response[Any]:
+    async def show(request: Request[Any, Any, Any], application_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
         application, text = await run(request, use_cases.show_application, deps, session.subject or "", application_id)
         return await page(request, "bank_application.html", {"application": application, "text": text})
 
     @get("/applications/{application_id:str}/container")
-    async def container(request: Request[Any, Any, Any], application_id: str) -> Response[Any]:
+    async def container(request: Request[Any, Any, Any], application_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
         content = await run(request, use_cases.read_container, deps, session.subject or "", application_id)
         name = f"account-application-{application_id[:8]}.asice"

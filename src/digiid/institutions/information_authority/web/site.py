@@ -1,16 +1,18 @@
 """The state portal's pages."""
 
+import json
 from datetime import timedelta
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath
 from pydantic import BaseModel, ConfigDict, Field
 
 from digiid.formats.asic import DataFile
-from digiid.formats.validation import list_findings
 from digiid.institutions.information_authority import use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.use_cases import Deps
+from digiid.institutions.information_authority.web.words import explain
 from digiid.kernel.errors import Malformed, Refused, Unavailable
 from digiid.platform.documents.commands import guess_media_type
 from digiid.platform.web import N_
@@ -72,12 +74,12 @@ def handlers(deps: Deps) -> list[Any]:
         return await page(request, "portal_sign_ins.html", {"sign_ins": entries})
 
     @get("/lost/{number:str}")
-    async def lost(request: Request[Any, Any, Any], number: str) -> Response[Any]:
+    async def lost(request: Request[Any, Any, Any], number: FromPath[str]) -> Response[Any]:
         require_session(request, kind="card")
         return await page(request, "portal_lost.html", {"number": number})
 
     @post("/lost/{number:str}")
-    async def report_lost(request: Request[Any, Any, Any], number: str) -> Response[Any]:
+    async def report_lost(request: Request[Any, Any, Any], number: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
         form = await form_of(request)
         note = form.value("note")[:1000]
@@ -106,7 +108,7 @@ def handlers(deps: Deps) -> list[Any]:
         return redirect(f"/sign/{document_id}")
 
     @get("/sign/{document_id:str}")
-    async def show(request: Request[Any, Any, Any], document_id: str) -> Response[Any]:
+    async def show(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
         document, files = await run(request, use_cases.show_document, deps, session.subject or "", document_id)
         report = None
@@ -117,19 +119,21 @@ def handlers(deps: Deps) -> list[Any]:
         return await page(request, "portal_document.html", context)
 
     @get("/sign/{document_id:str}/files/{position:int}")
-    async def see_file(request: Request[Any, Any, Any], document_id: str, position: int) -> Response[Any]:
+    async def see_file(
+        request: Request[Any, Any, Any], document_id: FromPath[str], position: FromPath[int]
+    ) -> Response[Any]:
         session = require_session(request, kind="card")
         file = await run(request, use_cases.read_file, deps, session.subject or "", document_id, position)
         return download(file.content, name=file.name, media_type="application/octet-stream")
 
     @get("/sign/{document_id:str}/container")
-    async def container(request: Request[Any, Any, Any], document_id: str) -> Response[Any]:
+    async def container(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
         document, content = await run(request, use_cases.read_container, deps, session.subject or "", document_id)
         return download(content, name=f"{document.name}.asice", media_type=CONTAINER_TYPE)
 
     @post("/sign/{document_id:str}/delete")
-    async def delete(request: Request[Any, Any, Any], document_id: str) -> Response[Any]:
+    async def delete(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
         await run(request, use_cases.delete_document, deps, session.subject or "", document_id)
         return redirect("/sign")
@@ -152,9 +156,10 @@ def handlers(deps: Deps) -> list[Any]:
             form.error("container", N_("This file is not a container that can be read, so it proves nothing"))
             context = {"form": form, "unreadable": error.detail, "code": error.code}
             return await page(request, "portal_validate.html", context, status=422)
-        if "application/json" in request.headers.get("accept", "") or form.value("format") == "json":
-            return Response(report.to_simple_report())
-        return await page(request, "portal_report.html", {"report": report, "findings": list_findings(report)})
+        if form.value("format") == "json":
+            content = json.dumps(report.to_simple_report(), ensure_ascii=False, indent=2).encode()
+            return download(content, name=f"{name}.report.json", media_type="application/json")
+        return await page(request, "portal_report.html", {"report": report, "explained": explain(report)})
 
     @get("/report-misuse")
     async def misuse_page(request: Request[Any, Any, Any]) -> Response[Any]:
@@ -192,7 +197,7 @@ def handlers(deps: Deps) -> list[Any]:
     ]
 
 
-async def _uploaded(request: Request[Any, Any, Any], field: str) -> list[DataFile]:
+async def _uploaded(request: Request[Any, Any, Any], field: FromPath[str]) -> list[DataFile]:
     """Every file of a field that takes several."""
     files = []
     for name, value in (await request.form()).multi_items():

@@ -1,0 +1,82 @@
+"""What a validation means to somebody who relies on the document, in words that can be translated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from digiid.formats.validation import Finding, Indication, Report, SignatureReport, SubIndication, list_findings
+from digiid.platform.web import N_
+
+Sub = SubIndication
+
+MEANING: Final[dict[SubIndication | None, str]] = {
+    Sub.FORMAT_FAILURE: N_("It is not built as a signature must be. Do not rely on it; ask for a new one."),
+    Sub.HASH_FAILURE: N_("A file was changed after it was signed. What you see is not what was signed."),
+    Sub.SIG_CRYPTO_FAILURE: N_("It was not made by this certificate's key, or was changed. It proves nothing."),
+    Sub.REVOKED: N_("The certificate had been annulled or suspended when it was used. It does not bind the holder."),
+    Sub.EXPIRED: N_("The certificate had expired when it was used."),
+    Sub.NOT_YET_VALID: N_("The certificate was not valid yet when it was used."),
+    Sub.SIG_CONSTRAINTS_FAILURE: N_("It lacks something that is asked for, so it cannot be called valid."),
+    Sub.CHAIN_CONSTRAINTS_FAILURE: N_("The certificate was not made for signing documents."),
+    Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE: N_(
+        "It is not known whether the certificate was in force. Ask the signer for a signature with a confirmation."
+    ),
+    Sub.CRYPTO_CONSTRAINTS_FAILURE: N_("An algorithm or key was too weak to be relied upon at that time."),
+    Sub.SIGNATURE_POLICY_NOT_AVAILABLE: N_("It follows rules that are not known here."),
+    Sub.NO_SIGNING_CERTIFICATE_FOUND: N_("It is not certain whose signature this is. Do not rely on it."),
+    Sub.NO_CERTIFICATE_CHAIN_FOUND: N_(
+        "Nobody on the trusted list vouches for the signer or for the time. Here it proves nothing."
+    ),
+    Sub.OUT_OF_BOUNDS_NO_POE: N_("The certificate has run out, and nothing proves that it was used before that."),
+    Sub.TRY_LATER: N_("The confirmation does not say how things stood at the moment of signing."),
+    Sub.SIGNED_DATA_NOT_FOUND: N_("A file that was signed is missing or has another name. Something was left out."),
+    None: N_("It is not of the legal level that is asked for here."),
+}
+VERDICT: Final[dict[Indication, str]] = {
+    Indication.TOTAL_PASSED: N_("Valid"),
+    Indication.TOTAL_FAILED: N_("Not valid"),
+    Indication.INDETERMINATE: N_("Not known to be valid"),
+}
+GOOD: Final = N_("Nothing was changed since it was signed, and you can rely on it.")
+BAD: Final = N_("Do not rely on this container before you have read below what is wrong.")
+UNSIGNED: Final = N_("Nobody has signed this container. It proves nothing.")
+WRONG_CONTAINER: Final = N_("The signatures hold, but the container has faults. Ask for a new one.")
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedSignature:
+    """A signature with its verdict in words, and what was found about it."""
+
+    report: SignatureReport
+    verdict: str
+    meaning: str
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A report for a person: the verdict, each signature, what is odd about the container."""
+
+    report: Report
+    meaning: str
+    signatures: Sequence[ExplainedSignature]
+    findings: Sequence[Finding]
+
+
+def explain(report: Report) -> Explained:
+    """Put a report into words. What the validator found in particular stays in its own English words."""
+    findings = list(list_findings(report))[1:]  # the first is the verdict, which is said here
+    signatures = []
+    for signature in report.signatures:
+        own, findings = findings[1 : 1 + len(signature.messages)], findings[1 + len(signature.messages) :]
+        meaning = "" if signature.is_valid else MEANING[signature.sub_indication]
+        signatures.append(ExplainedSignature(signature, VERDICT[signature.indication], meaning, own))
+    return Explained(report, _meaning(report), signatures, findings)
+
+
+def _meaning(report: Report) -> str:
+    if report.is_valid:
+        return GOOD
+    if not report.signatures:
+        return UNSIGNED
+    return WRONG_CONTAINER if report.valid_count == len(report.signatures) else BAD
