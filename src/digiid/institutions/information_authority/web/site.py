@@ -53,6 +53,8 @@ _MISUSE_MESSAGES = {"what_happened": N_("Say in at least ten characters what hap
 
 
 def handlers(deps: Deps) -> list[Any]:
+    size = {"max_megabytes": deps.settings.max_upload_bytes // (1024 * 1024)}
+
     @get("/")
     async def home(request: Request[Any, Any, Any]) -> Response[Any]:
         session = session_of(request)
@@ -91,7 +93,9 @@ def handlers(deps: Deps) -> list[Any]:
     async def sign(request: Request[Any, Any, Any]) -> Response[Any]:
         session = require_session(request, kind="card")
         documents = await run(request, use_cases.own_documents, deps, session.subject or "")
-        return await page(request, "portal_sign.html", {"documents": documents, "days": deps.settings.keep_days})
+        return await page(
+            request, "portal_sign.html", {"documents": documents, "days": deps.settings.keep_days, **size}
+        )
 
     @post("/sign")
     async def upload(request: Request[Any, Any, Any]) -> Response[Any]:
@@ -103,7 +107,7 @@ def handlers(deps: Deps) -> list[Any]:
         except Refused as error:
             form.error("file", error.public or error.detail)
             documents = await run(request, use_cases.own_documents, deps, session.subject or "")
-            context = {"form": form, "documents": documents, "days": deps.settings.keep_days}
+            context = {"form": form, "documents": documents, "days": deps.settings.keep_days, **size}
             return await page(request, "portal_sign.html", context, status=422)
         return redirect(f"/sign/{document_id}")
 
@@ -140,7 +144,7 @@ def handlers(deps: Deps) -> list[Any]:
 
     @get("/validate")
     async def validate_page(request: Request[Any, Any, Any]) -> Response[Any]:
-        return await page(request, "portal_validate.html")
+        return await page(request, "portal_validate.html", size)
 
     @post("/validate", rate_limit=_VALIDATE_LIMIT)
     async def validate(request: Request[Any, Any, Any]) -> Response[Any]:
@@ -148,13 +152,13 @@ def handlers(deps: Deps) -> list[Any]:
         upload = form.files.get("container")
         if upload is None or not upload.content:
             form.error("container", N_("Choose the container to validate"))
-            return await page(request, "portal_validate.html", {"form": form}, status=422)
+            return await page(request, "portal_validate.html", {"form": form, **size}, status=422)
         name = clean_file_name(upload.name)
         try:
             report = await run(request, use_cases.validate, deps, upload.content, name)
         except Malformed as error:
             form.error("container", N_("This file is not a container that can be read, so it proves nothing"))
-            context = {"form": form, "unreadable": error.detail, "code": error.code}
+            context = {"form": form, "unreadable": error.detail, "code": error.code, **size}
             return await page(request, "portal_validate.html", context, status=422)
         if form.value("format") == "json":
             content = json.dumps(report.to_simple_report(), ensure_ascii=False, indent=2).encode()
