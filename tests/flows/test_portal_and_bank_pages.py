@@ -158,10 +158,21 @@ def test_a_silent_trust_service_delivers_nothing_and_loses_nothing(room: Provide
     document_id = upload(browser)
     browser.get(f"/sign/{document_id}")
     room.trust.change = lambda asked, body: (500, b"") if asked == path else (200, body)
-    assert holder.sign(browser, document_id).status_code == 503
+    silent = holder.sign(browser, document_id)
+    assert silent.status_code == 503
+    assert "nothing was signed" in silent.json()["detail"]
     room.trust.change = lambda _path, body: (200, body)
     browser.get(f"/sign/{document_id}")
     assert holder.sign(browser, document_id).status_code == 200
+
+
+def test_nobody_signs_in_while_the_responder_is_silent_and_the_page_says_why(room: ProviderRoom) -> None:
+    room.trust.change = lambda _path, _body: (500, b"")
+    browser = room.browser("portal", language="et")
+    answer = room.holder().sign_in(browser)
+    assert answer.status_code == 503
+    assert "kehtivust ei saa praegu kontrollida" in answer.json()["detail"]
+    assert browser.get("/sign").status_code == 303
 
 
 def test_a_counterfeit_card_opens_a_case_at_the_board(room: ProviderRoom) -> None:

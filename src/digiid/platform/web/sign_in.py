@@ -18,7 +18,7 @@ from litestar import Request, Response, get, post
 
 from digiid.formats.ocsp import CertStatus
 from digiid.formats.webeid import MAX_TOKEN_LENGTH, VerifiedToken, parse_token, verify_token
-from digiid.kernel.errors import DigiidError, Malformed, Refused
+from digiid.kernel.errors import DigiidError, Malformed, Refused, Unavailable
 from digiid.platform.web import N_
 from digiid.platform.web.rate_limits import RateLimit
 from digiid.platform.web.site import is_own_path, page, redirect, run, session_of, site_of, start_session
@@ -162,7 +162,16 @@ def _sign_in(
 
 
 def _check_status(sign_in: CardSignIn, verified: VerifiedToken, at: datetime) -> None:
-    _, answer = sign_in.ocsp.fetch(verified.certificate, verified.issuer)
+    try:
+        _, answer = sign_in.ocsp.fetch(verified.certificate, verified.issuer)
+    except Unavailable as error:
+        raise Unavailable(
+            error.code,
+            error.detail,
+            public=N_(
+                "Whether this card is valid cannot be checked now, so nobody can sign in. Try again in a minute."
+            ),
+        ) from error
     if answer.status is CertStatus.GOOD:
         return
     if answer.status is CertStatus.REVOKED:

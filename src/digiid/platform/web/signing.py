@@ -21,7 +21,7 @@ from sqlalchemy import Column, Index, LargeBinary, MetaData, String, Table, dele
 from digiid.formats.asic import DataFile
 from digiid.formats.x509.parts import load_certificate
 from digiid.formats.x509.profile import personal_code
-from digiid.kernel.errors import Conflict, DigiidError, Malformed, Refused
+from digiid.kernel.errors import Conflict, DigiidError, Malformed, Refused, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database, UtcDateTime
 from digiid.platform.documents import (
@@ -186,7 +186,14 @@ def _complete(signing: CardSigning, session: Session, fields: dict[str, str]) ->
     reference, stored = signing.pending.get_and_remove(session, fields["id"])
     prepared = PreparedSignature.from_bytes(stored)
     # 2 the value, the time stamp, the status, the container, our own verdict
-    container = complete_signature(prepared, value, trust=signing.trust)
+    try:
+        container = complete_signature(prepared, value, trust=signing.trust)
+    except Unavailable as error:
+        raise Unavailable(
+            error.code,
+            error.detail,
+            public=N_("No time stamp or no confirmation could be had, so nothing was signed. Try again in a minute."),
+        ) from error
     # 3 the institution keeps it
     signed = SignedContainer(container, session.subject or "", prepared.prepared_at)
     return signing.on_signed(session, reference, signed)
