@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from digiid.formats.apdu import Transport
 from digiid.platform import eid_card
 from digiid.platform.clock import ManualClock
 from digiid.platform.eid_card import CardKey
-from digiid.platform.entropy import SeededEntropy, SystemEntropy
+from digiid.platform.entropy import SystemEntropy
 from digiid.platform.http import HttpClient, loopback_transport
 from digiid.platform.trust import AllowedHosts, OcspClient
 from tests.support.cards import DOCUMENT, PIN1, TestCa, new_ca, personalise
@@ -75,11 +76,11 @@ class Stage:
         return self.browser.get("/").text
 
 
-@pytest.fixture
-def stage(tmp_path: Path, entropy: SeededEntropy) -> Iterator[Stage]:
+@contextmanager
+def open_stage(folder: Path, agent: str) -> Iterator[Stage]:
     pki, clock, port = shared_pki(), ManualClock(AT), free_port()
     origin = f"http://sample.localhost:{port}"
-    shelf, http = CardShelf(tmp_path / "cards", entropy), HttpClient()
+    shelf, http = CardShelf(folder / "cards", SystemEntropy()), HttpClient()
     with running_trust_server(pki, clock) as trust:
         ca = TestCa(pki.ca.key, pki.ca.certificate, ocsp_address=f"{trust.base}/ocsp")  # type: ignore[arg-type]
         personalise(shelf.new_blank(DOCUMENT.document_number), ca)
@@ -87,7 +88,7 @@ def stage(tmp_path: Path, entropy: SeededEntropy) -> Iterator[Stage]:
         trust.knows(eid_card.read_certificate(card, CardKey.AUTHENTICATION))
         site = load_sample().build_site(
             origin=origin,
-            agent="http://127.0.0.1:8802",
+            agent=agent,
             issuers=[pki.ca.certificate],
             ocsp=OcspClient(http, SystemEntropy(), clock, hosts=AllowedHosts.of_urls(trust.base)),
             clock=clock,
@@ -96,6 +97,12 @@ def stage(tmp_path: Path, entropy: SeededEntropy) -> Iterator[Stage]:
         with serving(site, port), httpx.Client(base_url=origin, transport=loopback_transport()) as browser:
             yield Stage(origin, clock, trust, card, browser, shelf)
     http.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(tmp_path, "http://127.0.0.1:8802") as opened:
+        yield opened
 
 
 def test_the_holder_of_a_good_card_is_signed_in_and_out(stage: Stage) -> None:
