@@ -120,6 +120,19 @@ class Officer:
     points: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """The evidence of a hand-over. Unfinished until the board has it on record and the certificates are good."""
+
+    evidence_id: str
+    order_id: str
+    officer_name: str
+    officer_personal_code: str
+    pick_up_point: str
+    begun_at: datetime
+    finished_at: datetime | None
+
+
 def check_desk(officer: Officer, point: Point, order: Order) -> None:
     """May this officer hand over this document here, whoever stands at the desk?
 

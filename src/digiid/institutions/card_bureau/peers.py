@@ -5,8 +5,7 @@ import base64
 from digiid.contracts import police_board, trust_services
 from digiid.contracts.card_bureau import TravelDocument as TravelDocumentMessage
 from digiid.exchange.client import Client
-from digiid.institutions.card_bureau.domain import Order, TravelDocument
-from digiid.institutions.card_bureau.store import HandOver
+from digiid.institutions.card_bureau.domain import HandOver, Order, TravelDocument
 
 
 def issue_certificates(exchange: Client, order: Order, requests: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

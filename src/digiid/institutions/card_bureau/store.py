@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection, Row
 
-from digiid.institutions.card_bureau.domain import Officer, Order, OrderState, Point, TravelDocument
+from digiid.institutions.card_bureau.domain import HandOver, Officer, Order, OrderState, Point, TravelDocument
 from digiid.kernel.errors import NotFound
 from digiid.platform.db import UtcDateTime
 from digiid.platform.journal import journal_table
@@ -130,17 +130,6 @@ class Envelope:
     destroyed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
-    evidence_id: str
-    order_id: str
-    officer_name: str
-    officer_personal_code: str
-    pick_up_point: str
-    begun_at: datetime
-    finished_at: datetime | None
-
-
 def _order(row: Row[Any]) -> Order:
     return Order(
         order_id=row.order_id,
@@ -224,6 +213,12 @@ def set_order_problem(tx: Connection, order_id: str, problem: str | None) -> Non
 def orders_in(tx: Connection, *states: OrderState, limit: int = 200) -> list[Order]:
     query = select(*_ORDER).where(ORDERS.c.state.in_([str(s) for s in states])).order_by(ORDERS.c.changed_at)
     return [_order(row) for row in tx.execute(query.limit(limit))]
+
+
+def troubled_orders(tx: Connection, state: OrderState) -> list[Order]:
+    """Orders in this state against which something stands."""
+    query = select(*_ORDER).where(ORDERS.c.state == state, ORDERS.c.problem.is_not(None)).order_by(ORDERS.c.changed_at)
+    return [_order(row) for row in tx.execute(query.limit(200))]
 
 
 def uncollected_orders(tx: Connection, today: date) -> list[Order]:
@@ -323,6 +318,17 @@ def insert_hand_over(tx: Connection, hand_over: HandOver, accepted_text: str) ->
             begun_at=hand_over.begun_at,
         )
     )
+
+
+def withdraw_hand_over(tx: Connection, order_id: str) -> None:
+    """Take back a hand-over that was begun and not finished; what became of it stands in the journal."""
+    tx.execute(delete(HAND_OVERS).where(HAND_OVERS.c.order_id == order_id, HAND_OVERS.c.finished_at.is_(None)))
+
+
+def settle_refused_messages(tx: Connection, ordering_key: str) -> None:
+    """What was set aside, and has been done since in another way, needs nobody to look at it any more."""
+    refused = (OUTBOX.c.ordering_key == ordering_key, OUTBOX.c.state == "refused")
+    tx.execute(update(OUTBOX).where(*refused).values(state="delivered", payload="{}", last_error=None))
 
 
 def finish_hand_over(tx: Connection, order_id: str, at: datetime) -> None:

@@ -1,7 +1,9 @@
 """What every use case of the bureau is given, and the step that a document takes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
@@ -12,6 +14,7 @@ from digiid.formats.apdu import Transport
 from digiid.institutions.card_bureau import store
 from digiid.institutions.card_bureau.domain import ORDER_STATES, Order, OrderEvent, OrderState
 from digiid.institutions.card_bureau.settings import Settings
+from digiid.kernel.errors import Broken, Conflict, Malformed, NotFound, Refused
 from digiid.kernel.states import take_edge
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
@@ -23,7 +26,8 @@ from digiid.platform.entropy import Entropy, new_id
 class Deps:
     """`blank_card` gives the unfinished chip of a document number, a new one at the first asking.
 
-    `discard_card` destroys an unfinished or undelivered chip.
+    `discard_card` destroys an unfinished or undelivered chip, if there is one. `machine` is held while
+    keys and PINs go onto a chip: an order that is repeated while it is being made waits for its result.
     """
 
     db: Database
@@ -34,6 +38,7 @@ class Deps:
     blank_card: Callable[[str], Transport]
     discard_card: Callable[[str], None]
     settings: Settings
+    machine: threading.Lock = field(default_factory=threading.Lock)
 
 
 def take_step(
@@ -67,6 +72,21 @@ def take_step(
             ordering_key=order.order_id,
         )
     return edge.to
+
+
+# an answer, and not a silence: asking again would bring the same
+ANSWERED = (Refused, NotFound, Conflict, Malformed, Broken)
+
+
+@contextmanager
+def show_problem(deps: Deps, order_id: str) -> Iterator[None]:
+    """What stands against an order for good is shown on its page, by its code, and raised on."""
+    try:
+        yield
+    except ANSWERED as error:
+        with deps.db.write() as tx:
+            store.set_order_problem(tx, order_id, error.code)
+        raise
 
 
 _REPORTED = {

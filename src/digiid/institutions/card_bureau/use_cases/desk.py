@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from digiid.institutions.card_bureau import store
-from digiid.institutions.card_bureau.domain import POINTS, Officer, Order, OrderState, Point
-from digiid.institutions.card_bureau.store import HandOver
+from digiid.institutions.card_bureau.domain import POINTS, HandOver, Officer, Order, OrderState, Point
 from digiid.institutions.card_bureau.use_cases.deps import Deps
 from digiid.kernel.errors import NotFound, Refused
 from digiid.platform import journal
@@ -48,10 +47,11 @@ def admit_officer(deps: Deps, personal_code: str) -> Officer:
 
 
 def list_work(deps: Deps) -> tuple[list[Order], dict[str, int]]:
-    """What the bureau has in hand, and how many documents are in each state."""
+    """What the bureau has in hand or has to clear, and how many documents are in each state."""
     with deps.db.read() as tx:
+        troubled = store.troubled_orders(tx, OrderState.AT_POINT)
         orders = store.orders_in(tx, OrderState.ORDERED, OrderState.PRODUCED, OrderState.IN_TRANSIT)
-        return orders, store.count_by_state(tx)
+        return troubled + orders, store.count_by_state(tx)
 
 
 def list_at_desk(deps: Deps, officer: Officer) -> list[Order]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from digiid.institutions.card_bureau import peers, store
 from digiid.institutions.card_bureau.domain import (
+    HandOver,
     Officer,
     Order,
     OrderEvent,
@@ -12,9 +13,8 @@ from digiid.institutions.card_bureau.domain import (
     check_desk,
     compare_travel_document,
 )
-from digiid.institutions.card_bureau.store import HandOver
-from digiid.institutions.card_bureau.use_cases.deps import Deps, take_step
-from digiid.kernel.errors import Conflict, NotFound, Refused
+from digiid.institutions.card_bureau.use_cases.deps import ANSWERED, Deps, show_problem, take_step
+from digiid.kernel.errors import Conflict, DigiidError, NotFound, Refused
 from digiid.platform import journal, outbox
 from digiid.platform.entropy import new_id
 
@@ -32,8 +32,7 @@ class DeskCheck:
 def hand_over(deps: Deps, officer: Officer, order_id: str, check: DeskCheck) -> None:
     """Hand a document to its holder.
 
-    Raises: Refused `bureau.…` for whatever stands against it, nothing is changed then; Unavailable when
-    the board or the CA does not answer: what was begun is finished by the outbox or by the next try.
+    Raises: Refused `bureau.…` for whatever stands against it, nothing is changed then; as `finish_hand_over`.
     """
     # 1 who, where, and is it here
     with deps.db.read() as tx:
@@ -66,22 +65,54 @@ def hand_over(deps: Deps, officer: Officer, order_id: str, check: DeskCheck) -> 
 
 
 def finish_hand_over(deps: Deps, order_id: str) -> None:
-    """Finish a hand-over that was begun. Safe to repeat; the outbox does it after a crash."""
+    """Finish a hand-over that was begun. Safe to repeat; the outbox does it after a crash.
+
+    Raises: Unavailable when the board or the CA does not answer: the outbox or the next try finishes it;
+    the board's Refused or Conflict: the hand-over is withdrawn, the order shows the problem, and the next
+    try begins anew; the CA's: the order shows the problem. Conflict `bureau.not_here`, cancelled meanwhile.
+    """
     with deps.db.read() as tx:
         order, begun = store.get_order(tx, order_id), store.find_hand_over(tx, order_id)
     if begun is None or begun.finished_at is not None:
         return
     # 1 the board: the document is active and in whose hand
-    peers.record_hand_over(deps.exchange, order, begun)
+    try:
+        peers.record_hand_over(deps.exchange, order, begun)
+    except ANSWERED as error:
+        _withdraw(deps, begun, error)
+        raise
     # 2 the CA: the certificates are good from this moment
-    peers.activate_certificates(deps.exchange, order)
+    with show_problem(deps, order_id):
+        peers.activate_certificates(deps.exchange, order)
     # 3 the outcome
     at = deps.clock.now()
-    with deps.db.write() as tx:
+    with show_problem(deps, order_id), deps.db.write() as tx:
         now = store.get_order(tx, order_id)
-        if now.state is OrderState.AT_POINT:
-            take_step(deps, tx, now, OrderEvent.HAND_OVER, actor="point_officer", by=begun.officer_name, at=at)
-            store.finish_hand_over(tx, order_id, at)
+        if now.state is OrderState.HANDED_OUT:
+            return
+        if now.state is not OrderState.AT_POINT:
+            raise Conflict("bureau.not_here", f"{now.state}", public="This document is not at the pick-up point.")
+        take_step(deps, tx, now, OrderEvent.HAND_OVER, actor="point_officer", by=begun.officer_name, at=at)
+        store.finish_hand_over(tx, order_id, at)
+        store.settle_refused_messages(tx, _ordering_key(order_id))
+
+
+def _withdraw(deps: Deps, begun: HandOver, error: DigiidError) -> None:
+    """The board will not have it: nothing is active, and what was begun must not be finished by a later try."""
+    with deps.db.write() as tx:
+        order = store.get_order(tx, begun.order_id)
+        store.withdraw_hand_over(tx, begun.order_id)
+        store.set_order_problem(tx, begun.order_id, error.code)
+        payload: dict[str, journal.JsonValue] = {
+            "document": order.document_number,
+            "evidence": begun.evidence_id,
+            "code": error.code,
+        }
+        journal.record(tx, store.JOURNAL, kind="hand_over.withdrawn", payload=payload, at=deps.clock.now())
+
+
+def _ordering_key(order_id: str) -> str:
+    return f"hand-over-{order_id}"
 
 
 def _begin(deps: Deps, officer: Officer, order: Order, check: DeskCheck) -> None:
@@ -107,7 +138,7 @@ def _begin(deps: Deps, officer: Officer, order: Order, check: DeskCheck) -> None
             kind="finish_hand_over",
             payload={"order_id": order.order_id},
             at=at,
-            ordering_key=f"hand-over-{order.order_id}",
+            ordering_key=_ordering_key(order.order_id),
         )
 
 

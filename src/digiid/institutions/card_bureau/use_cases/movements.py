@@ -3,7 +3,7 @@
 from digiid.institutions.card_bureau import store
 from digiid.institutions.card_bureau.domain import OrderEvent, OrderState
 from digiid.institutions.card_bureau.use_cases.deps import Deps, take_step
-from digiid.kernel.errors import NotFound
+from digiid.kernel.errors import Conflict, NotFound
 from digiid.platform import journal
 
 _NEXT = {OrderState.PRODUCED: OrderEvent.SHIP, OrderState.IN_TRANSIT: OrderEvent.ARRIVE}
@@ -30,11 +30,15 @@ def move_on(deps: Deps, order_id: str) -> None:
 
 
 def reroute(deps: Deps, order_id: str, point: str, *, by: str) -> None:
-    """Send a document to another point. Raises: NotFound `bureau.point`; Conflict `state.illegal_event`."""
+    """Send a document to another point. Raises: NotFound `bureau.point`; Conflict `state.illegal_event`,
+    `bureau.hand_over_begun`.
+    """
     with deps.db.write() as tx:
         order = store.get_order(tx, order_id)
         if store.find_point(tx, point) is None:
             raise NotFound("bureau.point", point, public="There is no such pick-up point.")
+        if store.find_hand_over(tx, order_id) is not None and order.state is OrderState.AT_POINT:
+            raise Conflict("bureau.hand_over_begun", order_id, public="This document is being handed over.")
         take_step(deps, tx, order, OrderEvent.REROUTE, actor="bureau_officer", by=by, at=deps.clock.now())
         store.set_order_point(tx, order_id, point)
     deps.wake_outbox()
@@ -44,7 +48,8 @@ def reroute_point(deps: Deps, closed: str, target: str, *, by: str) -> int:
     """Send everything that waits at or travels to one point to another. Returns how many documents."""
     with deps.db.read() as tx:
         waiting = store.orders_in(tx, OrderState.IN_TRANSIT, OrderState.AT_POINT, limit=10_000)
-    moved = [order for order in waiting if order.pick_up_point == closed]
+        here = [order for order in waiting if order.pick_up_point == closed]
+        moved = [order for order in here if store.find_hand_over(tx, order.order_id) is None]
     for order in moved:
         reroute(deps, order.order_id, target, by=by)
     return len(moved)
@@ -64,7 +69,8 @@ def give_up_uncollected(deps: Deps) -> int:
     """The timer: what lay at its point beyond its last day is uncollected. Returns how many."""
     at = deps.clock.now()
     with deps.db.write() as tx:
-        orders = store.uncollected_orders(tx, at.date())
+        lying = store.uncollected_orders(tx, at.date())
+        orders = [order for order in lying if store.find_hand_over(tx, order.order_id) is None]
         for order in orders:
             take_step(deps, tx, order, OrderEvent.GIVE_UP, actor="timer", by="timer", at=at)
             store.destroy_envelope(tx, order.order_id, at)
@@ -81,8 +87,8 @@ def cancel_order(deps: Deps, order_id: str, *, reason: str) -> None:
     at = deps.clock.now()
     with deps.db.write() as tx:
         order = store.get_order(tx, order_id)
-        if order.state is OrderState.CANCELLED:
-            return
-        take_step(deps, tx, order, OrderEvent.CANCEL, actor="board", by=reason, at=at)
-        store.destroy_envelope(tx, order_id, at)
-    deps.discard_card(order.document_number)
+        if order.state is not OrderState.CANCELLED:
+            take_step(deps, tx, order, OrderEvent.CANCEL, actor="board", by=reason, at=at)
+            store.destroy_envelope(tx, order_id, at)
+    with deps.machine:
+        deps.discard_card(order.document_number)

@@ -6,7 +6,9 @@ from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy.engine import Connection
 
+from digiid.formats.apdu import Transport
 from digiid.institutions.card_bureau import peers, store
 from digiid.institutions.card_bureau.domain import (
     ENVELOPE_NONCE_BYTES,
@@ -18,7 +20,7 @@ from digiid.institutions.card_bureau.domain import (
     is_guessable,
     seal_envelope,
 )
-from digiid.institutions.card_bureau.use_cases.deps import Deps, take_step
+from digiid.institutions.card_bureau.use_cases.deps import Deps, show_problem, take_step
 from digiid.institutions.card_bureau.use_cases.movements import move_on
 from digiid.kernel.errors import Broken, Conflict, NotFound
 from digiid.platform import eid_card, journal, outbox
@@ -60,10 +62,17 @@ def order_document(deps: Deps, new: NewOrder, *, pins: Pins | None = None) -> st
     """
     # 1 the intent: an order with its number
     order = _record_order(deps, new)
-    # 2 a repeat after the envelope was sealed has nothing left to do
+    with deps.machine:
+        if _make_chip(deps, order, new.envelope_key, pins):
+            deps.wake_outbox()
+    return order.document_number
+
+
+def _make_chip(deps: Deps, order: Order, envelope_key: bytes, pins: Pins | None) -> bool:
+    # 2 a repeat after the envelope was sealed, or after the order was cancelled, has nothing left to do
     with deps.db.read() as tx:
-        if store.find_envelope(tx, order.order_id) is not None:
-            return order.document_number
+        if not _is_wanted(tx, order.order_id) or store.find_envelope(tx, order.order_id) is not None:
+            return False
     # 3 keys and PINs go onto the blank; after a crash both are simply made again, nobody has seen them
     card = deps.blank_card(order.document_number)
     chosen = pins or _make_pins(deps)
@@ -74,8 +83,10 @@ def order_document(deps: Deps, new: NewOrder, *, pins: Pins | None = None) -> st
     at = deps.clock.now()
     values = {"pin1": chosen.pin1, "pin2": chosen.pin2, "puk": chosen.puk}
     nonce = deps.entropy.token_bytes(ENVELOPE_NONCE_BYTES)
-    sealed = seal_envelope(values, key=new.envelope_key, nonce=nonce, order_id=order.order_id)
+    sealed = seal_envelope(values, key=envelope_key, nonce=nonce, order_id=order.order_id)
     with deps.db.write() as tx:
+        if not _is_wanted(tx, order.order_id):
+            return False
         store.insert_envelope(tx, order.order_id, sealed, at)
         payload: dict[str, journal.JsonValue] = {"document": order.document_number}
         journal.record(tx, store.JOURNAL, kind="envelope.sealed", payload=payload, at=at)
@@ -89,8 +100,11 @@ def order_document(deps: Deps, new: NewOrder, *, pins: Pins | None = None) -> st
             at=at,
             ordering_key=order.order_id,
         )
-    deps.wake_outbox()
-    return order.document_number
+    return True
+
+
+def _is_wanted(tx: Connection, order_id: str) -> bool:
+    return store.get_order(tx, order_id).state is OrderState.ORDERED
 
 
 def personalise(deps: Deps, order_id: str) -> None:
@@ -100,23 +114,21 @@ def personalise(deps: Deps, order_id: str) -> None:
     """
     # 1 where are we
     with deps.db.read() as tx:
-        order, requests = store.get_order(tx, order_id), store.find_requests(tx, order_id)
+        order = store.get_order(tx, order_id)
     if order.state is not OrderState.ORDERED:
         return
-    # 2 what the CA will be asked is written down before it is asked
-    if requests is None:
-        card = deps.blank_card(order.document_number)
-        authentication, signature = (eid_card.build_certificate_request(card, kind) for kind in CardKey)
-        requests = (authentication, signature)
-        with deps.db.write() as tx:
-            store.insert_requests(tx, order_id, requests, deps.clock.now())
-    # 3 the CA certifies, on hold; the same order always gets the same certificates
-    certificates = peers.issue_certificates(deps.exchange, order, requests)
-    # 4 each certificate is for its key
-    for request_der, certificate_der in zip(requests, certificates, strict=True):
-        _check_key(request_der, certificate_der)
-    # 5 onto the chip, and closed
-    _finish_chip(deps, order, certificates)
+    with show_problem(deps, order_id):
+        # 2 what the CA will be asked is written down before it is asked
+        requests = _write_requests(deps, order)
+        if requests is None:
+            return
+        # 3 the CA certifies, on hold; the same order always gets the same certificates
+        certificates = peers.issue_certificates(deps.exchange, order, requests)
+        # 4 each certificate is for its key
+        for request_der, certificate_der in zip(requests, certificates, strict=True):
+            _check_key(request_der, certificate_der)
+        # 5 onto the chip, and closed
+        _finish_chip(deps, order, certificates)
     # 6 produced
     with deps.db.write() as tx:
         now = store.get_order(tx, order_id)
@@ -133,8 +145,7 @@ def personalise(deps: Deps, order_id: str) -> None:
 def _record_order(deps: Deps, new: NewOrder) -> Order:
     with deps.db.write() as tx:
         if earlier := store.find_order(tx, new.order_id):
-            same = (earlier.personal_code, earlier.travel_document) == (new.personal_code, new.travel_document)
-            if not same:
+            if _what_was_asked(earlier) != _what_was_asked(new):
                 raise Conflict("bureau.changed_order", f"order {new.order_id} came before with other content")
             return earlier
         if store.find_point(tx, new.pick_up_point) is None:
@@ -166,6 +177,20 @@ def _record_order(deps: Deps, new: NewOrder) -> Order:
     return order
 
 
+def _what_was_asked(order: Order | NewOrder) -> tuple[object, ...]:
+    """What a repeat must say again; not the point, since a document may have been sent to another one meanwhile."""
+    return (
+        order.personal_code,
+        order.given_names,
+        order.surname,
+        order.policy,
+        order.sex,
+        order.citizenship,
+        order.born_on,
+        order.travel_document,
+    )
+
+
 def _make_pins(deps: Deps) -> Pins:
     def pin(digits: int) -> str:
         while is_guessable(value := random_digits(deps.entropy, digits)):
@@ -183,11 +208,33 @@ def _check_key(request_der: bytes, certificate_der: bytes) -> None:
         raise Broken("bureau.certificate_key", "the certificate is for another key than the chip's")
 
 
-def _finish_chip(deps: Deps, order: Order, certificates: tuple[bytes, bytes]) -> None:
-    try:
+def _write_requests(deps: Deps, order: Order) -> tuple[bytes, bytes] | None:
+    """The requests of both keys, made at the first asking; None when the order was cancelled meanwhile."""
+    with deps.machine:
+        with deps.db.read() as tx:
+            wanted, requests = _is_wanted(tx, order.order_id), store.find_requests(tx, order.order_id)
+        if requests is not None or not wanted:
+            return requests
         card = deps.blank_card(order.document_number)
-    except Conflict:  # closed before an interruption: the chip is as it shall be
-        return
+        authentication, signature = (eid_card.build_certificate_request(card, kind) for kind in CardKey)
+        with deps.db.write() as tx:
+            store.insert_requests(tx, order.order_id, (authentication, signature), deps.clock.now())
+    return authentication, signature
+
+
+def _finish_chip(deps: Deps, order: Order, certificates: tuple[bytes, bytes]) -> None:
+    with deps.machine:
+        with deps.db.read() as tx:
+            if not _is_wanted(tx, order.order_id):
+                return
+        try:
+            card = deps.blank_card(order.document_number)
+        except Conflict:  # closed before an interruption: the chip is as it shall be
+            return
+        _write_chip(card, order, certificates)
+
+
+def _write_chip(card: Transport, order: Order, certificates: tuple[bytes, bytes]) -> None:
     e_resident = order.policy == "e_resident"
     document = CardDocument(
         surname=order.surname.upper(),

@@ -10,7 +10,7 @@ from digiid.institutions.card_bureau.domain import Officer, OrderEvent, TravelDo
 from digiid.institutions.card_bureau.use_cases import desk, hand_over, movements
 from digiid.institutions.card_bureau.use_cases.deps import Deps
 from digiid.institutions.card_bureau.use_cases.hand_over import DeskCheck
-from digiid.kernel.errors import Conflict, Refused
+from digiid.kernel.errors import Conflict, Refused, Unavailable
 from digiid.platform.web import N_
 from digiid.platform.web.forms import Form, check
 from digiid.platform.web.site import form_of, language_of, page, redirect, require_session, run, site_of
@@ -120,6 +120,10 @@ def handlers(deps: Deps) -> list[Any]:
         except (Refused, Conflict) as error:
             form.error("number", error.public or error.detail)
             return await page(request, "bureau_hand_over.html", context, status=422)
+        except Unavailable:
+            view = await run(request, desk.show_order, deps, order_id, officer)
+            if view.hand_over is None:  # not begun: the officer tries again
+                raise
         return redirect(f"/orders/{order_id}")
 
     @get("/points")
