@@ -23,6 +23,12 @@ _MESSAGES = {
     "text": N_("Enter a personal code, or at least two letters of a surname"),
     "purpose": N_("Say in a few words why you need this look; it is recorded"),
 }
+_KINDS = {
+    "persons.searched": N_("searched"),
+    "person.read": N_("read the entry"),
+    "person.registered": N_("entered the person"),
+    "officer.added": N_("authorised an officer"),
+}
 NAVIGATION = (("/", N_("Search")), ("/look-ups", N_("Who looked")))
 
 
@@ -53,6 +59,6 @@ def handlers(deps: Deps) -> list[Any]:
     async def look_ups(request: Request[Any, Any, Any]) -> Response[Any]:
         require_session(request, kind="card")
         entries = await run(request, use_cases.list_look_ups, deps)
-        return await page(request, "population_look_ups.html", {"entries": entries})
+        return await page(request, "population_look_ups.html", {"entries": entries, "kinds": _KINDS})
 
     return [home, search, look_ups]
