@@ -13,10 +13,13 @@ from digiid.institutions.card_bureau.domain import (
     check_desk,
     compare_travel_document,
 )
-from digiid.institutions.card_bureau.use_cases.deps import ANSWERED, Deps, show_problem, take_step
+from digiid.institutions.card_bureau.use_cases.deps import Deps, show_problem, take_step
 from digiid.kernel.errors import Conflict, DigiidError, NotFound, Refused
 from digiid.platform import journal, outbox
 from digiid.platform.entropy import new_id
+
+# The board's own no. Whatever else comes may hide that it has recorded the hand-over.
+_NOT_RECORDED = (Refused, Conflict, NotFound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,9 @@ def finish_hand_over(deps: Deps, order_id: str) -> None:
     """Finish a hand-over that was begun. Safe to repeat; the outbox does it after a crash.
 
     Raises: Unavailable when the board or the CA does not answer: the outbox or the next try finishes it;
-    the board's Refused or Conflict: the hand-over is withdrawn, the order shows the problem, and the next
-    try begins anew; the CA's: the order shows the problem. Conflict `bureau.not_here`, cancelled meanwhile.
+    the board's Refused, Conflict or NotFound: the hand-over is withdrawn and the next try begins anew. What
+    stands against it for good, on either side, shows as the order's problem. Conflict `bureau.not_here` when
+    it was cancelled meanwhile.
     """
     with deps.db.read() as tx:
         order, begun = store.get_order(tx, order_id), store.find_hand_over(tx, order_id)
@@ -77,8 +81,9 @@ def finish_hand_over(deps: Deps, order_id: str) -> None:
         return
     # 1 the board: the document is active and in whose hand
     try:
-        peers.record_hand_over(deps.exchange, order, begun)
-    except ANSWERED as error:
+        with show_problem(deps, order_id):
+            peers.record_hand_over(deps.exchange, order, begun)
+    except _NOT_RECORDED as error:
         _withdraw(deps, begun, error)
         raise
     # 2 the CA: the certificates are good from this moment
@@ -102,7 +107,6 @@ def _withdraw(deps: Deps, begun: HandOver, error: DigiidError) -> None:
     with deps.db.write() as tx:
         order = store.get_order(tx, begun.order_id)
         store.withdraw_hand_over(tx, begun.order_id)
-        store.set_order_problem(tx, begun.order_id, error.code)
         payload: dict[str, journal.JsonValue] = {
             "document": order.document_number,
             "evidence": begun.evidence_id,
