@@ -115,13 +115,20 @@ def personalise(deps: Deps, order_id: str) -> None:
     # 1 where are we
     with deps.db.read() as tx:
         order = store.get_order(tx, order_id)
-    if order.state is not OrderState.ORDERED:
+    if order.state is OrderState.ORDERED and not _make_document(deps, order):
         return
-    with show_problem(deps, order_id):
+    # 7 in a demonstration the card travels by itself
+    if deps.settings.auto_ship:
+        move_on(deps, order_id)
+
+
+def _make_document(deps: Deps, order: Order) -> bool:
+    """Steps 2 to 6. False when the order was cancelled meanwhile."""
+    with show_problem(deps, order.order_id):
         # 2 what the CA will be asked is written down before it is asked
         requests = _write_requests(deps, order)
         if requests is None:
-            return
+            return False
         # 3 the CA certifies, on hold; the same order always gets the same certificates
         certificates = peers.issue_certificates(deps.exchange, order, requests)
         # 4 each certificate is for its key
@@ -131,15 +138,13 @@ def personalise(deps: Deps, order_id: str) -> None:
         _finish_chip(deps, order, certificates)
     # 6 produced
     with deps.db.write() as tx:
-        now = store.get_order(tx, order_id)
+        now = store.get_order(tx, order.order_id)
         if now.state is OrderState.ORDERED:
             take_step(
                 deps, tx, now, OrderEvent.CLOSE_CHIP, actor="personalisation", by="personalisation", at=deps.clock.now()
             )
     deps.wake_outbox()
-    # 7 in a demonstration the card travels by itself
-    if deps.settings.auto_ship:
-        move_on(deps, order_id)
+    return True
 
 
 def _record_order(deps: Deps, new: NewOrder) -> Order:
