@@ -4,6 +4,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath
 from pydantic import BaseModel, ConfigDict, Field
 
 from digiid.institutions.card_bureau.domain import Officer, OrderEvent, TravelDocument
@@ -69,7 +70,7 @@ def handlers(deps: Deps) -> list[Any]:
         return await page(request, "bureau_desk.html", context)
 
     @get("/orders/{order_id:str}")
-    async def show(request: Request[Any, Any, Any], order_id: str) -> Response[Any]:
+    async def show(request: Request[Any, Any, Any], order_id: FromPath[str]) -> Response[Any]:
         officer = await officer_of(request)
         view = await run(request, desk.show_order, deps, order_id, officer)
         points = await run(request, desk.list_points, deps)
@@ -77,7 +78,7 @@ def handlers(deps: Deps) -> list[Any]:
         return await page(request, "bureau_order.html", context)
 
     @post("/orders/{order_id:str}/step")
-    async def step(request: Request[Any, Any, Any], order_id: str) -> Response[Any]:
+    async def step(request: Request[Any, Any, Any], order_id: FromPath[str]) -> Response[Any]:
         officer = await officer_of(request)
         _require_bureau(officer)
         form = await form_of(request)
@@ -89,7 +90,7 @@ def handlers(deps: Deps) -> list[Any]:
         return redirect(f"/orders/{order_id}")
 
     @post("/orders/{order_id:str}/reroute")
-    async def reroute(request: Request[Any, Any, Any], order_id: str) -> Response[Any]:
+    async def reroute(request: Request[Any, Any, Any], order_id: FromPath[str]) -> Response[Any]:
         officer = await officer_of(request)
         _require_bureau(officer)
         form = await form_of(request)
@@ -97,13 +98,13 @@ def handlers(deps: Deps) -> list[Any]:
         return redirect(f"/orders/{order_id}")
 
     @get("/orders/{order_id:str}/hand-over")
-    async def hand_over_page(request: Request[Any, Any, Any], order_id: str) -> Response[Any]:
+    async def hand_over_page(request: Request[Any, Any, Any], order_id: FromPath[str]) -> Response[Any]:
         officer = await officer_of(request)
         view = await run(request, desk.show_order, deps, order_id, officer)
         return await page(request, "bureau_hand_over.html", {"view": view, "conditions": CONDITIONS, "form": Form()})
 
     @post("/orders/{order_id:str}/hand-over")
-    async def do_hand_over(request: Request[Any, Any, Any], order_id: str) -> Response[Any]:
+    async def do_hand_over(request: Request[Any, Any, Any], order_id: FromPath[str]) -> Response[Any]:
         officer = await officer_of(request)
         form = await form_of(request)
         filled = check(form, HandOverForm, _MESSAGES)
@@ -133,7 +134,7 @@ def handlers(deps: Deps) -> list[Any]:
         return await page(request, "bureau_points.html", {"points": points, "officer": officer})
 
     @post("/points/{code:str}")
-    async def switch_point(request: Request[Any, Any, Any], code: str) -> Response[Any]:
+    async def switch_point(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[Any]:
         officer = await officer_of(request)
         _require_bureau(officer)
         form = await form_of(request)
