@@ -18,9 +18,8 @@ from digiid.contracts.members import POLICE_BOARD
 from digiid.exchange.client import Client
 from digiid.exchange.gate import Gate, Service
 from digiid.formats.mrz import build_td3
-from digiid.institutions.police_board import api
+from digiid.institutions.police_board import api, store
 from digiid.institutions.police_board import app as police_app
-from digiid.institutions.police_board import store
 from digiid.institutions.police_board.settings import Settings
 from digiid.institutions.police_board.use_cases import officers
 from digiid.institutions.police_board.use_cases.deps import Deps

@@ -1,0 +1,172 @@
+"""`digiid up`, `down`, `status`, `backup`, `restore` as an operator runs them, each in a process of its own."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from digiid.apps.demonstration import read_people
+from digiid.apps.state import StateFolder
+from digiid.apps.tour import free_ports
+
+
+def digiid(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "digiid.apps.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateFolder]:
+    """A state that has been up once, and is up when a test begins."""
+    folder = StateFolder(tmp_path_factory.mktemp("operator") / "state")
+    up = digiid("up", "--state", str(folder.path), "--port", str(three_free_ports()))
+    assert up.returncode == 0, up.stderr
+    assert "NS0000001" in up.stdout
+    yield folder
+    digiid("down", "--state", str(folder.path))
+
+
+def three_free_ports() -> int:
+    """A port with two free ones after it and one 43 after it, as `up --port` takes them."""
+    for _ in range(50):
+        port = free_ports(1)[0]
+        if port < 65000 and all(is_free(port + offset) for offset in (1, 2, 43)):
+            return port
+    raise RuntimeError("no free ports")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def ensure_up(state: StateFolder) -> None:
+    up = digiid("up", "--state", str(state.path))
+    assert up.returncode == 0, up.stderr
+
+
+def test_a_second_up_says_that_it_runs_already(state: StateFolder) -> None:
+    again = digiid("up", "--state", str(state.path))
+    assert again.returncode == 0
+    assert "already running" in again.stdout
+
+
+def test_status_tells_each_institution(state: StateFolder) -> None:
+    ensure_up(state)
+    answer = digiid("status", "--json", "--state", str(state.path))
+    told = json.loads(answer.stdout)
+    assert answer.returncode == 0
+    assert told["running"]
+    assert {"trust_services", "police_board", "card_bureau", "population_register", "bank"} <= set(told["institutions"])
+    assert all(entry["status"] == "ok" for entry in told["institutions"].values())
+
+
+def test_a_port_of_another_program_is_named_with_its_owner(state: StateFolder, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused = digiid("up", "--state", str(tmp_path / "x"), "--port", str(port))
+    assert refused.returncode == 1
+    told = " ".join(refused.stderr.split())
+    assert f"port {port} is held by" in told
+    assert str(os.getpid()) in told
+    assert "--port" in told
+
+
+def test_secrets_and_databases_are_private(state: StateFolder) -> None:
+    for folder in ("secrets", "db", "cards", "hierarchy"):
+        files = [file for file in (state.path / folder).rglob("*") if file.is_file() and file.suffix != ".crt"]
+        assert files, folder
+        assert [f for f in files if f.stat().st_mode & 0o077 and f.suffix in (".key", ".sqlite", ".chip", "")] == []
+
+
+def test_no_pin_and_no_whole_personal_code_is_in_the_log(state: StateFolder) -> None:
+    log = state.log_file.read_text(encoding="utf-8")
+    for person in read_people(state.path):
+        assert person.personal_code not in log
+
+
+def test_a_backup_made_while_it_runs_restores_to_the_same_state(state: StateFolder, tmp_path: Path) -> None:
+    ensure_up(state)
+    file = tmp_path / "state.tar.gz"
+    made = digiid("backup", str(file), "--state", str(state.path))
+    assert made.returncode == 0, made.stderr
+    assert file.stat().st_mode & 0o077 == 0
+    assert digiid("backup", str(file), "--state", str(state.path)).returncode == 1, "it overwrites nothing"
+    digiid("down", "--state", str(state.path))
+    elsewhere = StateFolder(tmp_path / "restored")
+    assert digiid("restore", str(file), "--state", str(elsewhere.path)).returncode == 0
+    assert digiid("restore", str(file), "--state", str(elsewhere.path)).returncode == 1, "it restores over nothing"
+    up = digiid("up", "--state", str(elsewhere.path))
+    try:
+        assert up.returncode == 0, up.stderr
+        assert read_people(elsewhere.path) == read_people(state.path)
+        text = tmp_path / "a.txt"
+        text.write_text("after the restore\n")
+        signed = digiid("sign", str(text), "-o", str(tmp_path / "a.asice"), "--card", "NS0000001", "--pin2", "12345",
+                        "--state", str(elsewhere.path))  # fmt: skip
+        assert signed.returncode == 0, signed.stderr
+    finally:
+        digiid("down", "--state", str(elsewhere.path))
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a backup", b"\x1f\x8b\x08\x00 cut"])
+def test_something_else_than_a_backup_is_refused(tmp_path: Path, damage: bytes) -> None:
+    file = tmp_path / "x.tar.gz"
+    file.write_bytes(damage)
+    assert digiid("restore", str(file), "--state", str(tmp_path / "s")).returncode == 2
+
+
+def test_a_killed_process_comes_back_with_everything(state: StateFolder) -> None:
+    ensure_up(state)
+    people = read_people(state.path)
+    os.kill(int(state.pid_file.read_text()), signal.SIGKILL)
+    ensure_up(state)
+    assert read_people(state.path) == people
+    for file in (state.path / "db").glob("*.sqlite"):
+        assert sqlite3.connect(file).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_state_killed_while_its_first_people_are_made_goes_on_without_doubles(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path / "state")
+    ports = free_ports(4)
+    folder.create(port=ports[0], exchange_port=ports[1], agent_port=ports[2], tls=False, tls_port=ports[3])
+    for wanted in (1, 3, 5):
+        process = subprocess.Popen([sys.executable, "-m", "digiid.apps.all_in_one", str(folder.path)])
+        deadline = time.monotonic() + 120
+        while len(read_people(folder.path)) < wanted and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        assert len(read_people(folder.path)) >= wanted
+    try:
+        up = digiid("up", "--state", str(folder.path))
+        assert up.returncode == 0, up.stderr
+        people = read_people(folder.path)
+        assert len({person.role for person in people}) == len(people) == 6
+        assert len({person.personal_code for person in people}) == 6
+        with sqlite3.connect(folder.path / "db" / "population_register.sqlite") as db:
+            assert db.execute("SELECT count(*) FROM persons").fetchone() == (6,)
+    finally:
+        digiid("down", "--state", str(folder.path))
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "state.toml"
+    file.write_text("prot = 8800\n")
+    checked = digiid("config", "check", str(file))
+    assert checked.returncode == 2
+    assert "prot" in checked.stderr
