@@ -39,7 +39,7 @@ from digiid.formats.ocsp import CertStatus, VerifiedOcsp
 from digiid.formats.personal_code import parse_personal_code
 from digiid.formats.validation import validate_container
 from digiid.formats.webeid import build_signed_data
-from digiid.formats.x509.profile import DocumentPolicy, document_policy
+from digiid.formats.x509.profile import CertificateKind, DocumentPolicy, document_policy
 from digiid.kernel.errors import Conflict, DigiidError, Refused
 from digiid.platform import eid_card
 from digiid.platform.clock import SystemClock
@@ -47,7 +47,7 @@ from digiid.platform.eid_card import CardKey, CardPin
 from digiid.platform.entropy import SystemEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.log import configure_logging
-from digiid.platform.trust import AllowedHosts, ListSource, OcspClient, read_trusted_lists
+from digiid.platform.trust import AllowedHosts, OcspClient, read_trusted_lists
 
 APPLICANT = Applicant(
     "TEST ANNA MARIA", "TOURIST", "F", date(1984, 8, 12), "anna@example.com", "L898902C3", date(2034, 4, 15)
@@ -337,6 +337,7 @@ def _use(tour: Tour, holder: CardHolder) -> bytes:
         )
         tour.check("somebody else verifies it on the public page: valid", "1 of 1" in verdict.text)
         altered = _alter(container)
+        tour.keep("agreement-altered.asice", altered)
         broken = somebody.submit(
             somebody.open(f"{portal}/validate"),
             files={"container": ("altered.asice", altered, "application/vnd.etsi.asic-e+zip")},
@@ -377,13 +378,11 @@ def _open_account(holder: CardHolder, bank: str) -> Page:
 
 
 def _judge(tour: Tour, container: bytes) -> dict[str, Any]:
-    settings = tour.state.settings
-    signer = tour.state.hierarchy.certificates
-    clock = SystemClock()
-    tl_signer = [c for kind, c in signer.items() if kind.value == "trusted_list_signer"]
-    source = ListSource(f"{settings.base_url}/tl.xml", tuple(tl_signer))
-    trust = read_trusted_lists([source.address], signers=list(source.signers), http=tour.http, at=clock.now())
-    report = validate_container(io.BytesIO(container), trust=trust, at=clock.now(), file_name="agreement.asice")
+    at = SystemClock().now()
+    address = f"{tour.state.settings.base_url}/tl.xml"
+    signer = tour.state.hierarchy.certificate(CertificateKind.TRUSTED_LIST_SIGNER)
+    trust = read_trusted_lists([address], signers=[signer], http=tour.http, at=at)
+    report = validate_container(io.BytesIO(container), trust=trust, at=at, file_name="agreement.asice")
     return report.to_simple_report()
 
 
@@ -396,6 +395,8 @@ def _keep_proofs(tour: Tour, container: bytes) -> None:
         text = signature[begin : signature.index(b"<", begin)]
         tour.keep(name, base64.b64decode(text))
     tour.keep("signature.xml", signature)
+    for kind, name in ((CertificateKind.TSA_CA, "tsa-ca.crt"), (CertificateKind.TRUSTED_LIST_SIGNER, "tl-signer.crt")):
+        tour.keep(name, tour.state.hierarchy.certificate(kind).public_bytes(Encoding.PEM))
     for path, name in (("/tl.xml", "tl.xml"), ("/crl/issuing.crl", "issuing.crl"), ("/certs/tsu.crt", "tsu.der")):
         tour.keep(name, tour.http.request("GET", tour.state.settings.base_url + path).body)
 
