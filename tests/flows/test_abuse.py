@@ -1,5 +1,7 @@
 """A whole running state under hostile hands, over HTTP as an attacker has it."""
 
+import io
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -8,7 +10,8 @@ import httpx
 import pytest
 
 from digiid.apps import story
-from digiid.apps.seed import E_RESIDENT_ROLE
+from digiid.apps.seed import CITIZENS, E_RESIDENT_ROLE
+from digiid.apps.visitor import Visitor
 from digiid.kernel.errors import Refused
 from digiid.platform.http import loopback_transport
 from tests.support.estate import RunningEState, running_estate
@@ -54,3 +57,87 @@ def test_many_sign_ins_at_once_all_succeed(estate: RunningEState) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(enter, range(64))) == [200] * 64
+
+
+# ------------------------------------------------------------------ forms and uploads
+
+
+def test_a_form_sent_from_a_foreign_page_is_refused(estate: RunningEState) -> None:
+    """The cookie alone is not enough: another site can make a browser send it."""
+    with raw(estate) as client:
+        page = client.get(f"{estate.origins['portal']}/validate")
+        files = {"container": ("x.asice", b"x", "application/octet-stream")}
+        answer = client.post(str(page.url), files=files, headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+
+
+def test_what_another_person_uploaded_is_not_there(estate: RunningEState) -> None:
+    owner, portal = estate.holder(E_RESIDENT_ROLE), estate.origins["portal"]
+    story.sign_in(owner, portal)
+    uploaded = owner.visitor.submit(
+        owner.visitor.open(f"{portal}/sign"), files={"file": ("own.txt", b"mine\n", "text/plain")}, button="Continue"
+    )
+    address = uploaded.url.split("?")[0]
+    assert owner.visitor.look(address).status == 200
+    stranger = estate.holder(CITIZENS[4].role)
+    story.sign_in(stranger, portal)
+    for path in ("", "/files/0", "/container"):
+        assert stranger.visitor.look(address + path).status == 404
+    unknown = Visitor().look(address)
+    assert "own.txt" not in unknown.text
+
+
+def zip_bomb() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("mimetype"), "application/vnd.etsi.asic-e+zip")
+        archive.writestr("zeros.bin", bytes(200 * 1024 * 1024), compresslevel=9)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no container at all", b"PK\x03\x04", b"%PDF-1.7\n", zip_bomb()],
+    ids=["empty", "text", "cut zip", "cut pdf", "bomb"],
+)
+def test_what_is_no_container_gets_a_clear_answer(estate: RunningEState, content: bytes) -> None:
+    visitor = Visitor()
+    page = visitor.open(f"{estate.origins['portal']}/validate")
+    upload = {"container": ("strange.asice", content, "application/octet-stream")}
+    answer = visitor.submit(page, files=upload, button="Validate", expect_error=True)
+    assert answer.status in (200, 400, 422)
+    assert answer.errors or "cannot be read" in answer.text.lower()
+    assert "1 of 1" not in answer.text
+
+
+def test_an_upload_that_is_too_large_is_told_as_a_page(estate: RunningEState) -> None:
+    visitor = Visitor()
+    page = visitor.open(f"{estate.origins['portal']}/validate")
+    upload = {"container": ("large.asice", bytes(80 * 1024 * 1024), "application/octet-stream")}
+    answer = visitor.submit(page, files=upload, button="Validate", expect_error=True)
+    assert answer.status == 413
+    assert answer.media_type == "text/html"
+    assert answer.heading
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"--x\r\n", b"--x\r\nContent-Disposition: form-data\r\n\r\nvalue", b"\x00" * 1000],
+    ids=["nothing", "cut", "no end", "zeros"],
+)
+def test_a_broken_multipart_body_is_refused(estate: RunningEState, body: bytes) -> None:
+    origin = estate.origins["portal"]
+    with raw(estate) as client:
+        client.get(f"{origin}/validate")
+        headers = {"Content-Type": "multipart/form-data; boundary=x", "Origin": origin}
+        answer = client.post(f"{origin}/validate", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe", b"null"])
+def test_a_message_that_is_no_json_is_refused_by_a_service(estate: RunningEState, body: bytes) -> None:
+    address = f"http://127.0.0.1:{estate.state.settings.exchange_port}/r1/EE/GOV/70000001/police/misuse"
+    with raw(estate) as client:
+        answer = client.post(address, content=body, headers={"Content-Type": "application/json"})
+    assert 400 <= answer.status_code < 500
+    assert "Traceback" not in answer.text
