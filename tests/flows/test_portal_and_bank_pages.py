@@ -11,6 +11,8 @@ import pytest
 from digiid.institutions.bank.domain import is_iban
 from digiid.institutions.bank.settings import Settings as BankSettings
 from digiid.platform.clock import ManualClock
+from digiid.platform.preview import draw_page
+from digiid.platform.printing import PrintedPage
 from tests.flows.provider_room import ProviderRoom, open_provider_room
 from tests.support.page_client import PageClient
 from tests.support.pki import CA_EXTENSIONS, make_certificate, new_key, person, shared_pki
@@ -101,6 +103,34 @@ def test_what_is_no_container_gets_a_clear_answer(room: ProviderRoom, content: b
     answer = browser.post_form("/validate", {}, files={"container": ("a.asice", content, "application/zip")})
     assert answer.status_code == 422
     assert "There is a problem" in answer.text
+
+
+def test_a_report_can_be_had_on_paper(room: ProviderRoom) -> None:
+    container = signed_container(room, room.browser("portal"))
+    stranger = room.browser("portal")
+    stranger.get("/validate")
+    answer = stranger.post_form(
+        "/validate", {"format": "pdf"}, files={"container": ("a.asice", container, "application/zip")}
+    )
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/pdf"
+    assert draw_page(answer.content).pages >= 1
+
+
+def test_what_will_be_signed_is_shown_as_a_picture_or_as_text(room: ProviderRoom) -> None:
+    browser = room.browser("portal")
+    room.holder().sign_in(browser)
+    printed = PrintedPage(title="TEST", language="en", foot="", created_at=room.clock.now()).to_bytes()
+    drawn = upload(browser, printed)
+    assert f'src="/sign/{drawn}/files/0/pages/0"' in browser.get(f"/sign/{drawn}").text
+    assert "Page 1 of 1" in words(browser.get(f"/sign/{drawn}/files/0/look").text)
+    picture = browser.get(f"/sign/{drawn}/files/0/pages/0")
+    assert picture.headers["content-type"] == "image/png"
+    assert browser.get(f"/sign/{drawn}/files/0/pages/1").status_code == 404
+    damaged = upload(browser, PDF)
+    assert "cannot be shown here" in words(browser.get(f"/sign/{damaged}/files/0/look").text)
+    text = upload(browser, "<b>tere</b> \u202e".encode(), name="a.txt")
+    assert "&lt;b&gt;tere&lt;/b&gt; [U+202E]" in browser.get(f"/sign/{text}/files/0/look").text
 
 
 def test_the_signature_covers_what_was_shown_and_the_portal_forgets_it_when_told(room: ProviderRoom) -> None:

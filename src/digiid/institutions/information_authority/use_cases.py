@@ -16,11 +16,12 @@ from digiid.formats.validation import Report, validate_container
 from digiid.institutions.information_authority import peers, store
 from digiid.institutions.information_authority.domain import Document, check_files, keep_until
 from digiid.institutions.information_authority.settings import Settings
-from digiid.kernel.errors import NotFound, Refused
+from digiid.kernel.errors import Malformed, NotFound, Refused
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.entropy import Entropy, new_id
+from digiid.platform.preview import can_draw, draw_page, read_text
 from digiid.platform.web.sign_in import SignedInPerson
 from digiid.platform.web.sign_ins import SignIn, list_sign_ins, record_sign_in
 
@@ -92,12 +93,28 @@ def upload_files(deps: Deps, personal_code: str, files: Sequence[DataFile]) -> s
 
 @dataclass(frozen=True, slots=True)
 class FileToSee:
-    """A file as it is shown before signing: what it is, how long, and its fingerprint."""
+    """A file as it is shown before signing: what it is, how long, its fingerprint, and what can be shown of it.
+
+    `is_drawn`: its pages are there as pictures. `text`: what it says, when it is plain text.
+    """
 
     name: str
     media_type: str
     size: int
     sha256: str
+    is_drawn: bool
+    text: str | None
+
+
+def _to_see(file: DataFile) -> FileToSee:
+    return FileToSee(
+        file.name,
+        file.media_type,
+        len(file.content),
+        hashlib.sha256(file.content).hexdigest(),
+        can_draw(file.media_type),
+        read_text(file.content) if file.media_type.startswith("text/") else None,
+    )
 
 
 def show_document(deps: Deps, personal_code: str, document_id: str) -> tuple[Document, list[FileToSee]]:
@@ -105,8 +122,7 @@ def show_document(deps: Deps, personal_code: str, document_id: str) -> tuple[Doc
     with deps.db.read() as tx:
         document = _own(tx, document_id, personal_code)
         files = store.read_files(tx, document_id)
-    seen = [FileToSee(f.name, f.media_type, len(f.content), hashlib.sha256(f.content).hexdigest()) for f in files]
-    return document, seen
+    return document, [_to_see(file) for file in files]
 
 
 def files_to_sign(deps: Deps, personal_code: str, document_id: str) -> list[DataFile]:
@@ -155,6 +171,37 @@ def read_file(deps: Deps, personal_code: str, document_id: str, position: int) -
     if not 0 <= position < len(files):
         raise NotFound("portal.no_document", "no such file", public="There is no such file.")
     return files[position]
+
+
+@dataclass(frozen=True, slots=True)
+class FileLookedAt:
+    """A file with its pages counted, before it is signed."""
+
+    file: FileToSee
+    pages: int
+
+
+def look_at_file(deps: Deps, personal_code: str, document_id: str, position: int) -> FileLookedAt:
+    """One file for looking at it whole: how many pages can be shown, none when it cannot be drawn.
+
+    Raises: NotFound `portal.no_document`; Unavailable `preview.busy`.
+    """
+    file = read_file(deps, personal_code, document_id, position)
+    seen = _to_see(file)
+    try:
+        pages = draw_page(file.content).pages if seen.is_drawn else 0
+    except Malformed:
+        pages = 0
+    return FileLookedAt(seen, pages)
+
+
+def draw_file(deps: Deps, personal_code: str, document_id: str, position: int, page: int) -> bytes:
+    """One page as PNG. Raises: NotFound `portal.no_document`, also when it cannot be drawn; Unavailable."""
+    file = read_file(deps, personal_code, document_id, position)
+    try:
+        return draw_page(file.content, page=page).png
+    except Malformed as error:
+        raise NotFound("portal.no_preview", error.detail, public="This page cannot be shown here.") from error
 
 
 def delete_document(deps: Deps, personal_code: str, document_id: str) -> None:

@@ -341,7 +341,7 @@ def download(content: bytes, *, name: str, media_type: str) -> Response[Any]:
     """A file for the person to keep. `name` is reduced to harmless characters."""
     ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)[:150] or "file"
     headers = {"Content-Disposition": f'attachment; filename="{ascii_name}"'}
-    return Response(content, media_type=media_type, headers=headers)
+    return Response(content, status_code=200, media_type=media_type, headers=headers)
 
 
 async def form_of(request: Request[Any, Any, Any]) -> Form[Any]:

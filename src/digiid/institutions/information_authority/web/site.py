@@ -1,5 +1,6 @@
 """The state portal's pages."""
 
+import hashlib
 import json
 from datetime import timedelta
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from digiid.formats.asic import DataFile
 from digiid.institutions.information_authority import use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.use_cases import Deps
+from digiid.institutions.information_authority.web.report_pdf import build_report_pdf
 from digiid.institutions.information_authority.web.words import explain
 from digiid.kernel.errors import Malformed, Refused, Unavailable
 from digiid.platform.documents.commands import guess_media_type
@@ -22,11 +24,13 @@ from digiid.platform.web.site import (
     download,
     end_session,
     form_of,
+    language_of,
     page,
     redirect,
     require_session,
     run,
     session_of,
+    site_of,
 )
 
 NAVIGATION = (
@@ -37,6 +41,8 @@ NAVIGATION = (
     ("/help", N_("Help")),
 )
 CONTAINER_TYPE = "application/vnd.etsi.asic-e+zip"
+_PAGES_SHOWN = 40
+_PICTURE_LIMIT = RateLimit(120, timedelta(minutes=1))
 _VALIDATE_LIMIT, _REPORT_LIMIT = RateLimit(60, timedelta(minutes=1)), RateLimit(20, timedelta(minutes=1))
 
 
@@ -130,6 +136,24 @@ def handlers(deps: Deps) -> list[Any]:
         file = await run(request, use_cases.read_file, deps, session.subject or "", document_id, position)
         return download(file.content, name=file.name, media_type="application/octet-stream")
 
+    @get("/sign/{document_id:str}/files/{position:int}/look")
+    async def look(
+        request: Request[Any, Any, Any], document_id: FromPath[str], position: FromPath[int]
+    ) -> Response[Any]:
+        session = require_session(request, kind="card")
+        looked = await run(request, use_cases.look_at_file, deps, session.subject or "", document_id, position)
+        shown = min(looked.pages, _PAGES_SHOWN)
+        context = {"document_id": document_id, "position": position, "looked": looked, "shown": shown}
+        return await page(request, "portal_look.html", context)
+
+    @get("/sign/{document_id:str}/files/{position:int}/pages/{number:int}", rate_limit=_PICTURE_LIMIT)
+    async def picture(
+        request: Request[Any, Any, Any], document_id: FromPath[str], position: FromPath[int], number: FromPath[int]
+    ) -> Response[Any]:
+        session = require_session(request, kind="card")
+        png = await run(request, use_cases.draw_file, deps, session.subject or "", document_id, position, number)
+        return Response(png, media_type="image/png", headers={"Cache-Control": "private, no-store"})
+
     @get("/sign/{document_id:str}/container")
     async def container(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
@@ -163,7 +187,16 @@ def handlers(deps: Deps) -> list[Any]:
         if form.value("format") == "json":
             content = json.dumps(report.to_simple_report(), ensure_ascii=False, indent=2).encode()
             return download(content, name=f"{name}.report.json", media_type="application/json")
-        return await page(request, "portal_report.html", {"report": report, "explained": explain(report)})
+        explained = explain(report)
+        if form.value("format") == "pdf":
+            language, digest = language_of(request), hashlib.sha256(upload.content).hexdigest()
+
+            def translate(text: str) -> str:
+                return site_of(request).gettext(language, text)
+
+            printed = build_report_pdf(explained, sha256=digest, language=language, translate=translate)
+            return download(printed, name=f"{name}.report.pdf", media_type="application/pdf")
+        return await page(request, "portal_report.html", {"report": report, "explained": explained})
 
     @get("/report-misuse")
     async def misuse_page(request: Request[Any, Any, Any]) -> Response[Any]:
@@ -191,6 +224,8 @@ def handlers(deps: Deps) -> list[Any]:
         upload,
         show,
         see_file,
+        look,
+        picture,
         container,
         delete,
         validate_page,

@@ -1,0 +1,90 @@
+"""The validation report on paper: the same words as the page, in the visitor's language."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from digiid.formats.validation import Finding
+from digiid.institutions.information_authority.web.words import Explained, ExplainedSignature
+from digiid.platform.printing import PrintedPage
+from digiid.platform.web import N_
+from digiid.platform.web.dates import format_instant
+
+TITLE = N_("Validation report")
+FOOT = N_("Judged by the state portal; the report itself is not signed")
+
+
+def build_report_pdf(explained: Explained, *, sha256: str, language: str, translate: Callable[[str], str]) -> bytes:
+    """The report as PDF. `sha256` (hexadecimal) is of the file that was judged, so that both can be kept together."""
+    report = explained.report
+    page = PrintedPage(
+        title=f"{translate(TITLE)}: {report.file_name}",
+        language=language,
+        foot=translate(FOOT),
+        created_at=report.validated_at,
+    )
+
+    def instant(at: datetime | None) -> str:
+        return format_instant(at, language) or "–"
+
+    # 1 what was judged, and the answer
+    page.heading(translate(TITLE), size=20)
+    page.verdict(
+        translate(N_("Valid") if report.is_valid else N_("Not valid")), tone="green" if report.is_valid else "red"
+    )
+    page.paragraph(translate(explained.meaning))
+    page.pairs(
+        [
+            (translate(N_("File")), report.file_name),
+            ("SHA-256", sha256),
+            (translate(N_("Judged")), instant(report.validated_at)),
+            (translate(N_("Policy")), report.policy_name),
+            (translate(N_("Valid signatures")), f"{report.valid_count} / {len(report.signatures)}"),
+        ]
+    )
+    # 2 each signature
+    for number, signature in enumerate(explained.signatures, 1):
+        _signature(page, number, signature, instant, translate)
+    # 3 what is odd about the container, and what lies in it
+    if explained.findings:
+        page.heading(translate(N_("About the container")))
+        page.bullets(_sentences(explained.findings, translate))
+    page.heading(translate(N_("Files in the container")))
+    page.bullets(report.data_files or [translate(N_("none"))])
+    return page.to_bytes()
+
+
+def _signature(
+    page: PrintedPage,
+    number: int,
+    signature: ExplainedSignature,
+    instant: Callable[[datetime | None], str],
+    translate: Callable[[str], str],
+) -> None:
+    report = signature.report
+    page.heading(f"{translate(N_('Signature'))} {number}: {report.signed_by or translate(N_('unknown signer'))}")
+    page.paragraph(translate(signature.verdict), tone="green" if report.is_valid else "red")
+    if signature.meaning:
+        page.paragraph(translate(signature.meaning))
+    sub = f" / {report.sub_indication}" if report.sub_indication else ""
+    page.pairs(
+        [
+            (translate(N_("Signed at the latest")), instant(report.best_signature_at)),
+            (translate(N_("Claimed time")), instant(report.claimed_signing_at)),
+            (translate(N_("Status of the certificate confirmed")), instant(report.ocsp_produced_at)),
+            (translate(N_("Indication")), f"{report.indication}{sub}"),
+            (translate(N_("Level")), report.level),
+            (translate(N_("Format")), report.signature_format),
+            (translate(N_("Files")), ", ".join(scope.name for scope in report.scopes)),
+        ]
+    )
+    page.bullets(_sentences(signature.findings, translate))
+
+
+def _sentences(findings: Sequence[Finding], translate: Callable[[str], str]) -> list[str]:
+    matters, informs = translate(N_("This matters")), translate(N_("For your information"))
+    sentences = []
+    for finding in findings:
+        said = finding.text if finding.text.endswith((".", "!", "?")) else f"{finding.text}."
+        words = " ".join(filter(None, (said, finding.meaning, f"({finding.code})")))
+        sentences.append(f"{matters if finding.matters else informs}: {words}")
+    return sentences
