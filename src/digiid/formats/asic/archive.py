@@ -73,6 +73,11 @@ class Archive:
         self.limits = limits
         self._by_name = {entry.name: entry for entry in entries}
 
+    @property
+    def file(self) -> BinaryIO:
+        """The file that was handed in."""
+        return self._file
+
     def find(self, name: str) -> Entry | None:
         return self._by_name.get(name)
 

@@ -1,6 +1,8 @@
-"""Associated Signature Containers: EN 319 162-1 ASiC-E with XAdES, as Estonia uses them (.asice, .sce, .bdoc).
+"""Associated Signature Containers, EN 319 162-1: ASiC-E with XAdES as Estonia uses it (.asice, .sce, .bdoc), ASiC-E
+with CAdES, and ASiC-S with one data file and a time-stamp token, XAdES or CAdES (.asics, .scs).
 
-ASiC-S is recognised by its media type and listed; its signatures and tokens are not read here.
+Here a container is taken apart by the names of its files; what is in them is read next door. Evidence records are
+refused by name in ASiC-S, and not taken into account in ASiC-E.
 """
 
 import hashlib
@@ -35,7 +37,14 @@ MIMETYPE_NAME = "mimetype"
 
 MAX_SIGNATURE_FILE_BYTES = 1024 * 1024
 MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_CMS_BYTES = 1024 * 1024
+MAX_TOKEN_BYTES = 256 * 1024
 _SIGNATURES = re.compile(r"META-INF/[^/]*signatures[^/]*\.xml")  # EN 319 162-1 §A.4
+# The rest without regard to case: what another program would take for a signature must not pass as something else.
+_CMS = re.compile(r"META-INF/[^/]*signature[^/]*\.p7s", re.IGNORECASE)
+_TOKEN = re.compile(r"META-INF/[^/]*timestamp[^/]*\.tst", re.IGNORECASE)
+_EVIDENCE = re.compile(r"META-INF/[^/]*evidencerecord[^/]*\.(?:ers|xml)", re.IGNORECASE)
+_ASIC_MANIFEST = re.compile(r"META-INF/ASiC(?:Archive)?Manifest[^/]*\.xml", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}( *;.{1,128})?")
 
 
@@ -68,6 +77,9 @@ class Container:
     signature_files: tuple[Entry, ...]
     manifest: Mapping[str, str]
     problems: tuple[ContainerProblem, ...]
+    cms_files: tuple[Entry, ...] = ()  # CAdES
+    token_files: tuple[Entry, ...] = ()  # time-stamp tokens
+    asic_manifest_files: tuple[Entry, ...] = ()  # ASiCManifest*.xml, ASiCArchiveManifest*.xml
     _digests: dict[tuple[str, str], bytes] = field(default_factory=dict, repr=False)
 
     def find_data_file(self, name: str) -> Entry | None:
@@ -97,34 +109,98 @@ def parse_container(file: BinaryIO, limits: Limits | None = None) -> Container:
 
     Raises: Malformed `asic.…`: it cannot be read in one single way.
     """
+    # 1 what it says it is
     archive = parse_archive(file, limits)
     problems: list[ContainerProblem] = []
     media_type = _read_media_type(archive, problems)
     form = "ASiC-E" if media_type == MEDIA_TYPE_ASIC_E else "ASiC-S"
-    data_files, signature_files = [], []
-    for entry in archive.entries:
-        if entry.is_directory or entry.name == MIMETYPE_NAME:
-            continue
-        if not entry.name.upper().startswith("META-INF/"):
-            data_files.append(entry)
-            if not entry.size_bytes:
-                problems.append(ContainerProblem("asic.empty_file", f"Data file '{entry.name}' is empty", False))
-        elif _SIGNATURES.fullmatch(entry.name):
-            signature_files.append(entry)
-        elif entry.name != MANIFEST_NAME and form == "ASiC-E":
-            problems.append(
-                ContainerProblem("asic.unknown_meta_file", f"'{entry.name}' is not covered by any signature", False)
-            )
-    manifest = _read_manifest(archive, media_type, data_files, problems) if form == "ASiC-E" else {}
+
+    # 2 what its files are, by their names
+    found = _sort_entries(archive, problems)
+    if form == "ASiC-S":
+        _check_simple(archive, found)
+    for entry in found.data:
+        if not entry.size_bytes:
+            problems.append(ContainerProblem("asic.empty_file", f"Data file '{entry.name}' is empty", False))
+
+    # 3 the manifest: a must in ASiC-E with XAdES, else told of when it is wrong
+    if form == "ASiC-E" and (found.xml or not found.manifests):
+        manifest = _read_manifest(archive, media_type, found.data, problems)
+    else:
+        manifest = _read_optional_manifest(archive, media_type, found.data, problems)
     return Container(
         form=form,
         media_type=media_type,
         archive=archive,
-        data_files=tuple(data_files),
-        signature_files=tuple(signature_files),
+        data_files=tuple(found.data),
+        signature_files=tuple(found.xml),
         manifest=manifest,
         problems=tuple(problems),
+        cms_files=tuple(found.cms),
+        token_files=tuple(found.tokens),
+        asic_manifest_files=tuple(found.manifests),
     )
+
+
+@dataclass(slots=True)
+class _Found:
+    data: list[Entry] = field(default_factory=list)
+    xml: list[Entry] = field(default_factory=list)
+    cms: list[Entry] = field(default_factory=list)
+    tokens: list[Entry] = field(default_factory=list)
+    manifests: list[Entry] = field(default_factory=list)
+    evidence: list[Entry] = field(default_factory=list)
+
+
+def _sort_entries(archive: Archive, problems: list[ContainerProblem]) -> _Found:
+    found = _Found()
+    kinds = ((_SIGNATURES, found.xml), (_CMS, found.cms), (_TOKEN, found.tokens), (_ASIC_MANIFEST, found.manifests))
+    for entry in archive.entries:
+        if entry.is_directory or entry.name in (MIMETYPE_NAME, MANIFEST_NAME):
+            continue
+        if not entry.name.upper().startswith("META-INF/"):
+            found.data.append(entry)
+            continue
+        kind = next((entries for pattern, entries in kinds if pattern.fullmatch(entry.name)), None)
+        if kind is not None:
+            kind.append(entry)
+        elif _EVIDENCE.fullmatch(entry.name):
+            found.evidence.append(entry)
+            text = f"The evidence record '{entry.name}' was not taken into account"
+            problems.append(ContainerProblem("asic.evidence_record", text, False))
+        else:
+            text = f"'{entry.name}' is not covered by any signature"
+            problems.append(ContainerProblem("asic.unknown_meta_file", text, False))
+    return found
+
+
+def _check_simple(archive: Archive, found: _Found) -> None:
+    """EN 319 162-1 §4.3.3: one data object in the root, and one kind of proof about it."""
+    for entry in archive.entries:
+        if "/" in entry.name and not entry.name.startswith("META-INF/"):
+            raise Malformed("asic.simple.folder", f"{entry.name!r}: an ASiC-S container has no folder but META-INF")
+    if len(found.data) != 1:
+        raise Malformed("asic.simple.data_file", f"{len(found.data)} data files; an ASiC-S container has one")
+    if found.evidence:
+        raise Malformed("asic.simple.evidence_record", f"the evidence record {found.evidence[0].name!r} is not judged")
+    if sum(map(bool, (found.xml, found.cms, found.tokens))) > 1:
+        raise Malformed("asic.simple.mixed", "signatures and time-stamp tokens cannot stand together in ASiC-S")
+
+
+def _read_optional_manifest(
+    archive: Archive, media_type: str, data_files: Sequence[Entry], problems: list[ContainerProblem]
+) -> dict[str, str]:
+    """Nothing rests on the manifest of such a container; where it is wrong is told, and it counts for nothing then."""
+    if archive.find(MANIFEST_NAME) is None:
+        return {}
+    found: list[ContainerProblem] = []
+    try:
+        manifest = _read_manifest(archive, media_type, data_files, found)
+    except Malformed as error:
+        problems.append(ContainerProblem(error.code, f"The manifest cannot be read: {error.detail}", False))
+        return {}
+    problems += [ContainerProblem(problem.code, problem.message, False) for problem in found]
+    return manifest
 
 
 def _read_media_type(archive: Archive, problems: list[ContainerProblem]) -> str:
@@ -195,12 +271,12 @@ def parse_manifest(data: bytes) -> dict[str, str]:
     return files
 
 
-def build_manifest(files: Iterable[tuple[str, str]]) -> bytes:
-    """The ODF manifest of an ASiC-E container over (name, media type)."""
+def build_manifest(files: Iterable[tuple[str, str]], *, media_type: str = MEDIA_TYPE_ASIC_E) -> bytes:
+    """The ODF manifest over (name, media type) of a container that is itself of `media_type`."""
     entries = "".join(
         f'<manifest:file-entry manifest:full-path="{escape_attribute(name)}" '
-        f'manifest:media-type="{escape_attribute(media_type)}"/>'
-        for name, media_type in (("/", MEDIA_TYPE_ASIC_E), *files)
+        f'manifest:media-type="{escape_attribute(kind)}"/>'
+        for name, kind in (("/", media_type), *files)
     )
     return (
         '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'

@@ -246,9 +246,9 @@ def test_signature_files_that_are_none(junk: bytes) -> None:
     assert verdict(changed(GOOD, {SIGNATURES: junk})) == failed("FORMAT_FAILURE")
 
 
-def test_other_forms_are_named_and_not_judged() -> None:
+def test_a_container_of_another_type_than_its_files_is_refused() -> None:
     files = {**unpack(GOOD), "mimetype": b"application/vnd.etsi.asic-s+zip"}
-    with pytest.raises(Malformed, match="not_judged"):
+    with pytest.raises(Malformed, match=r"asic\.simple\.data_file"):
         judge(pack(files))
 
 
