@@ -92,6 +92,8 @@ def test_a_page_with_errors_leads_to_its_fields_by_keyboard(browser: Browser, st
     page.locator("#number").fill("??")
     page.locator("#number").press("Enter")
     assert_accessible_everywhere(page)
+    said = page.locator(".govuk-error-summary a").all_inner_texts()
+    assert len(said) == len(set(said)) > 1, said  # each names its field
     page.locator(".govuk-error-summary a").first.focus()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "number"

@@ -26,6 +26,7 @@ _TEXTS = {
     "date_parsing": N_("Enter a date as year-month-day, for example 1990-05-31"),
 }
 _OTHERWISE = N_("Check this field")
+_GENERAL = frozenset({*_TEXTS.values(), _OTHERWISE})
 _NO_TEXT = frozenset({"Cc", "Cs"})  # controls (PostgreSQL stores no NUL) and lone surrogates
 
 T = TypeVar("T", bound=BaseModel)
@@ -42,11 +43,15 @@ class Upload:
 
 @dataclass
 class Form(Generic[T]):
-    """What was posted: the values as typed, the files, and after `check` the model or the errors by field."""
+    """What was posted: the values as typed, the files, and after `check` the model or the errors by field.
+
+    `labels` are filled in by the page while it is written, for the summary above it.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Upload] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     model: T | None = None
 
     def value(self, name: str) -> str:
@@ -58,6 +63,11 @@ class Form(Generic[T]):
         """Every value of a field that may be ticked several times."""
         found = self.values.get(name, [])
         return list(found) if isinstance(found, Sequence) and not isinstance(found, str) else [found] if found else []
+
+    @staticmethod
+    def is_general(message: str) -> bool:
+        """Whether a message makes sense beside its field only, and needs the field's label elsewhere."""
+        return message in _GENERAL
 
     def error(self, name: str, message: str) -> None:
         """Put a message beside a field; the first one stays."""
