@@ -26,27 +26,35 @@ _IS_EXCLUSIVE = {
     C14N_EXCLUSIVE + "WithComments": True,
 }
 
-_MAX_ELEMENTS = 200_000
-_PARSER = etree.XMLParser(
-    resolve_entities=False,
-    no_network=True,
-    load_dtd=False,
-    dtd_validation=False,
-    huge_tree=False,
-    remove_pis=False,
-    remove_comments=False,
-    remove_blank_text=False,
-    collect_ids=False,
-    recover=False,
-)
+_MAX_DEPTH = 64
+
+
+def _parser(*, huge_tree: bool) -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=huge_tree,
+        remove_pis=False,
+        remove_comments=False,
+        remove_blank_text=False,
+        collect_ids=False,
+        recover=False,
+    )
+
+
+_PARSER = _parser(huge_tree=False)
+_LONG_TEXT_PARSER = _parser(huge_tree=True)
+_TOO_DEEP = etree.XPath("boolean(" + "/*" * _MAX_DEPTH + ")")
 _HAS_XML_ABOVE = etree.XPath("boolean(ancestor::*/@xml:*)")
 _WHITE = re.compile(r"[ \t\r\n]+")
 
 
-def parse_xml(data: bytes, *, code: str, max_bytes: int) -> etree._Element:
-    """The root element of a UTF-8 document.
+def parse_xml(data: bytes, *, code: str, max_bytes: int, has_long_text: bool = False) -> etree._Element:
+    """The root element of a UTF-8 document. `has_long_text` lifts libxml2's limit of 10 MB on one text.
 
-    Raises: Malformed `<code>.too_large`, `.encoding`, `.doctype`, `.xml`, `.processing_instruction`.
+    Raises: Malformed `<code>.too_large`, `.encoding`, `.doctype`, `.xml`, `.depth`, `.processing_instruction`.
     """
     if len(data) > max_bytes:
         raise Malformed(f"{code}.too_large", f"{len(data)} bytes, at most {max_bytes}")
@@ -58,7 +66,7 @@ def parse_xml(data: bytes, *, code: str, max_bytes: int) -> etree._Element:
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise Malformed(f"{code}.doctype", "a document type declaration is not allowed")
     try:
-        root = etree.fromstring(data, _PARSER)
+        root = etree.fromstring(data, _LONG_TEXT_PARSER if has_long_text else _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise Malformed(f"{code}.xml", f"not well-formed: {error}") from error
     info = root.getroottree().docinfo
@@ -66,6 +74,8 @@ def parse_xml(data: bytes, *, code: str, max_bytes: int) -> etree._Element:
         raise Malformed(f"{code}.encoding", f"declares encoding {info.encoding}, only UTF-8 is read")
     if info.doctype or info.internalDTD is not None:
         raise Malformed(f"{code}.doctype", "a document type declaration is not allowed")
+    if has_long_text and _TOO_DEEP(root):
+        raise Malformed(f"{code}.depth", f"elements nested more than {_MAX_DEPTH} deep")
     return root
 
 
@@ -98,6 +108,10 @@ def canonicalize(element: etree._Element, algorithm: str) -> bytes:
     exclusive = _IS_EXCLUSIVE[algorithm]
     if not exclusive and _HAS_XML_ABOVE(element):
         raise Malformed("xml.inherited_attribute", "an xml:* attribute above a signed element")
+    if not exclusive and None in element.nsmap and element.getparent() is not None:
+        # libxml2 2.14 forgets an inherited default namespace below the second level and writes xmlns="" there; as a
+        # document of its own, with its inherited declarations written out, the same element comes out right.
+        element = etree.fromstring(etree.tostring(element, encoding="utf-8", with_tail=False), _LONG_TEXT_PARSER)
     return etree.tostring(element, method="c14n", exclusive=exclusive, with_comments=False)
 
 

@@ -1,0 +1,68 @@
+"""Canonical XML of a part of a document, checked against the Recommendation by hand; and what the parser refuses."""
+
+import pytest
+from lxml import etree
+
+from digiid.formats.hardened_xml import C14N_10, C14N_11, C14N_EXCLUSIVE, canonicalize, parse_xml
+from digiid.kernel.errors import Malformed
+
+
+def part(document: str, *path: int, algorithm: str = C14N_10) -> str:
+    element = parse_xml(document.encode(), code="test.xml", max_bytes=10_000)
+    for index in path:
+        element = element[index]
+    return canonicalize(element, algorithm).decode()
+
+
+@pytest.mark.parametrize("algorithm", [C14N_10, C14N_11])
+@pytest.mark.parametrize(
+    ("document", "path", "expected"),
+    [
+        # A default namespace that is inherited is written once, at the apex, however deep the rest is.
+        (
+            '<a xmlns="u:a"><b xmlns="u:b"><c><d><e>x</e></d></c></b></a>',
+            (0, 0),
+            '<c xmlns="u:b"><d><e>x</e></d></c>',
+        ),
+        (
+            '<a xmlns="u:a"><b xmlns="u:b"><c><d><e>x</e></d></c></b></a>',
+            (0,),
+            '<b xmlns="u:b"><c><d><e>x</e></d></c></b>',
+        ),
+        ('<a xmlns="u:a"><b><c xmlns=""><d/></c></b></a>', (0,), '<b xmlns="u:a"><c xmlns=""><d></d></c></b>'),
+        # Prefixes of ancestors come along in the inclusive form.
+        (
+            '<p:a xmlns:p="u:p" xmlns="u:a"><b y="2" x="1&#10;"><q:c xmlns:q="u:q">&#13;</q:c></b></p:a>',
+            (0,),
+            '<b xmlns="u:a" xmlns:p="u:p" x="1&#xA;" y="2"><q:c xmlns:q="u:q">&#xD;</q:c></b>',
+        ),
+        ("<a><b><c><d/></c></b></a>", (0,), "<b><c><d></d></c></b>"),
+    ],
+)
+def test_a_part_with_what_it_inherits(algorithm: str, document: str, path: tuple[int, ...], expected: str) -> None:
+    assert part(document, *path, algorithm=algorithm) == expected
+
+
+def test_the_exclusive_form_leaves_out_what_is_not_used() -> None:
+    document = '<p:a xmlns:p="u:p" xmlns="u:a"><b><c><d/></c></b></p:a>'
+    assert part(document, 0, algorithm=C14N_EXCLUSIVE) == '<b xmlns="u:a"><c><d></d></c></b>'
+
+
+def test_text_after_the_element_is_not_part_of_it() -> None:
+    assert part('<a xmlns="u:a"><b/>tail</a>', 0) == '<b xmlns="u:a"></b>'
+
+
+def test_long_text_is_read_only_where_it_is_expected() -> None:
+    document = b"<a>" + b"x" * 10_000_001 + b"</a>"
+    with pytest.raises(Malformed):
+        parse_xml(document, code="test.xml", max_bytes=20_000_000)
+    root = parse_xml(document, code="test.xml", max_bytes=20_000_000, has_long_text=True)
+    assert len(root.text or "") == 10_000_001
+    assert isinstance(root, etree._Element)
+
+
+def test_depth_is_bounded_for_long_text_as_well() -> None:
+    with pytest.raises(Malformed, match="depth"):
+        parse_xml(b"<a>" * 100 + b"</a>" * 100, code="test.xml", max_bytes=10_000, has_long_text=True)
+    with pytest.raises(Malformed):
+        parse_xml(b"<a>" * 10_000 + b"</a>" * 10_000, code="test.xml", max_bytes=100_000)
