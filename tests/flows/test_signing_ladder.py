@@ -27,7 +27,9 @@ from digiid.platform.documents import (
     sign_container,
     sign_files,
 )
-from digiid.platform.documents.commands import sign_command, verify_command
+from digiid.platform.documents.commands import sign_command
+from digiid.platform.documents.expectations import read_expectations
+from digiid.platform.documents.verifying import Judge, compare_command, read_anchors, verify_command
 from digiid.platform.entropy import SeededEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.trust import AllowedHosts, ListSource, OcspClient, TrustedListStore, TsaClient
@@ -343,8 +345,17 @@ def run_sign(desk: Desk, paths: list[Path], target: Path | None, **how: object) 
 
 def run_verify(desk: Desk, paths: list[Path], **how: object) -> tuple[int, str]:
     where = console()
-    values: dict[str, object] = {"trust": desk.verified, "clock": desk.clock, "http": desk.http, **how}
-    return verify_command(paths, console=where, **values), output(where)  # type: ignore[arg-type]
+    trust = how.pop("trust", desk.verified)
+    anchors = {
+        "lists": (),
+        "list_certificates": (),
+        **{k: how.pop(k) for k in ("lists", "list_certificates") if k in how},
+    }
+
+    def judge() -> Judge:
+        return Judge(read_anchors(trust, http=desk.http, clock=desk.clock, **anchors), desk.clock)  # type: ignore[arg-type]
+
+    return verify_command(paths, judge=judge, console=where, **how), output(where)  # type: ignore[arg-type]
 
 
 def test_sign_and_verify_from_the_command_line(desk: Desk, paper: Path, tmp_path: Path) -> None:
@@ -394,6 +405,48 @@ def test_verify_with_a_named_list(desk: Desk, tmp_path: Path) -> None:
     signer.write_bytes(desk.pki.ca.certificate.public_bytes(Encoding.DER))
     assert run_verify(desk, [container], trust=None, lists=[str(listed)], list_certificates=[signer])[0] == 2
     assert run_verify(desk, [container], trust=None, lists=[str(listed)])[0] == 2
+
+
+def test_many_are_told_in_short_and_written_down(desk: Desk, tmp_path: Path) -> None:
+    folder, report = tmp_path / "many", tmp_path / "report.json"
+    folder.mkdir()
+    good, basic = desk.sign(), desk.pki.container(signer=desk.signer, level="B")
+    for number in range(22):
+        (folder / f"{number:02}.asice").write_bytes(basic if number == 7 else good)
+    (folder / "notes.txt").write_text("not a container", encoding="utf-8")
+    code, text = run_verify(desk, [folder], report_file=report)
+    assert code == 1
+    assert "21 of 22 are valid." in text
+    assert "07.asice" in text
+    assert "08.asice" not in text
+    assert len(json.loads(report.read_text(encoding="utf-8"))) == 22
+
+
+@pytest.mark.parametrize(
+    ("asserted", "explained", "code"),
+    [("valid", "", 0), ("invalid", "", 1), ("invalid", "valid", 0), ("valid", "invalid", 1)],
+    ids=["agreed", "not explained", "explained", "explanation not true any more"],
+)
+def test_verdicts_are_compared_with_asserted_ones(
+    desk: Desk, tmp_path: Path, asserted: str, explained: str, code: int
+) -> None:
+    (tmp_path / "a.asice").write_bytes(desk.sign())
+    (tmp_path / "junk.asice").write_bytes(b"junk")
+    table, why = tmp_path / "table.csv", tmp_path / "why.csv"
+    table.write_text(f"file,expected,policy\na.asice,{asserted},POLv4\njunk.asice,error,\n", encoding="utf-8")
+    why.write_text(f"file,ours,reason\na.asice,{explained},stricter\n" if explained else "file,ours,reason\n")
+    where = console()
+    judge = Judge(desk.verified(), desk.clock)
+    assert compare_command(read_expectations(table, why), judge=lambda: judge, console=where) == code
+    assert ("not explained a.asice" in output(where)) == (code == 1)
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "file,expected\nx,perhaps\n", "\x00"])
+def test_a_table_that_cannot_be_read_is_malformed(tmp_path: Path, content: str) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(content, encoding="utf-8")
+    with pytest.raises(Malformed):
+        read_expectations(table)
 
 
 def test_names_from_strangers_cannot_move_the_cursor(desk: Desk, tmp_path: Path) -> None:

@@ -61,35 +61,48 @@ def sign(
 
 
 def verify(
-    containers: Annotated[list[Path], typer.Argument(help="Containers to judge.")],
+    containers: Annotated[
+        list[Path] | None, typer.Argument(help="Containers, or folders of them, to judge.", show_default=False)
+    ] = None,
     tl: Annotated[list[str] | None, typer.Option(help="A trusted list, file or URL; repeat for several.")] = None,
     tl_cert: Annotated[list[Path] | None, typer.Option(help="Who signs the first list (PEM or DER).")] = None,
     policy: Annotated[str, typer.Option(help="POLv3 or POLv4.")] = "POLv4",
+    report: Annotated[Path | None, typer.Option(help="Write every report as JSON into this file.")] = None,
+    expect: Annotated[
+        Path | None, typer.Option(help="A table of asserted verdicts (CSV: file, expected, policy) to compare with.")
+    ] = None,
+    explained: Annotated[
+        Path | None, typer.Option(help="With --expect: where we differ and why (CSV: file, ours, reason).")
+    ] = None,
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge containers: who signed what, when, and whether it holds. Exit codes: 0 valid, 1 not valid, 2 unreadable."""
+    """Judge containers: who signed what, when, and whether it holds. Exit codes: 0 valid, 1 not valid, 2 unreadable.
+
+    With --expect the files that the table names are judged, and a confusion table is printed; exit code 1 when a
+    verdict differs and the difference is not explained.
+    """
     from digiid.apps.state import StateFolder
     from digiid.formats.validation import POLICIES
-    from digiid.platform.documents.commands import verify_command
+    from digiid.platform.documents.expectations import read_expectations
+    from digiid.platform.documents.verifying import Judge, compare_command, read_anchors, verify_command
     from digiid.platform.http import HttpClient
 
     if policy not in POLICIES:
         raise typer.BadParameter(f"one of {', '.join(POLICIES)}", param_hint="--policy")
-    folder = StateFolder(state.resolve())
-    services = trust_services(folder) if folder.exists and not tl else None
-    code = verify_command(
-        containers,
-        trust=services.trust if services else None,
-        clock=SystemClock(),
-        http=HttpClient(),
-        lists=tl or (),
-        list_certificates=tl_cert or (),
-        policy=POLICIES[policy],
-        console=out,
-        as_json=as_json,
-    )
-    raise typer.Exit(code)
+    if bool(containers) == bool(expect):
+        raise typer.BadParameter("name containers, or a table with --expect")
+    folder, clock = StateFolder(state.resolve()), SystemClock()
+
+    def judge() -> Judge:
+        own = trust_services(folder).trust if folder.exists and not tl else None
+        anchors = read_anchors(own, lists=tl or (), list_certificates=tl_cert or (), http=HttpClient(), clock=clock)
+        return Judge(anchors, clock, POLICIES[policy])
+
+    if expect is not None:
+        rows = read_expectations(expect, explained)
+        raise typer.Exit(compare_command(rows, judge=judge, console=out, as_json=as_json))
+    raise typer.Exit(verify_command(containers or [], judge=judge, console=out, as_json=as_json, report_file=report))
 
 
 def extract(

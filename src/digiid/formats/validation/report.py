@@ -40,6 +40,15 @@ class SubIndication(StrEnum):
     NO_SIGNING_CERTIFICATE_FOUND = "NO_SIGNING_CERTIFICATE_FOUND"
     NO_CERTIFICATE_CHAIN_FOUND = "NO_CERTIFICATE_CHAIN_FOUND"
     OUT_OF_BOUNDS_NO_POE = "OUT_OF_BOUNDS_NO_POE"
+    OUT_OF_BOUNDS_NOT_REVOKED = "OUT_OF_BOUNDS_NOT_REVOKED"
+    REVOKED_NO_POE = "REVOKED_NO_POE"
+    REVOKED_CA_NO_POE = "REVOKED_CA_NO_POE"
+    REVOCATION_OUT_OF_BOUNDS_NO_POE = "REVOCATION_OUT_OF_BOUNDS_NO_POE"
+    CRYPTO_CONSTRAINTS_FAILURE_NO_POE = "CRYPTO_CONSTRAINTS_FAILURE_NO_POE"
+    NO_CERTIFICATE_CHAIN_FOUND_NO_POE = "NO_CERTIFICATE_CHAIN_FOUND_NO_POE"
+    NO_POE = "NO_POE"
+    TIMESTAMP_ORDER_FAILURE = "TIMESTAMP_ORDER_FAILURE"
+    POLICY_PROCESSING_ERROR = "POLICY_PROCESSING_ERROR"
     TRY_LATER = "TRY_LATER"
     SIGNED_DATA_NOT_FOUND = "SIGNED_DATA_NOT_FOUND"
 
@@ -79,6 +88,27 @@ class TimeStampReport:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeStampTokenReport:
+    """The verdict about a time-stamp token that covers files by itself (ASiC-S, EN 319 162-1 §A.4).
+
+    `level`: QTSA, a qualified service when it made the token; TSA, another; N/A, not to be told. `scopes`: the files
+    that it covers.
+    """
+
+    indication: Indication
+    sub_indication: SubIndication | None
+    gen_at: datetime | None
+    tsu: x509.Certificate | None = field(repr=False)
+    level: str = "N/A"
+    scopes: tuple[Scope, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def is_valid(self) -> bool:
+        return self.indication is Indication.TOTAL_PASSED
+
+
+@dataclass(frozen=True, slots=True)
 class SignatureReport:
     """The verdict about one signature, and the facts it rests on."""
 
@@ -94,11 +124,13 @@ class SignatureReport:
     messages: tuple[Message, ...] = ()
     scopes: tuple[Scope, ...] = ()
     time_stamps: tuple[TimeStampReport, ...] = ()
+    archive_time_stamps: tuple[TimeStampReport, ...] = ()
     claimed_signing_at: datetime | None = None
     best_signature_at: datetime | None = None
     ocsp_produced_at: datetime | None = None
     claimed_roles: tuple[str, ...] = ()
     place: tuple[tuple[str, str], ...] = ()
+    reason: str | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -122,9 +154,9 @@ class SignatureReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The verdict about a container."""
+    """The verdict about a document. `form` is None for a PDF file, which is no container."""
 
-    form: str
+    form: str | None
     policy_name: str
     policy_description: str
     validated_at: datetime
@@ -132,6 +164,7 @@ class Report:
     data_files: tuple[str, ...]
     messages: tuple[Message, ...]
     signatures: tuple[SignatureReport, ...]
+    time_stamp_tokens: tuple[TimeStampTokenReport, ...] = ()
 
     @property
     def valid_count(self) -> int:
@@ -139,10 +172,12 @@ class Report:
 
     @property
     def is_valid(self) -> bool:
-        """At least one signature, every one of them valid, and no error in the container itself."""
+        """Somebody signed or stamped, every signature is valid and one token that covers files, no error besides."""
+        stamped = not self.time_stamp_tokens or any(token.is_valid and token.scopes for token in self.time_stamp_tokens)
         return (
-            bool(self.signatures)
+            bool(self.signatures or self.time_stamp_tokens)
             and self.valid_count == len(self.signatures)
+            and stamped
             and not any(message.severity is Severity.ERROR for message in self.messages)
         )
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from digiid.formats.asic import DataFile
 from digiid.kernel.errors import Malformed, Refused
 from digiid.platform.documents import PreparedSignature, check_signing_certificate, prepare_signature
-from digiid.platform.documents.commands import guess_media_type
+from digiid.platform.documents.files import guess_media_type
 from tests.support.pki import (
     AT,
     CA_EXTENSIONS,

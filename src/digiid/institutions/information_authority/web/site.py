@@ -16,7 +16,7 @@ from digiid.institutions.information_authority.use_cases import Deps
 from digiid.institutions.information_authority.web.report_pdf import build_report_pdf
 from digiid.institutions.information_authority.web.words import explain
 from digiid.kernel.errors import Malformed, Refused, Unavailable
-from digiid.platform.documents.commands import guess_media_type
+from digiid.platform.documents.files import guess_media_type
 from digiid.platform.web import N_
 from digiid.platform.web.forms import Form, check
 from digiid.platform.web.rate_limits import RateLimit

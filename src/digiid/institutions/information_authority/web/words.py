@@ -28,6 +28,19 @@ MEANING: Final[dict[SubIndication | None, str]] = {
         "Nobody on the trusted list vouches for the signer or for the time. Here it proves nothing."
     ),
     Sub.OUT_OF_BOUNDS_NO_POE: N_("The certificate has run out, and nothing proves that it was used before that."),
+    Sub.OUT_OF_BOUNDS_NOT_REVOKED: N_(
+        "The certificate has run out since, and nothing proves that it was used in time."
+    ),
+    Sub.REVOKED_NO_POE: N_("The certificate was revoked since, and nothing proves an earlier use."),
+    Sub.REVOKED_CA_NO_POE: N_("The issuer was revoked since, and nothing proves an earlier use."),
+    Sub.REVOCATION_OUT_OF_BOUNDS_NO_POE: N_(
+        "The confirmation's own certificate has run out, and nothing proves its time."
+    ),
+    Sub.CRYPTO_CONSTRAINTS_FAILURE_NO_POE: N_("An algorithm is too weak now, and nothing proves an earlier use."),
+    Sub.NO_CERTIFICATE_CHAIN_FOUND_NO_POE: N_("Nobody who is trusted vouches for the signer at that time."),
+    Sub.NO_POE: N_("Nothing proves when it was made."),
+    Sub.TIMESTAMP_ORDER_FAILURE: N_("Its time-stamps contradict each other, so none of them proves when it was made."),
+    Sub.POLICY_PROCESSING_ERROR: N_("The rules that it names cannot be read."),
     Sub.TRY_LATER: N_("The confirmation does not say how things stood at the moment of signing."),
     Sub.SIGNED_DATA_NOT_FOUND: N_("A file that was signed is missing or has another name. Something was left out."),
     None: N_("It is not of the legal level that is asked for here."),

@@ -1,0 +1,29 @@
+"""One judge for every signed form: what a file is, is read from its first bytes and never from its name."""
+
+from datetime import datetime
+from typing import BinaryIO
+
+from digiid.formats.asic import Limits
+from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.validation import POLV4, Policy, Report, validate_container
+from digiid.kernel.errors import Malformed
+
+
+def validate_document(
+    file: BinaryIO,
+    *,
+    trust: VerifiedTrust,
+    at: datetime,
+    policy: Policy = POLV4,
+    file_name: str = "",
+    limits: Limits | None = None,
+) -> Report:
+    """Judge a container at `at`.
+
+    Raises: Malformed `validation.unknown_form`, it is no form that is judged here; whatever its parser refuses.
+    """
+    begin = file.read(4)
+    file.seek(0)
+    if begin.startswith(b"PK"):
+        return validate_container(file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits)
+    raise Malformed("validation.unknown_form", "the file is no signed container that is known here")
