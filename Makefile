@@ -5,7 +5,7 @@ STATE ?= var
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup up down reset status test check lint bench tour translations error-codes
+.PHONY: help setup up down reset status test check lint bench nightly tour translations error-codes
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ test: setup ## everything: lint, types, import rules, all tests (installs the re
 
 bench: setup ## ratios measured in one run, written to docs/performance.md
 	$(BIN)/python -m bench
+
+nightly: setup ## what takes minutes or gigabytes: the tests marked nightly
+	$(BIN)/python -m pytest -m nightly
 
 translations: setup ## bring the Estonian catalogues up to date with the texts in the code
 	$(BIN)/python ops/translations.py
