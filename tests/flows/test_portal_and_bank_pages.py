@@ -150,6 +150,31 @@ def test_the_signature_covers_what_was_shown_and_the_portal_forgets_it_when_told
     assert browser.get(f"/sign/{document_id}/container").status_code == 404
 
 
+def test_a_container_of_somebody_else_gets_one_signature_more(room: ProviderRoom) -> None:
+    container = signed_container(room, room.browser("portal"))
+    second, browser = room.holder("ORAVAS", "38001085718"), room.browser("portal")
+    second.sign_in(browser)
+    document_id = upload(browser, container, name="agreement.asice")
+    shown = words(browser.get(f"/sign/{document_id}").text)
+    assert "Signatures that are there already" in shown
+    assert "agreement.pdf" in shown
+    assert browser.get(f"/sign/{document_id}/files/0").content == PDF
+    assert second.sign(browser, document_id).status_code == 200
+    answer = browser.get(f"/sign/{document_id}/container")
+    assert answer.headers["content-disposition"] == 'attachment; filename="agreement.asice"'
+    assert "2 of 2 signatures are valid" in validate(room.browser("portal"), answer.content)
+    first = zipfile.ZipFile(io.BytesIO(container)).read("META-INF/signatures0.xml")
+    assert zipfile.ZipFile(io.BytesIO(answer.content)).read("META-INF/signatures0.xml") == first
+
+
+def test_a_container_that_is_not_valid_gets_no_signature(room: ProviderRoom) -> None:
+    browser = room.browser("portal")
+    container = altered(signed_container(room, browser))
+    document_id = upload(browser, container, name="agreement.asice")
+    assert "no signature can be added" in words(browser.get(f"/sign/{document_id}").text)
+    assert room.holder().sign(browser, document_id).status_code == 403
+
+
 def test_another_persons_document_is_not_there(room: ProviderRoom) -> None:
     browser, stranger = room.browser("portal"), room.browser("portal")
     room.holder().sign_in(browser)

@@ -83,7 +83,8 @@ def build(
         reports.put(card, place="state portal")
 
     def get_to_sign(session: Session, reference: str) -> ToSign:
-        return ToSign(files=use_cases.files_to_sign(deps, session.subject or "", reference))
+        opened = use_cases.open_to_sign(deps, session.subject or "", reference)
+        return ToSign(files=opened.files, container=opened.container)
 
     def on_signed(session: Session, reference: str, signed: SignedContainer) -> str:
         use_cases.keep_signed(deps, session.subject or "", reference, signed.content)

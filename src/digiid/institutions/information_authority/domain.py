@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from digiid.formats.asic import DataFile
 from digiid.kernel.errors import Refused
 
+CONTAINER_SUFFIXES = (".asice", ".sce", ".bdoc")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -24,6 +25,11 @@ class Document:
     signed_at: datetime | None
     keep_until: datetime
     container_size: int | None
+
+    @property
+    def container_name(self) -> str:
+        """What the signed container is called: a container that was signed again keeps its name."""
+        return self.name if self.name.lower().endswith(CONTAINER_SUFFIXES) else f"{self.name}.asice"
 
 
 def clean_file_name(name: str) -> str:

@@ -11,7 +11,8 @@ class Settings(BaseSettings):
     """What the portal keeps for a person, and how long.
 
     `keep_days`: how long a signed container stays unless its holder deletes it before. `max_documents`: how many
-    may be there at once, signed or not, so that nobody fills the disk.
+    may be there at once, signed or not, so that nobody fills the disk. `max_unpacked_bytes`: how much a container that
+    somebody wants to sign again may hold.
     """
 
     database_url: str = ""
@@ -19,4 +20,5 @@ class Settings(BaseSettings):
     max_documents: Annotated[int, Field(ge=1, le=1000)] = 50
     max_files: Annotated[int, Field(ge=1, le=100)] = 20
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 12 * 1024 * 1024
+    max_unpacked_bytes: Annotated[int, Field(ge=1024)] = 48 * 1024 * 1024
     demonstration: bool = True

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from digiid.contracts.police_board import DocumentSummary, LossReported, ReportMisuse
 from digiid.exchange.client import Client
-from digiid.formats.asic import DataFile
+from digiid.formats.asic import DataFile, Limits, parse_container
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import Report, validate_container
 from digiid.institutions.information_authority import peers, store
@@ -20,6 +20,7 @@ from digiid.kernel.errors import Malformed, NotFound, Refused
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
+from digiid.platform.documents.files import guess_media_type
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.preview import can_draw, draw_page, read_text
 from digiid.platform.web.sign_in import SignedInPerson
@@ -117,22 +118,60 @@ def _to_see(file: DataFile) -> FileToSee:
     )
 
 
-def show_document(deps: Deps, personal_code: str, document_id: str) -> tuple[Document, list[FileToSee]]:
-    """Raises: NotFound `portal.no_document`, also for somebody else's."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What waits for a signature: files for a new container, or those in a container that was uploaded alone.
+
+    `report` is our verdict about that container; only a valid one can be signed again.
+    """
+
+    files: Sequence[DataFile]
+    container: bytes | None = None
+    report: Report | None = None
+
+
+def show_document(deps: Deps, personal_code: str, document_id: str) -> tuple[Document, list[FileToSee], Report | None]:
+    """A document, the files that a signature will cover, and the verdict about a container that was uploaded.
+
+    Raises: NotFound `portal.no_document`, also for somebody else's.
+    """
     with deps.db.read() as tx:
         document = _own(tx, document_id, personal_code)
         files = store.read_files(tx, document_id)
-    return document, [_to_see(file) for file in files]
+    opened = _open(deps, files)
+    return document, [_to_see(file) for file in opened.files], opened.report
 
 
-def files_to_sign(deps: Deps, personal_code: str, document_id: str) -> list[DataFile]:
+def open_to_sign(deps: Deps, personal_code: str, document_id: str) -> Opened:
     """Raises: NotFound `portal.no_document`."""
     with deps.db.read() as tx:
         _own(tx, document_id, personal_code)
         files = store.read_files(tx, document_id)
     if not files:
         raise NotFound("portal.no_document", "signed already", public="This document has been signed already.")
-    return files
+    return _open(deps, files)
+
+
+def _open(deps: Deps, files: Sequence[DataFile]) -> Opened:
+    """A container that was uploaded alone gets one signature more; among other files it is a file like them."""
+    if len(files) != 1 or not files[0].content.startswith(b"PK"):
+        return Opened(files)
+    content, limit = files[0].content, Limits(max_total_bytes=deps.settings.max_unpacked_bytes)
+    try:
+        container = parse_container(io.BytesIO(content), limit)
+        if container.form != "ASiC-E" or not container.signature_files:
+            return Opened(files)
+        inside = [
+            DataFile(
+                entry.name,
+                container.manifest.get(entry.name) or guess_media_type(entry.name),
+                container.archive.read(entry, max_bytes=limit.max_total_bytes),
+            )
+            for entry in container.data_files
+        ]
+        return Opened(inside, content, validate(deps, content, files[0].name))
+    except Malformed:
+        return Opened(files)  # no container that we read: it can be signed as the file that it is
 
 
 def keep_signed(deps: Deps, personal_code: str, document_id: str, container: bytes) -> None:
@@ -167,7 +206,7 @@ def read_container(deps: Deps, personal_code: str, document_id: str) -> tuple[Do
 
 def read_file(deps: Deps, personal_code: str, document_id: str, position: int) -> DataFile:
     """One of the files before they are signed, for looking at it. Raises: NotFound `portal.no_document`."""
-    files = files_to_sign(deps, personal_code, document_id)
+    files = open_to_sign(deps, personal_code, document_id).files
     if not 0 <= position < len(files):
         raise NotFound("portal.no_document", "no such file", public="There is no such file.")
     return files[position]

@@ -54,11 +54,11 @@ def test_the_migrated_schema_is_what_the_code_says(deps: Deps) -> None:
 
 def test_what_is_shown_is_what_will_be_signed(deps: Deps) -> None:
     document_id = upload(deps, LETTER, replace(LETTER, name="second.txt", content=b"2"))
-    document, seen = use_cases.show_document(deps, MARY, document_id)
+    document, seen, _ = use_cases.show_document(deps, MARY, document_id)
     assert (document.name, document.file_count, document.signed_at) == ("letter.txt", 2, None)
     assert [(file.name, file.size) for file in seen] == [("letter.txt", 12), ("second.txt", 1)]
     assert seen[1].sha256 == "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"
-    assert use_cases.files_to_sign(deps, MARY, document_id)[0] == LETTER
+    assert use_cases.open_to_sign(deps, MARY, document_id).files[0] == LETTER
     assert use_cases.read_file(deps, MARY, document_id, 0) == LETTER
 
 
@@ -70,14 +70,14 @@ def test_the_container_takes_the_place_of_the_files(deps: Deps) -> None:
     assert (document.signed_at, document.keep_until) == (AT, AT + timedelta(days=14))
     assert document.file_count == 0
     with pytest.raises(NotFound):
-        use_cases.files_to_sign(deps, MARY, document_id)
+        use_cases.open_to_sign(deps, MARY, document_id)
     with deps.db.read() as tx:
         journal.verify_chain(tx, store.JOURNAL)
 
 
 def test_nobody_reaches_another_persons_document(deps: Deps) -> None:
     document_id = upload(deps)
-    for question in (use_cases.show_document, use_cases.files_to_sign, use_cases.read_container):
+    for question in (use_cases.show_document, use_cases.open_to_sign, use_cases.read_container):
         with pytest.raises(NotFound, match="no_document"):
             question(deps, HUGO, document_id)
     for act in (use_cases.delete_document, lambda *args: use_cases.keep_signed(*args, b"forged")):

@@ -120,12 +120,17 @@ def handlers(deps: Deps) -> list[Any]:
     @get("/sign/{document_id:str}")
     async def show(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
-        document, files = await run(request, use_cases.show_document, deps, session.subject or "", document_id)
+        document, files, earlier = await run(request, use_cases.show_document, deps, session.subject or "", document_id)
         report = None
         if document.signed_at is not None:
             _, container = await run(request, use_cases.read_container, deps, session.subject or "", document_id)
-            report = await run(request, use_cases.validate, deps, container, f"{document.name}.asice")
-        context = {"document": document, "files": files, "report": report}
+            report = await run(request, use_cases.validate, deps, container, document.container_name)
+        context = {
+            "document": document,
+            "files": files,
+            "report": report,
+            "earlier": explain(earlier) if earlier else None,
+        }
         return await page(request, "portal_document.html", context)
 
     @get("/sign/{document_id:str}/files/{position:int}")
@@ -158,7 +163,7 @@ def handlers(deps: Deps) -> list[Any]:
     async def container(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
         document, content = await run(request, use_cases.read_container, deps, session.subject or "", document_id)
-        return download(content, name=f"{document.name}.asice", media_type=CONTAINER_TYPE)
+        return download(content, name=document.container_name, media_type=CONTAINER_TYPE)
 
     @post("/sign/{document_id:str}/delete")
     async def delete(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
