@@ -1,11 +1,14 @@
 """The whole corpus of signed containers of the field, when it is at hand: every verdict as asserted, or explained."""
 
+import csv
+import io
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.support.field_containers import Row, our_verdict, read_manifest, read_trust
+from digiid.formats.validation import validate_container
+from tests.support.field_containers import JUDGED_AT, Row, our_verdict, read_manifest, read_trust
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPORA = Path(os.environ.get("DIGIID_CORPORA", ROOT.parent / "shared" / "corpora"))
@@ -16,26 +19,8 @@ pytestmark = [
 ]
 
 # Where we differ on purpose. Their "invalid" does not tell TOTAL-FAILED from INDETERMINATE; ours does.
-EXPLAINED = {
-    "SiVa-Test__AsiceContainerMimetypeWithCapitalLetter.asice": (
-        "error",
-        "without a file called exactly `mimetype` it is not an ASiC container (EN 319 162-1 §A.1): refused as a whole",
-    ),
-    "digidoc4j__multiple_EncapsulatedTimeStamp_elements_in_single_SignatureTimeStamp.asice": (
-        "invalid",
-        "their program stops with an exception; ours reports the one signature as TOTAL-FAILED, FORMAT_FAILURE",
-    ),
-    "digidoc4j__bdoc-tm-with-changed-data-file-name.bdoc": ("indeterminate", "SIGNED_DATA_NOT_FOUND is INDETERMINATE"),
-    "digidoc4j__M1n1 Testäöüõ!.txt-TS-d4j.bdoc": ("indeterminate", "SIGNED_DATA_NOT_FOUND is INDETERMINATE"),
-    "digidoc4j__signing_certificate_not_valid_during_timestamping.asice": (
-        "indeterminate",
-        "issued with SHA-1 and stamped in 2019, when that was not accepted any more: CRYPTO_CONSTRAINTS_FAILURE",
-    ),
-    "digidoc4j__et10_0123456789!#$%&'()+,-. ;=@[]_`}- et_EE_utf8.zip-d_ec.bdoc": (
-        "indeterminate",
-        "a time-mark of 2014 whose OCSP response is signed with SHA-1: not accepted as proof of time",
-    ),
-}
+with (ROOT / "docs" / "divergences" / "field-corpus.csv").open(encoding="utf-8", newline="") as table:
+    EXPLAINED = {row["file"]: row["ours"] for row in csv.DictReader(table)}
 
 
 def rows() -> list[Row]:
@@ -43,15 +28,32 @@ def rows() -> list[Row]:
     return list(read_manifest(folder)) if (folder / "MANIFEST.csv").exists() else []
 
 
-@pytest.mark.parametrize("row", [row for row in rows() if row.format != "asics"], ids=str)
+@pytest.mark.parametrize("row", rows(), ids=str)
 def test_every_verdict_is_as_asserted_or_explained(row: Row) -> None:
-    expected, _reason = EXPLAINED.get(row.file.name, (row.expected, ""))
+    expected = EXPLAINED.get(row.file.name, row.expected)
     assert our_verdict(row, read_trust(CORPORA / "trust_lists")) == expected
 
 
-@pytest.mark.parametrize("row", [row for row in rows() if row.format == "asics"], ids=str)
-def test_asic_s_is_refused_by_name(row: Row) -> None:
-    assert our_verdict(row, read_trust(CORPORA / "trust_lists")) == "error"
+@pytest.mark.parametrize(
+    ("name", "tokens", "signatures", "warning"),
+    [
+        ("SiVa__2xTST-valid-bdoc-data-file.asics", ["QTSA", "QTSA"], ["XAdES_BASELINE_LT_TM"], None),
+        ("SiVa-Test__ValidAsiceInAsics.asics", ["QTSA"], ["XAdES_BASELINE_LT"], None),
+        ("SiVa-Test__DdocInAsicsMimetypeNotFirst.asics", ["QTSA"], ["DIGIDOC_XML_1.3"], "asic.mimetype.not_first"),
+        ("SiVa__testtimestamp.asics", ["QTSA"], [], None),
+    ],
+)
+def test_what_is_told_about_time_stamped_containers(
+    name: str, tokens: list[str], signatures: list[str], warning: str | None
+) -> None:
+    file = CORPORA / "containers" / name
+    trust = read_trust(CORPORA / "trust_lists")
+    report = validate_container(io.BytesIO(file.read_bytes()), trust=trust, at=JUDGED_AT, file_name=name)
+    assert report.is_valid
+    assert [token.level for token in report.time_stamp_tokens] == tokens
+    assert [signature.signature_format for signature in report.signatures] == signatures
+    codes = {message.code for message in report.messages}
+    assert warning is None or warning in codes
 
 
 @pytest.mark.parametrize(

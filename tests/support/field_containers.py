@@ -10,8 +10,9 @@ from pathlib import Path
 from cryptography import x509
 
 from digiid.formats.trusted_list import VerifiedTrust, resolve_trusted_lists
-from digiid.formats.validation import POLICIES, POLV3, Indication, validate_container
+from digiid.formats.validation import POLICIES, POLV3, validate_container
 from digiid.kernel.errors import Malformed
+from digiid.platform.documents.expectations import verdict_word
 
 JUDGED_AT = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -47,7 +48,4 @@ def our_verdict(row: Row, trust: VerifiedTrust) -> str:
         report = validate_container(io.BytesIO(row.file.read_bytes()), trust=trust, at=JUDGED_AT, policy=policy)
     except Malformed:
         return "error"
-    if report.is_valid:
-        return "valid"
-    indications = {signature.indication for signature in report.signatures}
-    return "indeterminate" if Indication.TOTAL_FAILED not in indications and indications else "invalid"
+    return verdict_word(report)

@@ -18,8 +18,9 @@ from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from digiid.formats import der
 from digiid.formats.x509 import parts as x509_parts
@@ -46,6 +47,7 @@ _MAX_EXTENSIONS: Final = 8
 _MAX_CERTIFICATES: Final = 8
 _NONCE_OID: Final = der.oid(ID_PKIX_OCSP_NONCE)[2:]
 _FRAME: Final = struct.Struct(">2sH 5sH 2sH 11s 2sH 2sH")
+_SHA1_WITH_RSA: Final = der.sequence(der.oid("1.2.840.113549.1.1.5"), b"\x05\x00")  # RFC 3279 §2.2.1
 # The AlgorithmIdentifiers of CertIDs as clients write them: NULL parameters, or none.
 _CERT_ID_HASHES: Final = {
     der.sequence(der.oid(HASH_OIDS[name]), parameters): name
@@ -354,6 +356,7 @@ def verify_response(
     responder_crls: Sequence[VerifiedCrl] = (),
     certificate_parts: CertificateParts | None = None,
     issuer_parts: CertificateParts | None = None,
+    sha1_until: datetime | None = None,
 ) -> VerifiedOcsp:
     """Verify a response about `certificate`, which `issuer` issued.
 
@@ -361,7 +364,8 @@ def verify_response(
     or one of `extra_responders` (named by a trusted list), or holds a certificate with OCSPSigning
     that the issuer signed directly. That certificate has to carry ocsp-nocheck, or not be revoked
     on a CRL of the issuer among `responder_crls`; one whose revocation nobody can check is refused.
-    `certificate_parts` and `issuer_parts` spare a second reading of the two.
+    `certificate_parts` and `issuer_parts` spare a second reading of the two. A response that was produced before
+    `sha1_until` may be signed with RSA (1024 bits and more) and SHA-1, as all of them once were.
 
     Raises:
         Malformed: `der.…`, `ocsp.response`.
@@ -378,11 +382,12 @@ def verify_response(
     single = _find_single(response, subject, issuer_parts)
 
     # 3 the signature, by one of the certificates that carry the responder's name or key
-    responder = _find_signer(response, issuer, issuer_parts, extra_responders)
+    sha1 = sha1_until is not None and response.produced_at < sha1_until
+    responder = _find_signer(response, issuer, issuer_parts, extra_responders, sha1=sha1)
 
     # 4 may that one answer for this issuer
     if not responder.is_trusted:
-        _check_delegated(responder.parts, issuer, issuer_parts, response.produced_at, responder_crls)
+        _check_delegated(responder.parts, issuer, issuer_parts, response.produced_at, responder_crls, sha1=sha1)
     elif not responder.parts.not_before_at <= response.produced_at <= responder.parts.not_after_at:
         raise Refused("ocsp.responder_expired", "the responder's certificate was not valid at producedAt")
 
@@ -521,6 +526,8 @@ def _find_signer(
     issuer: x509.Certificate,
     issuer_parts: CertificateParts,
     extra_responders: Sequence[x509.Certificate],
+    *,
+    sha1: bool,
 ) -> _Responder:
     # A name alone does not say which key: a responder keeps its name when its certificate is renewed.
     offered = [_Responder(issuer, issuer_parts, True)]
@@ -536,16 +543,22 @@ def _find_signer(
         raise Refused("ocsp.responder_unauthorized", "no certificate for the responder")
     for candidate in candidates:
         try:
-            verify_signature(
-                x509_parts.public_key_of(candidate.certificate),
-                algorithm_der=response.algorithm_der,
-                signature=response.signature,
-                message=response.tbs_der,
-            )
+            _verify(candidate.certificate, response.algorithm_der, response.signature, response.tbs_der, sha1=sha1)
         except Refused:
             continue
         return candidate
     raise Refused("ocsp.signature", "no certificate of the responder verifies the signature")
+
+
+def _verify(signer: x509.Certificate, algorithm_der: bytes, signature: bytes, message: bytes, *, sha1: bool) -> None:
+    key = x509_parts.public_key_of(signer)
+    if not (sha1 and algorithm_der == _SHA1_WITH_RSA and isinstance(key, rsa.RSAPublicKey) and key.key_size >= 1024):
+        verify_signature(key, algorithm_der=algorithm_der, signature=signature, message=message)
+        return
+    try:
+        key.verify(signature, message, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - as at its time, see sha1_until
+    except InvalidSignature as error:
+        raise Refused("ocsp.signature", "the signature does not verify") from error
 
 
 def _is_responder(response: _Response, parts: CertificateParts) -> bool:
@@ -561,6 +574,8 @@ def _check_delegated(
     issuer_parts: CertificateParts,
     at: datetime,
     crls: Sequence[VerifiedCrl],
+    *,
+    sha1: bool,
 ) -> None:
     if ID_KP_OCSP_SIGNING not in (responder.extended_key_usage() or ()):
         raise Refused("ocsp.responder_unauthorized", "the responder's certificate lacks OCSPSigning")
@@ -572,12 +587,7 @@ def _check_delegated(
     if responder.inner_algorithm_der != responder.algorithm_der:
         raise Refused("ocsp.responder_unauthorized", "the two signature algorithms of the certificate differ")
     try:
-        verify_signature(
-            x509_parts.public_key_of(issuer),
-            algorithm_der=responder.algorithm_der,
-            signature=responder.signature,
-            message=responder.tbs_der,
-        )
+        _verify(issuer, responder.algorithm_der, responder.signature, responder.tbs_der, sha1=sha1)
     except Refused as error:
         raise Refused("ocsp.responder_unauthorized", "the issuer did not sign the responder's certificate") from error
     if not responder.not_before_at <= at <= responder.not_after_at:

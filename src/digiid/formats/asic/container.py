@@ -118,7 +118,7 @@ def parse_container(file: BinaryIO, limits: Limits | None = None) -> Container:
     # 2 what its files are, by their names
     found = _sort_entries(archive, problems)
     if form == "ASiC-S":
-        _check_simple(archive, found)
+        _check_simple(archive, found, problems)
     for entry in found.data:
         if not entry.size_bytes:
             problems.append(ContainerProblem("asic.empty_file", f"Data file '{entry.name}' is empty", False))
@@ -174,7 +174,7 @@ def _sort_entries(archive: Archive, problems: list[ContainerProblem]) -> _Found:
     return found
 
 
-def _check_simple(archive: Archive, found: _Found) -> None:
+def _check_simple(archive: Archive, found: _Found, problems: list[ContainerProblem]) -> None:
     """EN 319 162-1 §4.3.3: one data object in the root, and one kind of proof about it."""
     for entry in archive.entries:
         if "/" in entry.name and not entry.name.startswith("META-INF/"):
@@ -185,6 +185,11 @@ def _check_simple(archive: Archive, found: _Found) -> None:
         raise Malformed("asic.simple.evidence_record", f"the evidence record {found.evidence[0].name!r} is not judged")
     if sum(map(bool, (found.xml, found.cms, found.tokens))) > 1:
         raise Malformed("asic.simple.mixed", "signatures and time-stamp tokens cannot stand together in ASiC-S")
+    for entries, name in ((found.xml, "META-INF/signatures.xml"), (found.cms, "META-INF/signature.p7s")):
+        if entries and [entry.name for entry in entries] != [name]:
+            names = ", ".join(entry.name for entry in entries)
+            text = f"The signatures of an ASiC-S container are all in {name}, not in {names}"
+            problems.append(ContainerProblem("asic.simple.signature_file", text, True))
 
 
 def _read_optional_manifest(

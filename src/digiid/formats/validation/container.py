@@ -1,10 +1,12 @@
 """Validation of a whole container: EN 319 162-1 §A.5 around EN 319 102-1."""
 
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO
 
 from digiid.formats.asic import Container, Limits, parse_container
 from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.validation.ddoc import validate_ddoc
 from digiid.formats.validation.policy import POLV4, Policy, apply_policy
 from digiid.formats.validation.report import (
     Indication,
@@ -15,6 +17,14 @@ from digiid.formats.validation.report import (
     SubIndication,
 )
 from digiid.formats.validation.signature import validate_signature
+from digiid.formats.validation.time_stamped import (
+    MAX_NESTED_DEPTH,
+    SNIFFED_BYTES,
+    container_messages,
+    names_container,
+    sniff,
+    validate_time_stamped,
+)
 from digiid.formats.xades import parse_signatures
 from digiid.kernel.errors import Malformed
 
@@ -28,20 +38,39 @@ def validate_container(
     file_name: str = "",
     limits: Limits | None = None,
 ) -> Report:
-    """Judge every signature of a container at `at`.
+    """Judge every signature and time-stamp token of a container at `at`.
 
-    Judged: ASiC-E with XAdES. ASiC-S is refused by name, and so is every container that can be read in two ways.
+    Judged: ASiC-E with XAdES or CAdES; ASiC-S with XAdES, CAdES or time-stamp tokens, and in the last case the
+    container inside, as of the time that is proven for it.
 
-    Raises: Malformed `asic.…` it cannot be read as a container; `validation.not_judged` a form that is not judged.
+    Raises: Malformed `asic.…`, `tsp.…`, `cms.…`, `ddoc.…`: it cannot be read as one container.
     """
-    # 1 the container
+    return _validate(file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits, depth=0)
+
+
+def _validate(
+    file: BinaryIO,
+    *,
+    trust: VerifiedTrust,
+    at: datetime,
+    policy: Policy,
+    file_name: str,
+    limits: Limits | None,
+    depth: int,
+) -> Report:
+    # 1 the container, and by which of its files it is to be judged
     container = parse_container(file, limits)
-    if container.form != "ASiC-E":
-        raise Malformed("validation.not_judged", f"{container.form} containers are not judged by this program")
-    messages = [
-        Message(Severity.ERROR if problem.is_error else Severity.WARNING, problem.code, problem.message)
-        for problem in container.problems
-    ]
+    if container.form == "ASiC-S" and container.token_files:
+        judge_nested = partial(_judge_nested, trust=trust, policy=policy, limits=limits, depth=depth + 1)
+        return validate_time_stamped(
+            container,
+            trust=trust,
+            at=at,
+            policy=policy,
+            file_name=file_name,
+            judge_nested=judge_nested if depth < MAX_NESTED_DEPTH else None,
+        )
+    messages = list(container_messages(container))
 
     # 2 every signature by itself
     signatures: list[SignatureReport] = []
@@ -62,6 +91,26 @@ def validate_container(
         messages=tuple(messages),
         signatures=tuple(signatures),
     )
+
+
+def _judge_nested(
+    file: BinaryIO,
+    name: str,
+    at: datetime,
+    *,
+    trust: VerifiedTrust,
+    policy: Policy,
+    limits: Limits | None,
+    depth: int,
+) -> Report | None:
+    """What was found inside a time-stamped container, judged as of `at`; None when it is no container."""
+    kind = sniff(file.read(SNIFFED_BYTES))
+    file.seek(0)
+    if kind == "DDOC":
+        return validate_ddoc(file, trust=trust, at=at, policy=policy, file_name=name)
+    if kind != "ZIP" or not names_container(file):
+        return None
+    return _validate(file, trust=trust, at=at, policy=policy, file_name=name, limits=limits, depth=depth)
 
 
 def _validate_file(container: Container, name: str, trust: VerifiedTrust, at: datetime) -> list[SignatureReport]:

@@ -1,0 +1,284 @@
+"""Validation of DigiDoc documents (SK-XML 1.0, DIGIDOC-XML 1.1 to 1.3): the ladder of EN 319 102-1 with a time-mark.
+
+The proof of time is the OCSP response whose nonce is the digest of the signature value. The formats know SHA-1 and RSA
+with PKCS #1 v1.5 only; a response or a certificate that is itself signed with SHA-1 counts if it is from before 2017.
+The levels of a policy are not asked of these signatures, which are older than the levels; the level is told.
+"""
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+from typing import BinaryIO
+
+from cryptography import x509
+
+from digiid.formats import der, ocsp
+from digiid.formats.ddoc import MAX_DDOC_BYTES, Ddoc, alternate_digest_of, digest_of, parse_ddoc
+from digiid.formats.trusted_list import CA_QC, ServiceCertificate, VerifiedTrust
+from digiid.formats.validation.policy import POLV4, Policy
+from digiid.formats.validation.report import (
+    Indication,
+    Message,
+    Report,
+    Severity,
+    SignatureReport,
+    SubIndication,
+)
+from digiid.formats.validation.signature import (
+    _VERIFY,
+    FAILED,
+    INDETERMINATE,
+    SHA1_UNTIL,
+    _check_algorithms,
+    _claimed_certificate,
+    _Facts,
+    _find_issuer,
+    _judge_status,
+    _NotValid,
+    _report,
+)
+from digiid.formats.x509.parts import CONTENT_COMMITMENT, CertificateParts, certificate_der, parse_parts
+from digiid.formats.x509.signature import read_hash_identifier
+from digiid.formats.xades import Reference, UnverifiedSignature, VerifiedSignature, verify_signature
+from digiid.kernel.errors import Malformed, Refused
+
+Sub = SubIndication
+
+
+def validate_ddoc(
+    file: BinaryIO, *, trust: VerifiedTrust, at: datetime, policy: Policy = POLV4, file_name: str = ""
+) -> Report:
+    """Judge every signature of a DigiDoc document at `at`.
+
+    Raises: Malformed `ddoc.…`, `xml.…`: it cannot be read as such a document.
+    """
+    # 1 the document
+    data = file.read(MAX_DDOC_BYTES + 1)
+    document = parse_ddoc(data)
+    messages = _document_messages(document)
+
+    # 2 every signature by itself; what cannot be read is counted as one that failed
+    signatures = [validate_ddoc_signature(signature, document, trust=trust, at=at) for signature in document.signatures]
+    signatures += [_broken(signature_id, error, document) for signature_id, error in document.broken]
+    if policy.accepted_levels is not None:
+        allowed = policy.accepted_levels | policy.tolerated_levels
+        signatures = [_tell_level(signature, allowed) for signature in signatures]
+
+    # 3 a document without signatures proves nothing
+    if not signatures:
+        messages.append(Message(Severity.ERROR, "validation.no_signature", "The container has no signature"))
+    return Report(
+        form=document.form,
+        policy_name=policy.name,
+        policy_description=policy.description,
+        validated_at=at,
+        file_name=file_name,
+        data_files=tuple(file.name for file in document.data_files),
+        messages=tuple(messages),
+        signatures=tuple(signatures),
+    )
+
+
+def _document_messages(document: Ddoc) -> list[Message]:
+    def warning(code: str, text: str) -> Message:
+        return Message(Severity.WARNING, code, text)
+
+    messages = [
+        warning(
+            "validation.ddoc.sha1",
+            "The algorithm SHA1 used in DDOC is no longer considered reliable for signature creation!",
+        )
+    ]
+    for file in document.data_files:
+        if not file.is_there:
+            messages.append(warning("validation.ddoc.detached", f"Only the digest of '{file.name}' is in the document"))
+            continue
+        if file.content_type == "EMBEDDED_BASE64" and file.size_bytes != len(file.content()):
+            messages.append(warning("validation.ddoc.size", f"'{file.name}' has not the size that it says"))
+    return messages
+
+
+def _broken(signature_id: str, error: Malformed, document: Ddoc) -> SignatureReport:
+    text = f"The signature cannot be processed: {error.detail}"
+    return SignatureReport(
+        id=signature_id,
+        file_name="",
+        signature_format=document.form.removesuffix("_hashcode"),
+        method_uri="",
+        indication=FAILED,
+        sub_indication=Sub.FORMAT_FAILURE,
+        level="NA",
+        certificate=None,
+        messages=(Message(Severity.ERROR, error.code, text),),
+    )
+
+
+def _tell_level(signature: SignatureReport, allowed: frozenset[str]) -> SignatureReport:
+    if not signature.is_valid or signature.level in allowed:
+        return signature
+    text = "The policy's legal levels are not asked of DDOC signatures, which are older than the levels"
+    return replace(
+        signature, messages=(*signature.messages, Message(Severity.WARNING, "validation.policy.level_not_asked", text))
+    )
+
+
+# ------------------------------------------------------------------ one signature
+
+
+def validate_ddoc_signature(
+    signature: UnverifiedSignature, document: Ddoc, *, trust: VerifiedTrust, at: datetime
+) -> SignatureReport:
+    """Judge one signature at `at`. Never raises for what is wrong with the signature: that is the verdict."""
+    facts = _Facts(signature)
+    indication, sub = Indication.TOTAL_PASSED, None
+    try:
+        _climb(facts, document, trust, at)
+    except _NotValid as end:
+        facts.error(end.code, end.text)
+        indication, sub = end.indication, end.sub
+    except Malformed as error:
+        facts.error(error.code, f"The signature cannot be processed: {error.detail}")
+        indication, sub = FAILED, Sub.FORMAT_FAILURE
+    report = _report(facts, "", indication, sub)
+    return replace(report, signature_format=document.form.removesuffix("_hashcode"))
+
+
+def _climb(facts: _Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> None:
+    signature = facts.signature
+    # 1 who signed, what was signed, and is the value theirs (§5.2.3, §5.2.7)
+    verified = _verify(facts, document)
+    parts = parse_parts(verified.certificate_der)
+
+    # 2 every file is signed
+    signed = {reference.uri for reference in signature.references}
+    missing = [file.name for file in document.data_files if f"#{file.id}" not in signed]
+    if missing or not document.data_files:
+        text = "; ".join(f"The file <{name}> is not signed" for name in missing) or "There is no file in the document"
+        raise _NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.file_not_signed", text)
+
+    # 3 proof of when: the time-mark
+    mark, problem = _find_mark(signature, verified.certificate, parts, trust)
+    facts.best_signature_at = None if mark is None else mark.produced_at
+    if mark is not None:
+        facts.ocsp_produced_at, facts.responder = mark.produced_at, mark.responder
+    best_at = facts.best_signature_at or at
+
+    # 4 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
+    _find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=mark is not None)
+    usage = parts.key_usage()
+    if usage is None or CONTENT_COMMITMENT not in usage:
+        raise _NotValid(
+            INDETERMINATE,
+            Sub.CHAIN_CONSTRAINTS_FAILURE,
+            "validation.key_usage",
+            "The signer's certificate has not expected key-usage!",
+        )
+
+    # 5 it was not revoked when the mark was made (§5.2.5)
+    if mark is None:
+        raise problem
+    _judge_status(facts, mark, best_at, has_proof=True)
+
+    # 6 algorithms, as at that time (§5.2.8)
+    _check_algorithms(facts, verified, best_at)
+
+
+def _verify(facts: _Facts, document: Ddoc) -> VerifiedSignature:
+    def find_digest(reference: Reference) -> bytes | None:
+        file = document.find_file(reference.uri)
+        if file is None:
+            return None
+        digest = digest_of(file, reference.hash_name, version=document.version)
+        if digest != reference.digest and alternate_digest_of(file, reference.hash_name) == reference.digest:
+            text = f"Bad digest for DataFile: {file.id} alternate digest matches!"
+            facts.warn("validation.ddoc.alternate_digest", text)
+            return reference.digest
+        return digest
+
+    try:
+        verified = verify_signature(facts.signature, find_digest)
+    except Refused as error:
+        facts.certificate = _claimed_certificate(facts.signature)
+        indication, sub, text = _VERIFY[error.code]
+        raise _NotValid(indication, sub, error.code, f"{text} ({error.detail})") from error
+    facts.certificate = verified.certificate
+    return verified
+
+
+# ------------------------------------------------------------------ the time-mark
+
+
+def _find_mark(
+    signature: UnverifiedSignature, certificate: x509.Certificate, parts: CertificateParts, trust: VerifiedTrust
+) -> tuple[ocsp.VerifiedOcsp | None, _NotValid]:
+    """The OCSP response that is about this certificate and this signature value; else why there is none."""
+    problem = _NotValid(
+        INDETERMINATE,
+        Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE,
+        "validation.no_revocation_data",
+        "No OCSP confirmation for the signer's certificate: nothing proves when it was signed",
+    )
+    for item in trust.find_issuers(
+        parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=CA_QC
+    ):
+        for response_der in signature.ocsp_values_der:
+            try:
+                answer = _verify_response(response_der, certificate, parts, item, trust)
+            except Refused as error:
+                text = f"The OCSP confirmation cannot be used: {error.detail}"
+                problem = _NotValid(INDETERMINATE, Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE, error.code, text)
+                continue
+            if is_mark(answer.nonce, signature.signature_value):
+                return answer, problem
+            text = "The nonce of the OCSP confirmation is not the digest of the signature value"
+            problem = _NotValid(INDETERMINATE, Sub.SIG_CONSTRAINTS_FAILURE, "validation.ddoc.nonce", text)
+    return None, problem
+
+
+def is_mark(nonce: bytes | None, signature_value: bytes) -> bool:
+    """Whether an OCSP nonce marks this signature value: its SHA-1, or a DigestInfo with a hash of it."""
+    if nonce is None:
+        return False
+    if nonce == hashlib.sha1(signature_value, usedforsecurity=False).digest():
+        return True
+    try:
+        reader = der.read_whole(nonce, max_bytes=256)
+        hash_name = read_hash_identifier(reader.take(der.SEQUENCE))
+        digest = reader.take(der.OCTET_STRING).content
+        reader.finish()
+    except Malformed:
+        return False
+    if hash_name not in ("sha1", "sha256", "sha384", "sha512"):
+        return False
+    return digest == hashlib.new(hash_name, signature_value, usedforsecurity=False).digest()
+
+
+def _verify_response(
+    response_der: bytes,
+    certificate: x509.Certificate,
+    parts: CertificateParts,
+    issuer: ServiceCertificate,
+    trust: VerifiedTrust,
+) -> ocsp.VerifiedOcsp:
+    """An answer by the CA, its delegate, or else by a responder that was listed when it answered."""
+    answer = ocsp.verify_response(
+        response_der,
+        certificate=certificate,
+        issuer=issuer.certificate,
+        extra_responders=trust.responders,
+        certificate_parts=parts,
+        issuer_parts=issuer.parts,
+        sha1_until=SHA1_UNTIL,
+    )
+    responder_der = certificate_der(answer.responder)
+    if not trust.was_responder(responder_der, at=answer.produced_at):
+        # Not by the list's word then; by the CA's own, or not at all.
+        return ocsp.verify_response(
+            response_der,
+            certificate=certificate,
+            issuer=issuer.certificate,
+            certificate_parts=parts,
+            issuer_parts=issuer.parts,
+            sha1_until=SHA1_UNTIL,
+        )
+    return answer

@@ -1,0 +1,488 @@
+"""Validation of time-stamped ASiC-S containers: EN 319 162-1 §4.3, §A.7 around EN 319 102-1 §5.4.
+
+A token is over the data file itself, or over an ASiCArchiveManifest whose digests it vouches for. A container inside is
+judged as of the earliest time at which a token that holds proves that it was there, and so on at most three deep.
+
+A token is QTSA when the unit's service was granted when the token was made, and still is at the time that proves that
+the token existed: that of the next token over it, else today. It is TSA when the service is not granted any more.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import BinaryIO, Final
+
+from digiid.formats import ber, tsp
+from digiid.formats.asic import Container, Entry
+from digiid.formats.asic.archive import STORED, parse_archive
+from digiid.formats.asic.container import MAX_MANIFEST_BYTES, MAX_TOKEN_BYTES, MIMETYPE_NAME
+from digiid.formats.asic.manifest import AsicManifest, parse_asic_manifest
+from digiid.formats.trusted_list import TSA_QTST, ServiceCertificate, VerifiedTrust, granted_period
+from digiid.formats.validation.policy import Policy, find_weak_key
+from digiid.formats.validation.report import (
+    Indication,
+    Message,
+    Report,
+    Scope,
+    Severity,
+    SubIndication,
+    TimeStampTokenReport,
+)
+from digiid.formats.x509.parts import certificate_der, parts_of, public_key_of
+from digiid.formats.x509.path import verify_path
+from digiid.kernel.errors import Malformed, Refused
+
+MAX_NESTED_DEPTH: Final = 3
+MAX_NESTED_BYTES: Final = 64 * 1024 * 1024  # of a compressed container inside; one that is stored is read in place
+_MAX_TOKENS: Final = 500
+SNIFFED_BYTES: Final = 4096
+
+_TSA: Final = "http://uri.etsi.org/TrstSvc/Svctype/TSA"  # TS 119 612 §5.5.1.2: not qualified
+_NOT_COVERING: Final = "The time-stamp token does not cover container datafile!"
+_NOT_GRANTED_NOW: Final = "The certificate is not related to a granted status at time-stamp lowest POE time!"
+_PASSED, _FAILED, _INDETERMINATE = Indication.TOTAL_PASSED, Indication.TOTAL_FAILED, Indication.INDETERMINATE
+Sub = SubIndication
+
+# What `verify_token` refuses, in the words of EN 319 102-1 §5.4.
+_NOT_INTACT: Final = (_FAILED, Sub.SIG_CRYPTO_FAILURE, "The signature is not intact!")
+_CRYPTO: Final = (
+    _INDETERMINATE,
+    Sub.CRYPTO_CONSTRAINTS_FAILURE,
+    "The time-stamp uses an algorithm that is not accepted",
+)
+_REFUSED: Final = {
+    "tsp.imprint": _CRYPTO,
+    "cms.algorithm": _CRYPTO,
+    "x509.algorithm": _CRYPTO,
+    "x509.public_key": _CRYPTO,
+    "tsp.usage": (
+        _INDETERMINATE,
+        Sub.CHAIN_CONSTRAINTS_FAILURE,
+        "The certificate of the time-stamp is not one for time-stamping",
+    ),
+    "tsp.time": (
+        _INDETERMINATE,
+        Sub.OUT_OF_BOUNDS_NO_POE,
+        "The certificate of the time-stamp was not valid when it was made",
+    ),
+    "cms.signer_certificate": (
+        _INDETERMINATE,
+        Sub.NO_SIGNING_CERTIFICATE_FOUND,
+        "It is not certain which unit made the time-stamp",
+    ),
+}
+
+# Judges what is inside: a file of that name as of a time; None when it is no container.
+JudgeNested = Callable[[BinaryIO, str, datetime], Report | None]
+
+
+@dataclass(slots=True)
+class _Token:
+    """One token with what it is over, and what has been found out about it."""
+
+    entry: Entry
+    verified: tsp.VerifiedTimeStamp | None
+    problem: Refused | None
+    manifest_entry: Entry | None = None
+    manifest: AsicManifest | None = None
+    indication: Indication = _INDETERMINATE
+    sub: SubIndication | None = None
+    service: ServiceCertificate | None = None
+    level: str = "N/A"
+    messages: list[Message] = field(default_factory=list)
+    scopes: tuple[Scope, ...] = ()
+
+    @property
+    def gen_at(self) -> datetime | None:
+        return None if self.verified is None else self.verified.gen_at
+
+    def fail(self, indication: Indication, sub: SubIndication, code: str, text: str) -> None:
+        """The first reason decides; every reason is told."""
+        self.messages.append(Message(Severity.ERROR, code, text))
+        if self.sub is None:
+            self.indication, self.sub = indication, sub
+
+    def warn(self, code: str, text: str) -> None:
+        self.messages.append(Message(Severity.WARNING, code, text))
+
+
+@dataclass(frozen=True, slots=True)
+class TimeStampedVerdict:
+    """`tokens` as they are reported; `proven_at` is the earliest time that a token which holds proves the data file."""
+
+    tokens: tuple[TimeStampTokenReport, ...]
+    messages: tuple[Message, ...]
+    proven_at: datetime | None
+
+
+def validate_time_stamped(
+    container: Container,
+    *,
+    trust: VerifiedTrust,
+    at: datetime,
+    policy: Policy,
+    file_name: str,
+    judge_nested: JudgeNested | None,
+) -> Report:
+    """Judge a time-stamped ASiC-S container at `at`. `judge_nested` judges a container inside; None when it lies too
+    deep to be judged.
+
+    Raises: what `judge_tokens` raises; Malformed when what is inside is a container that cannot be read.
+    """
+    # 1 the container and its tokens
+    verdict = judge_tokens(container, trust=trust, at=at)
+    data_file = container.data_files[0]
+    report = Report(
+        form=container.form,
+        policy_name=policy.name,
+        policy_description=policy.description,
+        validated_at=at,
+        file_name=file_name,
+        data_files=(data_file.name,),
+        messages=(*container_messages(container), *verdict.messages),
+        signatures=(),
+        time_stamp_tokens=verdict.tokens,
+    )
+
+    # 2 what is inside, as of the time that is proven for it; without proof nothing inside is judged
+    if verdict.proven_at is None:
+        return report
+    kind = sniff_nested(container, data_file)
+    if kind == "PDF":
+        text = f"The signatures inside {data_file.name} were not judged; take the file out and judge it by itself"
+        return _with(report, Severity.WARNING, "validation.nested.pdf", text)
+    if kind is None:
+        return report
+    if judge_nested is None:
+        text = f"{data_file.name} was not judged: containers are judged {MAX_NESTED_DEPTH} deep"
+        return _with(report, Severity.WARNING, "validation.nested.depth", text)
+    nested = judge_nested(open_nested(container, data_file), data_file.name, verdict.proven_at)
+    return report if nested is None else merge_nested(report, nested, name=data_file.name)
+
+
+def container_messages(container: Container) -> tuple[Message, ...]:
+    """What is odd about the container itself."""
+    return tuple(
+        Message(Severity.ERROR if problem.is_error else Severity.WARNING, problem.code, problem.message)
+        for problem in container.problems
+    )
+
+
+def _with(report: Report, severity: Severity, code: str, text: str) -> Report:
+    return replace(report, messages=(*report.messages, Message(severity, code, text)))
+
+
+def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) -> TimeStampedVerdict:
+    """The verdict about every time-stamp token of an ASiC-S container.
+
+    Raises: Malformed `asic.…`, `tsp.…`, `cms.…`, `der.…`, `ber.…`: a token or a manifest cannot be read, or two of them
+        contradict one another.
+    """
+    # 1 read every token and what it is over
+    messages: list[Message] = []
+    tokens = _read_tokens(container, messages)
+    data_name = container.data_files[0].name
+
+    # 2 each token by itself: over what is there, by a unit that was listed
+    for token in tokens:
+        _judge_imprint(token, container)
+        _judge_unit(token, trust)
+        if token.sub is None:
+            token.indication = _PASSED
+
+    # 3 each token against the ones before it: it covers what they covered, and is not older
+    tokens.sort(key=lambda token: (token.gen_at is None, token.gen_at or at, token.manifest is not None))
+    _judge_sequence(tokens, data_name)
+
+    # 4 is the unit's service still what it was when the token is proven to have existed
+    for index, token in enumerate(tokens):
+        _judge_level(token, _existed_at(token, tokens[index + 1 :], at))
+    if any(message.code == "validation.token.not_granted_now" for token in tokens for message in token.messages):
+        text = (
+            "Found a timestamp token not related to granted status. If not yet covered with a fresh timestamp token, "
+            "this container might become invalid in the future."
+        )
+        messages.append(Message(Severity.WARNING, "validation.token.not_granted_now", text))
+
+    # 5 one token that does not hold is one too many: nobody can say what it was for
+    for token in tokens:
+        if token.indication is not _PASSED:
+            text = f"The time-stamp token {token.entry.name} is not valid"
+            messages.append(Message(Severity.ERROR, "validation.token.not_valid", text))
+    covering = [token for token in tokens if token.indication is _PASSED and _covers(token, data_name)]
+    if not covering:
+        text = "No time-stamp token that holds covers the data file"
+        messages.append(Message(Severity.ERROR, "validation.token.none_covers", text))
+    proven_at = min((token.gen_at for token in covering if token.gen_at), default=None)
+    return TimeStampedVerdict(tuple(map(_report, tokens)), tuple(messages), proven_at)
+
+
+# ------------------------------------------------------------------ read
+
+
+def _read_tokens(container: Container, messages: list[Message]) -> list[_Token]:
+    if len(container.token_files) > _MAX_TOKENS:
+        raise Malformed("asic.simple.too_many_tokens", f"{len(container.token_files)} tokens, at most {_MAX_TOKENS}")
+    tokens = {entry.name: _read_token(container, entry) for entry in container.token_files}
+    for entry in container.asic_manifest_files:
+        manifest = parse_asic_manifest(container.archive.read(entry, max_bytes=MAX_MANIFEST_BYTES))
+        token = tokens.get(manifest.signature_name)
+        if token is None:
+            text = f"The manifest {entry.name} belongs to no time-stamp token of the container"
+            messages.append(Message(Severity.ERROR, "validation.token.missing", text))
+        elif token.manifest is not None:
+            raise Malformed("asic.asic_manifest.duplicate", f"two manifests belong to {token.entry.name!r}")
+        else:
+            token.manifest_entry, token.manifest = entry, manifest
+    return list(tokens.values())
+
+
+def _read_token(container: Container, entry: Entry) -> _Token:
+    unverified = container.archive.read(entry, max_bytes=MAX_TOKEN_BYTES)
+    try:
+        return _Token(entry, tsp.verify_token(ber.as_der(unverified, max_bytes=MAX_TOKEN_BYTES)), None)
+    except Refused as error:
+        return _Token(entry, None, error)
+
+
+# ------------------------------------------------------------------ one token
+
+
+def _judge_imprint(token: _Token, container: Container) -> None:
+    verified, manifest = token.verified, token.manifest
+    if verified is None:
+        assert token.problem is not None
+        indication, sub, text = _REFUSED.get(token.problem.code, _NOT_INTACT)
+        token.fail(indication, sub, token.problem.code, f"{text} ({token.problem.detail})")
+    data_file = container.data_files[0]
+    over = token.manifest_entry or data_file
+    hash_name = "sha256" if verified is None else verified.hash_name
+    scopes = [Scope(over.name, hash_name, container.digest(over, hash_name))]
+    if verified is not None and verified.imprint != scopes[0].digest:
+        text = "The time-stamp message imprint is not intact!"
+        token.fail(_FAILED, Sub.HASH_FAILURE, "validation.token.imprint", text)
+    for item in () if manifest is None else manifest.objects:
+        entry = container.archive.find(item.name) if item.name else None
+        if entry is None or entry.is_directory:
+            text = "The manifest entry object has not been found!"
+            token.fail(_INDETERMINATE, Sub.SIGNED_DATA_NOT_FOUND, "validation.token.object_missing", text)
+            continue
+        if container.digest(entry, item.hash_name) != item.digest:
+            text = "The manifest entry object is not intact!"
+            token.fail(_FAILED, Sub.HASH_FAILURE, "validation.token.object", f"{text} ({item.name})")
+        if item.hash_name in ("sha1", "sha224"):
+            text = f"The digest of {item.name} is made with {item.hash_name.upper()}, which proves nothing any more"
+            token.fail(_INDETERMINATE, Sub.CRYPTO_CONSTRAINTS_FAILURE, "validation.weak_hash", text)
+        scopes.append(Scope(item.name, item.hash_name, item.digest))
+    token.scopes = tuple(scopes)
+
+
+def _judge_unit(token: _Token, trust: VerifiedTrust) -> None:
+    verified = token.verified
+    if verified is None:
+        return
+    weakness = find_weak_key(public_key_of(verified.tsu), at=verified.gen_at)
+    if weakness:
+        text = f"The time-stamping unit's key was too weak: {weakness}"
+        token.fail(_INDETERMINATE, Sub.CRYPTO_CONSTRAINTS_FAILURE, "validation.weak_key", text)
+    try:
+        token.service = find_unit_service(verified, trust)
+    except Refused as error:
+        token.fail(_INDETERMINATE, Sub.NO_CERTIFICATE_CHAIN_FOUND, error.code, error.detail)
+        token.level = "TSA" if error.code == "validation.token.not_qualified" else "N/A"
+
+
+def find_unit_service(token: tsp.VerifiedTimeStamp, trust: VerifiedTrust) -> ServiceCertificate:
+    """The qualified time-stamping service, granted when the token was made, whose unit made it.
+
+    Raises: Refused `validation.token.not_listed`, `.not_granted`, `.not_qualified`.
+    """
+    unit_der, parts = certificate_der(token.tsu), parts_of(token.tsu)
+    problem = Refused(
+        "validation.token.not_listed",
+        "The certificate chain for timestamp is not trusted, it does not contain a trust anchor.",
+    )
+    not_granted = Refused(
+        "validation.token.not_granted", "The time-stamping service was not granted when it made the time-stamp"
+    )
+    for item in trust.find_services(unit_der, service_type=TSA_QTST):
+        if granted_period(item.service, (TSA_QTST,), token.gen_at):
+            return item
+        problem = not_granted
+    issuers = trust.find_issuers(
+        parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=TSA_QTST
+    )
+    for item in issuers:
+        if not granted_period(item.service, (TSA_QTST,), token.gen_at):
+            problem = not_granted
+            continue
+        try:
+            verify_path(token.tsu, intermediates=(), anchors=item.anchors, at=token.gen_at)
+        except Refused:
+            continue
+        return item
+    if trust.find_services(unit_der, service_type=_TSA):
+        raise Refused(
+            "validation.token.not_qualified", "The time-stamping service is listed, but not as a qualified one"
+        )
+    raise problem
+
+
+# ------------------------------------------------------------------ tokens among one another
+
+
+def _judge_sequence(tokens: Sequence[_Token], data_name: str) -> None:
+    covered: set[str] = {data_name}
+    for token in tokens:
+        if not _covers(token, data_name):
+            token.warn("validation.token.not_covering", _NOT_COVERING)
+        if token.manifest is None:
+            covered.add(token.entry.name)
+            continue
+        own = {item.name for item in token.manifest.objects}
+        for name in sorted(covered - own - {data_name}):
+            token.warn("validation.token.not_covering_all", f"The time-stamp token does not cover {name} any more")
+        for other in tokens:
+            if other.entry.name in own and other.gen_at and token.gen_at and other.gen_at > token.gen_at:
+                text = f"The time-stamp token is older than {other.entry.name}, which it covers"
+                token.fail(_INDETERMINATE, Sub.TIMESTAMP_ORDER_FAILURE, "validation.token.order", text)
+        covered |= own | {token.entry.name}
+        if token.manifest_entry is not None:
+            covered.add(token.manifest_entry.name)
+
+
+def _covers(token: _Token, data_name: str) -> bool:
+    if token.manifest is None:
+        return True
+    item = token.manifest.find(data_name)
+    return item is not None
+
+
+def _existed_at(token: _Token, later: Sequence[_Token], at: datetime) -> datetime:
+    """When the token is first proven to have existed: at the time of a later one that covers it, else now."""
+    proofs = [
+        other.gen_at
+        for other in later
+        if other.indication is _PASSED and other.manifest and other.manifest.find(token.entry.name) and other.gen_at
+    ]
+    return min(proofs, default=at)
+
+
+def _judge_level(token: _Token, existed_at: datetime) -> None:
+    if token.service is None:
+        return
+    token.level = "QTSA"
+    if not granted_period(token.service.service, (TSA_QTST,), existed_at):
+        token.level = "TSA"
+        token.warn("validation.token.not_granted_now", _NOT_GRANTED_NOW)
+
+
+def _report(token: _Token) -> TimeStampTokenReport:
+    return TimeStampTokenReport(
+        indication=token.indication,
+        sub_indication=token.sub,
+        gen_at=token.gen_at,
+        tsu=None if token.verified is None else token.verified.tsu,
+        level=token.level,
+        scopes=token.scopes,
+        messages=tuple(token.messages),
+    )
+
+
+# ------------------------------------------------------------------ what is inside
+
+
+class _Window(io.RawIOBase):
+    """The stored content of one entry, read in place."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self._size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        self._file.seek(self._start + self._at)
+        data = self._file.read(max(0, min(len(buffer), self._size - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def sniff_nested(container: Container, entry: Entry) -> str | None:
+    """ZIP, PDF, DDOC by the first bytes of a data file, whatever its name says.
+
+    Raises: Malformed `asic.zip.data`.
+    """
+    head = b""
+    for piece in container.archive.stream(entry):
+        head += piece
+        if len(head) >= SNIFFED_BYTES:
+            break
+    return sniff(head[:SNIFFED_BYTES])
+
+
+def sniff(head: bytes) -> str | None:
+    """ZIP, PDF or DDOC by the first bytes of a file; else None."""
+    if head.startswith(b"PK\x03\x04"):
+        return "ZIP"
+    if head.startswith(b"%PDF-"):
+        return "PDF"
+    return "DDOC" if b"<SignedDoc" in head and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else None
+
+
+def names_container(file: BinaryIO) -> bool:
+    """Whether a ZIP file says that it is an ASiC container. An archive of something else was stamped as it is, and
+    nothing in it is judged."""
+    file.seek(0)
+    head = file.read(SNIFFED_BYTES)
+    try:
+        archive = parse_archive(file)
+    except Malformed:
+        # Not to be read in one single way: told as an error if it claims to be a container.
+        file.seek(0)
+        return b"application/vnd.etsi.asic-" in head
+    entry = archive.find(MIMETYPE_NAME)
+    file.seek(0)
+    return entry is not None and entry.size_bytes < 256 and b"vnd.etsi.asic-" in archive.read(entry, max_bytes=256)
+
+
+def open_nested(container: Container, entry: Entry) -> BinaryIO:
+    """The content of a data file as a file: in place when it is stored, else unpacked.
+
+    Raises: Malformed `asic.zip.entry_too_large`, `asic.zip.data`.
+    """
+    if entry.method == STORED:
+        return io.BufferedReader(_Window(container.archive.file, entry.data_offset, entry.size_bytes))
+    return io.BytesIO(container.archive.read(entry, max_bytes=MAX_NESTED_BYTES))
+
+
+def merge_nested(outer: Report, nested: Report, *, name: str) -> Report:
+    """The report about a container with what was found inside it: signatures, tokens, and what is odd about it."""
+    messages = [
+        replace(
+            message,
+            # A file that was only stamped need not be signed: the stamp is what is judged.
+            severity=Severity.WARNING if message.code == "validation.no_signature" else message.severity,
+            text=f"{name}: {message.text}",
+        )
+        for message in nested.messages
+    ]
+    return replace(
+        outer,
+        messages=(*outer.messages, *messages),
+        signatures=nested.signatures,
+        time_stamp_tokens=(*outer.time_stamp_tokens, *nested.time_stamp_tokens),
+    )
