@@ -1,39 +1,46 @@
-"""Signing keys: encrypted PEM files, or keys inside a PKCS#11 token. Both are the library's own key type.
+"""Signing keys from files: encrypted PEM, and PKCS#12 with its certificate. Keys inside tokens are next door.
 
-A PKCS#11 key is named by a URI (RFC 7512):
-`pkcs11:token=NAME;object=LABEL?module-path=/usr/lib/…/libsofthsm2.so&pin-source=file:/path/pin`.
-Its private half never leaves the token; we hash, the token signs (CKM_ECDSA).
+All of them are the library's own key types, so that whoever signs need not know where a key lies.
 """
 
 import os
-import threading
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Final
 
-import pkcs11
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     PrivateFormat,
-    load_der_public_key,
     load_pem_private_key,
 )
-from pkcs11.util.ec import encode_ec_public_key
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12, serialize_key_and_certificates
 
-from digiid.kernel.errors import Broken, Malformed, Unavailable
+from digiid.formats.x509.parts import load_certificate
+from digiid.kernel.errors import Malformed
 from digiid.platform.entropy import Entropy, token_urlsafe
+from digiid.platform.secret_file import read_passphrase
+from digiid.platform.tokens import ACCEPTED_CURVES, load_token_key
 
 _MAX_KEY_FILE_BYTES: Final = 16 * 1024
+_MAX_PKCS12_BYTES: Final = 256 * 1024
 _CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
     "secp256r1": ec.SECP256R1,
     "secp384r1": ec.SECP384R1,
     "secp521r1": ec.SECP521R1,
 }
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """What a PKCS#12 file holds. `certificate` is None in a file that still waits for it."""
+
+    key: SigningKey = field(repr=False)
+    certificate: x509.Certificate | None
+    others: tuple[x509.Certificate, ...] = ()
 
 
 def generate_ec_key(curve_name: str) -> ec.EllipticCurvePrivateKey:
@@ -46,7 +53,7 @@ def load_or_create_passphrase(file: Path, entropy: Entropy) -> bytes:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_private(file, token_urlsafe(entropy, 32).encode())
-    return _read_passphrase(file)
+    return read_passphrase(file)
 
 
 def write_private_key(file: Path, key: ec.EllipticCurvePrivateKey, *, passphrase: bytes) -> None:
@@ -65,29 +72,62 @@ def load_private_key(path_or_uri: Path | str, passphrase_path: Path | None) -> e
         Unavailable: `keys.token`, the token or the key is not there.
     """
     if isinstance(path_or_uri, str) and path_or_uri.startswith("pkcs11:"):
-        return _load_pkcs11(path_or_uri, passphrase_path)
+        token_key = load_token_key(path_or_uri, passphrase_path)
+        if not isinstance(token_key, ec.EllipticCurvePrivateKey):
+            raise Malformed("keys.unreadable", "the token's key is not an EC key on an accepted curve")
+        return token_key
     file = Path(path_or_uri)
     try:
         if file.stat().st_size > _MAX_KEY_FILE_BYTES:
             raise Malformed("keys.unreadable", f"{file} is too large for a key")
-        passphrase = _read_passphrase(passphrase_path) if passphrase_path else None
+        passphrase = read_passphrase(passphrase_path) if passphrase_path else None
         key = load_pem_private_key(file.read_bytes(), passphrase)
     except (OSError, ValueError, TypeError) as error:
         # The library's text may quote the file: only what kind of error it was is told.
         raise Malformed("keys.unreadable", f"{file}: {type(error).__name__}") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in _CURVES:
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in ACCEPTED_CURVES:
         raise Malformed("keys.unreadable", f"{file} does not hold an EC key on an accepted curve")
     return key
 
 
-def _read_passphrase(file: Path) -> bytes:
+def load_pkcs12_file(file: Path, password_path: Path | None) -> FileIdentity:
+    """The key of a PKCS#12 file (RFC 7292) and the certificate that belongs to it.
+
+    Raises: Malformed `keys.unreadable`, also for a wrong password.
+    """
+    password = read_passphrase(password_path) if password_path else None
     try:
-        passphrase = file.read_bytes().strip()
-    except OSError as error:
-        raise Malformed("keys.unreadable", f"passphrase file {file}: {type(error).__name__}") from error
-    if not passphrase:
-        raise Malformed("keys.unreadable", f"passphrase file {file} is empty")
-    return passphrase
+        if file.stat().st_size > _MAX_PKCS12_BYTES:
+            raise Malformed("keys.unreadable", f"{file} is too large for a PKCS#12 file")
+        found = load_pkcs12(file.read_bytes(), password)
+    except (OSError, ValueError, TypeError) as error:
+        # The library's text may quote the file: only what kind of error it was is told.
+        raise Malformed("keys.unreadable", f"{file}: {type(error).__name__}") from None
+    key = found.key
+    is_accepted = (isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in ACCEPTED_CURVES) or (
+        isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048
+    )
+    if not is_accepted:
+        raise Malformed("keys.unreadable", f"{file} holds neither an EC key on an accepted curve nor RSA of 2048 bits")
+    assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+    certificate = _reload(found.cert.certificate) if found.cert else None
+    if certificate is not None and certificate.public_key() != key.public_key():
+        raise Malformed("keys.unreadable", f"{file}: the certificate is not that of the key")
+    return FileIdentity(key, certificate, tuple(_reload(other.certificate) for other in found.additional_certs))
+
+
+def write_pkcs12_file(file: Path, identity: FileIdentity, *, password: bytes, name: str) -> None:
+    """Write a PKCS#12 file encrypted under `password`, mode 0600, whole or not at all."""
+    encoded = serialize_key_and_certificates(
+        name.encode(), identity.key, identity.certificate, identity.others or None, BestAvailableEncryption(password)
+    )
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write_private(file, encoded)
+
+
+def _reload(certificate: x509.Certificate) -> x509.Certificate:
+    # Read with our own reader's strictness, as every certificate from outside.
+    return load_certificate(certificate.public_bytes(Encoding.DER))
 
 
 def _write_private(file: Path, content: bytes) -> None:
@@ -98,103 +138,3 @@ def _write_private(file: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     part.replace(file)
-
-
-# ------------------------------------------------------------------------------------------ PKCS#11
-
-
-class Pkcs11Key(ec.EllipticCurvePrivateKey):
-    """A private key in a token, usable wherever the library takes an EC private key for signing."""
-
-    def __init__(self, private: Any, public: ec.EllipticCurvePublicKey) -> None:
-        """`private` is python-pkcs11's key object; one session, so one signature at a time."""
-        self._private, self._public = private, public
-        self._lock = threading.Lock()
-
-    @property
-    def curve(self) -> ec.EllipticCurve:
-        return self._public.curve
-
-    @property
-    def key_size(self) -> int:
-        return self._public.curve.key_size
-
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        return self._public
-
-    def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
-        """DER signature. A wish for a deterministic signature is not honoured: tokens choose their own nonce.
-
-        Raises: Unavailable `keys.token`.
-        """
-        algorithm = signature_algorithm.algorithm
-        if isinstance(algorithm, Prehashed):
-            digest = bytes(data)
-        else:
-            context = hashes.Hash(algorithm)
-            context.update(bytes(data))
-            digest = context.finalize()
-        size = (self.key_size + 7) // 8
-        try:
-            with self._lock:
-                # CKM_ECDSA takes no more than the order's length; the leftmost bits count (FIPS 186-5 §6.4).
-                raw = self._private.sign(digest[:size], mechanism=pkcs11.Mechanism.ECDSA)
-        except pkcs11.PKCS11Error as error:
-            raise Unavailable("keys.token", f"the token did not sign: {type(error).__name__}") from error
-        if len(raw) != 2 * size:
-            raise Broken("keys.token", f"the token returned {len(raw)} bytes")
-        return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
-
-    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> NoReturn:
-        raise Broken("keys.not_exportable", "a token's key is used for signing only")
-
-    def private_numbers(self) -> NoReturn:
-        raise Broken("keys.not_exportable", "a token's key does not leave it")
-
-    def private_bytes(
-        self, encoding: Encoding, format: PrivateFormat, encryption_algorithm: KeySerializationEncryption
-    ) -> NoReturn:
-        raise Broken("keys.not_exportable", "a token's key does not leave it")
-
-    def __copy__(self) -> "Pkcs11Key":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Pkcs11Key":
-        return self
-
-
-def _load_pkcs11(uri: str, pin_file: Path | None) -> Pkcs11Key:
-    attributes, query = _parse_uri(uri)
-    source = query.get("pin-source", "")
-    if source:
-        pin_file = Path(urlsplit(source).path if source.startswith("file:") else source)
-    pin = _read_passphrase(pin_file).decode() if pin_file else None
-    try:
-        token = pkcs11.lib(query["module-path"]).get_token(token_label=attributes["token"])
-        session = token.open(user_pin=pin)
-        label = attributes["object"]
-        private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=label)
-        public = session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, label=label)
-        if not isinstance(public, pkcs11.PublicKey):
-            raise TypeError("not a public key")
-        loaded = load_der_public_key(encode_ec_public_key(public))
-    except (pkcs11.PKCS11Error, RuntimeError, ValueError, TypeError) as error:
-        raise Unavailable("keys.token", f"{attributes['token']}: {type(error).__name__}") from error
-    if not isinstance(loaded, ec.EllipticCurvePublicKey) or loaded.curve.name not in _CURVES:
-        raise Malformed("keys.unreadable", "the token's key is not an EC key on an accepted curve")
-    return Pkcs11Key(private, loaded)
-
-
-def _parse_uri(uri: str) -> tuple[dict[str, str], dict[str, str]]:
-    path, _, query_text = uri.removeprefix("pkcs11:").partition("?")
-    attributes: dict[str, str] = {}
-    for part in filter(None, path.split(";")):
-        name, sign, value = part.partition("=")
-        if not sign or name in attributes:
-            raise Malformed("keys.uri", f"attribute {name!r} of the PKCS#11 URI")
-        attributes[name] = unquote(value)
-    query = dict(parse_qsl(query_text, keep_blank_values=True))
-    for name, found in (("token", attributes), ("object", attributes), ("module-path", query)):
-        if not found.get(name):
-            raise Malformed("keys.uri", f"the PKCS#11 URI does not name {name}")
-    return attributes, query

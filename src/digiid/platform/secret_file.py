@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from digiid.kernel.errors import Broken
+from digiid.kernel.errors import Broken, Malformed
 from digiid.platform.entropy import Entropy
 
 
@@ -29,3 +29,14 @@ def read_or_make_secret(file: Path, entropy: Entropy, *, size_bytes: int = 32) -
     if len(secret) < size_bytes:
         raise Broken("secret.file", f"{file.name} is shorter than {size_bytes} bytes")
     return secret
+
+
+def read_passphrase(file: Path) -> bytes:
+    """What somebody wrote into `file`, without white space around it. Raises: Malformed `keys.unreadable`."""
+    try:
+        passphrase = file.read_bytes().strip()
+    except OSError as error:
+        raise Malformed("keys.unreadable", f"passphrase file {file}: {type(error).__name__}") from error
+    if not passphrase:
+        raise Malformed("keys.unreadable", f"passphrase file {file} is empty")
+    return passphrase

@@ -1,0 +1,301 @@
+"""Keys inside a PKCS#11 token: a smart card, an HSM, SoftHSM. Their private half never leaves it.
+
+A key is named by a URI (RFC 7512):
+`pkcs11:token=NAME;object=LABEL;id=%01?module-path=/usr/lib/…/libsofthsm2.so&pin-source=file:/path/pin`.
+We hash, the token signs: CKM_ECDSA, CKM_RSA_PKCS over a DigestInfo, CKM_RSA_PKCS_PSS (PKCS#11 v2.40 §2.1, §2.3).
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
+
+import pkcs11
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    KeySerializationEncryption,
+    PrivateFormat,
+    load_der_public_key,
+)
+from pkcs11.util.ec import encode_ec_public_key
+from pkcs11.util.rsa import encode_rsa_public_key
+
+from digiid.formats import der
+from digiid.formats.x509.parts import CONTENT_COMMITMENT, load_certificate, parts_of
+from digiid.formats.x509.signature import HASH_OIDS
+from digiid.kernel.errors import Broken, DigiidError, Malformed, NotFound, Refused, Unavailable
+from digiid.platform.secret_file import read_passphrase
+
+ACCEPTED_CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+_MAX_CERTIFICATES: Final = 64
+_PSS_MECHANISMS: Final = {
+    "sha256": (pkcs11.Mechanism.SHA256, pkcs11.MGF.SHA256),
+    "sha384": (pkcs11.Mechanism.SHA384, pkcs11.MGF.SHA384),
+    "sha512": (pkcs11.Mechanism.SHA512, pkcs11.MGF.SHA512),
+}
+_NULL: Final = b"\x05\x00"
+
+
+class _InToken:
+    """What both kinds of key share: one session, so one signature at a time; nothing comes out."""
+
+    def __init__(self, private: Any) -> None:
+        self._private = private
+        self._lock = threading.Lock()
+
+    def _sign(self, data: bytes, mechanism: Any, parameter: Any = None) -> bytes:
+        try:
+            with self._lock:
+                return bytes(self._private.sign(data, mechanism=mechanism, mechanism_param=parameter))
+        except pkcs11.PKCS11Error as error:
+            raise Unavailable("keys.token", f"the token did not sign: {type(error).__name__}") from error
+
+    def private_numbers(self) -> NoReturn:
+        raise Broken("keys.not_exportable", "a token's key does not leave it")
+
+    def private_bytes(
+        self, encoding: Encoding, format: PrivateFormat, encryption_algorithm: KeySerializationEncryption
+    ) -> NoReturn:
+        raise Broken("keys.not_exportable", "a token's key does not leave it")
+
+
+class Pkcs11Key(_InToken, ec.EllipticCurvePrivateKey):
+    """An EC private key in a token, usable wherever the library takes one for signing."""
+
+    def __init__(self, private: Any, public: ec.EllipticCurvePublicKey) -> None:
+        """`private` is python-pkcs11's key object."""
+        super().__init__(private)
+        self._public = public
+
+    @property
+    def curve(self) -> ec.EllipticCurve:
+        return self._public.curve
+
+    @property
+    def key_size(self) -> int:
+        return self._public.curve.key_size
+
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        return self._public
+
+    def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
+        """DER signature. A wish for a deterministic signature is not honoured: tokens choose their own nonce.
+
+        Raises: Unavailable `keys.token`.
+        """
+        digest, _ = _digest_of(data, signature_algorithm.algorithm)
+        size = (self.key_size + 7) // 8
+        # CKM_ECDSA takes no more than the order's length; the leftmost bits count (FIPS 186-5 §6.4).
+        raw = self._sign(digest[:size], pkcs11.Mechanism.ECDSA)
+        if len(raw) != 2 * size:
+            raise Broken("keys.token", f"the token returned {len(raw)} bytes")
+        return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
+
+    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> NoReturn:
+        raise Broken("keys.not_exportable", "a token's key is used for signing only")
+
+    def __copy__(self) -> "Pkcs11Key":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Pkcs11Key":
+        return self
+
+
+class Pkcs11RsaKey(_InToken, rsa.RSAPrivateKey):
+    """An RSA private key in a token: PKCS#1 v1.5, and PSS with MGF1 over the same hash."""
+
+    def __init__(self, private: Any, public: rsa.RSAPublicKey) -> None:
+        super().__init__(private)
+        self._public = public
+
+    @property
+    def key_size(self) -> int:
+        return self._public.key_size
+
+    def public_key(self) -> rsa.RSAPublicKey:
+        return self._public
+
+    def sign(self, data: Any, padding: Any, algorithm: Any) -> bytes:
+        """The signature value. The salt of PSS is as long as the hash, whatever length is asked for.
+
+        Raises: Unavailable `keys.token`; Refused `keys.padding`.
+        """
+        digest, hash_name = _digest_of(data, algorithm)
+        signature = self._sign(*self._mechanism(padding, digest, hash_name))
+        if len(signature) != (self.key_size + 7) // 8:
+            raise Broken("keys.token", f"the token returned {len(signature)} bytes")
+        return signature
+
+    def _mechanism(self, asked: Any, digest: bytes, hash_name: str) -> tuple[bytes, Any, Any]:
+        if hash_name not in _PSS_MECHANISMS:
+            raise Refused("keys.padding", f"RSA with the hash {hash_name} is not signed by a token")
+        if isinstance(asked, padding.PKCS1v15):
+            # RFC 8017 §9.2: CKM_RSA_PKCS pads, the DigestInfo is ours to make; its NULL is written.
+            algorithm = der.sequence(der.oid(HASH_OIDS[hash_name]), _NULL)
+            return der.sequence(algorithm, der.tlv(der.OCTET_STRING, digest)), pkcs11.Mechanism.RSA_PKCS, None
+        if isinstance(asked, padding.PSS):
+            return digest, pkcs11.Mechanism.RSA_PKCS_PSS, (*_PSS_MECHANISMS[hash_name], len(digest))
+        raise Refused("keys.padding", f"{type(asked).__name__} is not a padding to sign with")
+
+    def decrypt(self, ciphertext: bytes, padding: Any) -> NoReturn:
+        raise Broken("keys.not_exportable", "a token's key is used for signing only")
+
+    def __copy__(self) -> "Pkcs11RsaKey":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Pkcs11RsaKey":
+        return self
+
+
+TokenKey = Pkcs11Key | Pkcs11RsaKey
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAddress:
+    """A parsed URI. `label` and `key_id` may be absent: then the certificate's own identifier finds the key."""
+
+    token: str
+    module_path: str
+    label: str | None
+    key_id: bytes | None
+    pin_file: Path | None
+
+
+def parse_token_uri(uri: str) -> TokenAddress:
+    """Read a PKCS#11 URI (RFC 7512 §2.3).
+
+    Raises: Malformed `keys.uri`.
+    """
+    path, _, query_text = uri.removeprefix("pkcs11:").partition("?")
+    raw: dict[str, str] = {}
+    for part in filter(None, path.split(";")):
+        name, sign, value = part.partition("=")
+        if not sign or name in raw:
+            raise Malformed("keys.uri", f"attribute {name!r} of the PKCS#11 URI")
+        raw[name] = value
+    query = dict(parse_qsl(query_text, keep_blank_values=True))
+    for name, found in (("token", raw), ("module-path", query)):
+        if not found.get(name):
+            raise Malformed("keys.uri", f"the PKCS#11 URI does not name {name}")
+    source = query.get("pin-source", "")
+    pin_file = Path(urlsplit(source).path if source.startswith("file:") else source) if source else None
+    label = unquote(raw["object"]) if raw.get("object") else None
+    key_id = unquote_to_bytes(raw["id"]) if raw.get("id") else None
+    return TokenAddress(unquote(raw["token"]), query["module-path"], label, key_id, pin_file)
+
+
+def load_token_key(uri: str, pin_file: Path | None) -> TokenKey:
+    """The signing key that a URI names; `pin_file` holds the PIN when the URI names no `pin-source`.
+
+    Raises:
+        Malformed: `keys.uri`; `keys.unreadable`, the key is of a kind we do not sign with.
+        Unavailable: `keys.token`, the token or the key is not there.
+    """
+    address = parse_token_uri(uri)
+    if address.label is None and address.key_id is None:
+        raise Malformed("keys.uri", "the PKCS#11 URI names no object and no id")
+    try:
+        session = _open(address, pin_file)
+        private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=address.label, id=address.key_id)
+        public = session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, label=address.label, id=address.key_id)
+        encode = encode_rsa_public_key if public.key_type is pkcs11.KeyType.RSA else encode_ec_public_key
+        loaded = load_der_public_key(_spki(encode(public), public.key_type))
+    except (pkcs11.PKCS11Error, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise Unavailable("keys.token", f"{address.token}: {type(error).__name__}") from error
+    return _key_of(private, loaded)
+
+
+def load_token_identity(uri: str, pin_file: Path | None) -> tuple[TokenKey, x509.Certificate]:
+    """A signing key with its certificate, both on the token: the certificate with nonRepudiation is picked.
+
+    `object` or `id` of the URI choose where a token holds several.
+
+    Raises:
+        Malformed: `keys.uri`, `keys.unreadable`.
+        NotFound: `keys.certificate`, no certificate for signing that has its key there.
+        Refused: `keys.several`, more than one, and the URI does not choose.
+        Unavailable: `keys.token`.
+    """
+    address = parse_token_uri(uri)
+    try:
+        session = _open(address, pin_file)
+        found = _signing_certificates(session, address)
+        usable = [
+            (private, certificate)
+            for key_id, certificate in found
+            for private in [_find_private(session, key_id, address.label)]
+            if private is not None
+        ]
+    except (pkcs11.PKCS11Error, RuntimeError) as error:
+        raise Unavailable("keys.token", f"{address.token}: {type(error).__name__}") from error
+    if not usable:
+        raise NotFound("keys.certificate", f"{address.token} holds no certificate for signing with its key")
+    if len(usable) > 1:
+        raise Refused("keys.several", f"{address.token} holds {len(usable)} certificates for signing; name one by id")
+    [(private, certificate)] = usable
+    return _key_of(private, certificate.public_key()), certificate
+
+
+def _open(address: TokenAddress, pin_file: Path | None) -> Any:
+    source = address.pin_file or pin_file
+    pin = read_passphrase(source).decode() if source else None
+    return pkcs11.lib(address.module_path).get_token(token_label=address.token).open(user_pin=pin)
+
+
+def _signing_certificates(session: Any, address: TokenAddress) -> Sequence[tuple[bytes, x509.Certificate]]:
+    wanted: dict[Any, Any] = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE}
+    if address.key_id is not None:
+        wanted[pkcs11.Attribute.ID] = address.key_id
+    elif address.label is not None:
+        wanted[pkcs11.Attribute.LABEL] = address.label
+    found: list[tuple[bytes, x509.Certificate]] = []
+    for count, item in enumerate(session.get_objects(wanted)):
+        if count >= _MAX_CERTIFICATES:
+            raise Malformed("keys.unreadable", f"more than {_MAX_CERTIFICATES} certificates on a token")
+        try:
+            certificate = load_certificate(bytes(item[pkcs11.Attribute.VALUE]))
+            usage = parts_of(certificate).key_usage()
+        except DigiidError:
+            continue  # a token may hold what we do not read; it is then not the one to sign with
+        if usage is not None and CONTENT_COMMITMENT in usage:
+            found.append((bytes(item[pkcs11.Attribute.ID]), certificate))
+    return found
+
+
+def _find_private(session: Any, key_id: bytes, label: str | None) -> Any:
+    try:
+        if key_id:
+            return session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, id=key_id)
+        return session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=label)
+    except pkcs11.NoSuchKey:
+        return None
+
+
+def _spki(encoded: bytes, key_type: Any) -> bytes:
+    if key_type is not pkcs11.KeyType.RSA:
+        return encoded
+    # RFC 3279 §2.3.1: python-pkcs11 gives the bare RSAPublicKey.
+    algorithm = der.sequence(der.oid("1.2.840.113549.1.1.1"), _NULL)
+    return der.sequence(algorithm, der.bit_string(encoded))
+
+
+def _key_of(private: Any, public: Any) -> TokenKey:
+    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in ACCEPTED_CURVES:
+        return Pkcs11Key(private, public)
+    if isinstance(public, rsa.RSAPublicKey) and public.key_size >= 2048:
+        return Pkcs11RsaKey(private, public)
+    raise Malformed("keys.unreadable", "the token's key is neither EC on an accepted curve nor RSA of 2048 bits")
+
+
+def _digest_of(data: Any, algorithm: Any) -> tuple[bytes, str]:
+    if isinstance(algorithm, Prehashed):
+        return bytes(data), algorithm._algorithm.name  # the library has no public name for it
+    context = hashes.Hash(algorithm)
+    context.update(bytes(data))
+    return context.finalize(), algorithm.name
