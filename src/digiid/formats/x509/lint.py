@@ -197,7 +197,7 @@ def _check_extension_set(parts: CertificateParts, expected: Expected, profile: P
         wanted[x509_parts.EXTENDED_KEY_USAGE] = profile.extended_key_usage_critical
     if expected.hierarchy.policies(expected.kind, expected.document_policy):
         wanted[x509_parts.CERTIFICATE_POLICIES] = False
-    if profile.is_personal:
+    if profile.has_qc_statements:
         wanted[x509_parts.QC_STATEMENTS] = False
     if profile.has_ocsp_url or profile.has_ca_issuers_url:
         wanted[x509_parts.AUTHORITY_INFORMATION_ACCESS] = False

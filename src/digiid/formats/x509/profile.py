@@ -1,4 +1,4 @@
-"""What each kind of certificate of this hierarchy says: ETSI EN 319 412-1/-2/-5, EN 319 411-1/-2, RFC 5280.
+"""What each kind of certificate of this hierarchy says: ETSI EN 319 412-1/-2/-3/-5, EN 319 411-1/-2, RFC 5280.
 
 The shapes are those of the Estonian identity documents (ESTEID2018, ESTEID2025), with two deliberate
 differences: the extended key usage of the authentication certificate is not critical (EN 319 412-2
@@ -33,7 +33,9 @@ ANY_POLICY: Final = "2.5.29.32.0"
 NCP: Final = "0.4.0.2042.1.1"  # EN 319 411-1 §5.3
 NCP_PLUS: Final = "0.4.0.2042.1.2"  # the same, with a secure cryptographic device
 QCP_N: Final = "0.4.0.194112.1.0"  # EN 319 411-2 §5.3
+QCP_L: Final = "0.4.0.194112.1.1"
 QCP_N_QSCD: Final = "0.4.0.194112.1.2"
+QCP_L_QSCD: Final = "0.4.0.194112.1.3"
 
 EKU_CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 EKU_EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
@@ -46,9 +48,11 @@ QC_SSCD: Final = "0.4.0.1862.1.4"
 QC_PDS: Final = "0.4.0.1862.1.5"
 QC_TYPE: Final = "0.4.0.1862.1.6"
 QC_TYPE_ESIGN: Final = "0.4.0.1862.1.6.1"
+QC_TYPE_ESEAL: Final = "0.4.0.1862.1.6.2"
 
 _PERSON_NAME: Final = re.compile(r"[^\W\d_]+(?:[ '’.\-]+[^\W\d_]+)*[.'’]?")
 _PERSONAL_CODE: Final = re.compile(r"[1-8][0-9]{10}")
+_REGISTRY_CODE: Final = re.compile(r"[1-9][0-9]{7}")
 
 
 class DocumentPolicy(StrEnum):
@@ -80,6 +84,8 @@ class CertificateKind(StrEnum):
     TRUSTED_LIST_SIGNER = "trusted_list_signer"
     AUTHENTICATION = "authentication"
     SIGNATURE = "signature"
+    SEAL = "seal"  # the key may lie in a file
+    DEVICE_SEAL = "device_seal"  # the key was made in a device and stays there
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,12 @@ class Profile:
     has_ca_issuers_url: bool = False
     has_crl_url: bool = False
     has_no_check: bool = False
-    is_qualified_signature: bool = False
+    qc_type: str | None = None  # of a qualified certificate
+    claims_device: bool = False
+
+    @property
+    def has_qc_statements(self) -> bool:
+        return self.is_personal or self.qc_type is not None
 
 
 _YEAR: Final = timedelta(days=366)
@@ -180,7 +191,31 @@ PROFILES: Final[Mapping[CertificateKind, Profile]] = {
         has_ocsp_url=True,
         has_ca_issuers_url=True,
         has_crl_url=True,
-        is_qualified_signature=True,
+        qc_type=QC_TYPE_ESIGN,
+        claims_device=True,
+    ),
+    CertificateKind.SEAL: Profile(
+        curves=(_P256, _P384, _P521),
+        key_usage=frozenset({x509_parts.CONTENT_COMMITMENT}),
+        max_validity=6 * _YEAR,
+        basic_constraints_critical=False,
+        policies=((QCP_L,), (QCP_L,)),
+        has_ocsp_url=True,
+        has_ca_issuers_url=True,
+        has_crl_url=True,
+        qc_type=QC_TYPE_ESEAL,
+    ),
+    CertificateKind.DEVICE_SEAL: Profile(
+        curves=(_P256, _P384, _P521),
+        key_usage=frozenset({x509_parts.CONTENT_COMMITMENT}),
+        max_validity=6 * _YEAR,
+        basic_constraints_critical=False,
+        policies=((QCP_L_QSCD,), (QCP_L,)),
+        has_ocsp_url=True,
+        has_ca_issuers_url=True,
+        has_crl_url=True,
+        qc_type=QC_TYPE_ESEAL,
+        claims_device=True,
     ),
 }
 
@@ -255,16 +290,16 @@ class HierarchyProfile:
         return (document.oid, *generic) if document else generic
 
     def qc_statements(self, kind: CertificateKind) -> bytes | None:
-        """The QcStatements value of a personal certificate; None for every other kind."""
+        """The QcStatements value of a person's or an organisation's certificate; None for every other kind."""
         profile = PROFILES[kind]
-        if not profile.is_personal:
+        if not profile.has_qc_statements:
             return None
         statements: list[bytes] = []
-        if profile.is_qualified_signature:
+        if profile.qc_type is not None:
             statements.append(der.sequence(der.oid(QC_COMPLIANCE)))
-            if self.claims_device:
+            if self.claims_device and profile.claims_device:
                 statements.append(der.sequence(der.oid(QC_SSCD)))
-            statements.append(der.sequence(der.oid(QC_TYPE), der.sequence(der.oid(QC_TYPE_ESIGN))))
+            statements.append(der.sequence(der.oid(QC_TYPE), der.sequence(der.oid(profile.qc_type))))
         location = der.sequence(
             der.tlv(der.IA5_STRING, self.disclosure_statement_url.encode("ascii")),
             der.tlv(der.PRINTABLE_STRING, b"en"),
@@ -307,6 +342,36 @@ class Holder:
         if self.given_names:
             attributes.append((GIVEN_NAME, self.given_names))
         return (*attributes, (SERIAL_NUMBER, f"PNOEE-{self.personal_code}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """The legal person that a seal is for (EN 319 412-3 §4.2.1). `seal_name` tells its seals apart."""
+
+    registry_code: str
+    name: str
+    seal_name: str
+
+    def __post_init__(self) -> None:
+        if not _REGISTRY_CODE.fullmatch(self.registry_code):
+            raise Refused("trust.profile.registry_code", "a registry code has 8 digits")
+        for text in (self.name, self.seal_name):
+            if not (
+                unicodedata.normalize("NFC", text) == text == text.strip()
+                and text.isprintable()
+                and 1 <= len(text.encode()) <= _MAX_COMMON_NAME_BYTES
+            ):
+                raise Refused("trust.profile.name", "names are printable NFC text of at most 64 bytes")
+
+    @property
+    def subject_attributes(self) -> tuple[tuple[str, str], ...]:
+        """The subject in encoded order, as (OID, text)."""
+        return (
+            (COUNTRY, "EE"),
+            (ORGANIZATION, self.name),
+            (ORGANIZATION_IDENTIFIER, f"NTREE-{self.registry_code}"),
+            (COMMON_NAME, self.seal_name),
+        )
 
 
 def _cut(name: str, max_bytes: int) -> str:

@@ -10,10 +10,11 @@ import structlog
 from cryptography import x509
 
 from digiid.exchange.gate import Service
-from digiid.formats.x509.parts import certificate_der
+from digiid.formats.x509.parts import certificate_der, load_certificate
 from digiid.formats.x509.profile import COMMON_NAME, SLUGS, CertificateKind, DocumentPolicy
 from digiid.institutions.trust_services.ca import api, jobs
 from digiid.institutions.trust_services.ca import use_cases as ca
+from digiid.institutions.trust_services.ca.domain import SealOrder
 from digiid.institutions.trust_services.hierarchy import Hierarchy, load_hierarchy, renew_responder
 from digiid.institutions.trust_services.ocsp.responder import Responder
 from digiid.institutions.trust_services.settings import TrustServicesSettings
@@ -21,7 +22,9 @@ from digiid.institutions.trust_services.status import StatusBoard, StatusFollowe
 from digiid.institutions.trust_services.trusted_list import use_cases as trusted_list
 from digiid.institutions.trust_services.tsa.authority import Authority
 from digiid.institutions.trust_services.web.programs import File, Programs
+from digiid.platform.clock import Clock
 from digiid.platform.db import Database
+from digiid.platform.entropy import Entropy
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.timers import Timer
 
@@ -64,15 +67,8 @@ def build(
     published = _Published()
 
     # 1 the CA; what a crash interrupted is finished before anybody asks
-    board = StatusBoard(databases["ca"])
-    ca_deps = ca.Deps(
-        db=databases["ca"],
-        clock=around.clock,
-        entropy=around.entropy,
-        profile=hierarchy.profile,
-        cas={kind: _ca_certificate(hierarchy, kind, settings) for kind in _CAS},
-        board=board,
-    )
+    ca_deps = _ca_deps(hierarchy, settings, databases["ca"], clock=around.clock, entropy=around.entropy)
+    board = ca_deps.board
     ca.resume_orders(ca_deps)
 
     # 2 the responder, which follows what the CA writes
@@ -176,6 +172,41 @@ def build(
         ),
         health=health,
         close=close,
+    )
+
+
+def issue_seal(
+    settings: TrustServicesSettings,
+    order: SealOrder,
+    *,
+    open_database: Callable[[str], Database],
+    clock: Clock,
+    entropy: Entropy,
+) -> x509.Certificate:
+    """Certify an organisation's seal from beside a running state; its responder sees the new status by itself.
+
+    Raises: what `ca.use_cases.issue_seal` raises; Malformed or Broken when the hierarchy cannot be read.
+    """
+    database = open_database("trust_ca")
+    try:
+        database.migrate(f"{_PACKAGE}.ca")
+        hierarchy = load_hierarchy(settings.hierarchy_folder)
+        deps = _ca_deps(hierarchy, settings, database, clock=clock, entropy=entropy)
+        return load_certificate(ca.issue_seal(deps, order).certificate_der)
+    finally:
+        database.close()
+
+
+def _ca_deps(
+    hierarchy: Hierarchy, settings: TrustServicesSettings, database: Database, *, clock: Clock, entropy: Entropy
+) -> ca.Deps:
+    return ca.Deps(
+        db=database,
+        clock=clock,
+        entropy=entropy,
+        profile=hierarchy.profile,
+        cas={kind: _ca_certificate(hierarchy, kind, settings) for kind in _CAS},
+        board=StatusBoard(database),
     )
 
 

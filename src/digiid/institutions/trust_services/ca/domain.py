@@ -1,9 +1,11 @@
-"""The life of a certificate, and what an order for a pair of certificates is. Decides, does nothing.
+"""The life of a certificate, and what an order for certificates is. Decides, does nothing.
 
 Issued on hold, good from the hand-over on, on hold while suspended, revoked for good. The two
-certificates of a document take every step together.
+certificates of a document take every step together. An organisation's seal is good from the first moment: who
+asks for it was identified before the order.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -15,6 +17,7 @@ from digiid.formats.x509.profile import (
     CertificateKind,
     DocumentPolicy,
     Holder,
+    Organization,
     end_of_day_in_tallinn,
 )
 from digiid.institutions.trust_services.domain import ON_HOLD_REASON, CertificateState, CertificateStatus
@@ -22,8 +25,10 @@ from digiid.kernel.errors import Refused
 from digiid.kernel.states import Edge, StateTable, take_edge
 
 # A document is valid for five years; the day itself and the time until personalisation come on top.
+_SEAL_NUMBER: Final = re.compile(r"SEAL-[A-Za-z0-9]{1,15}")
 LONGEST_VALIDITY: Final = timedelta(days=5 * 366 + 31)
 PAIR: Final = (CertificateKind.AUTHENTICATION, CertificateKind.SIGNATURE)
+SEALS: Final = (CertificateKind.SEAL, CertificateKind.DEVICE_SEAL)
 
 
 class Event(StrEnum):
@@ -70,6 +75,16 @@ LIFECYCLE: Final[StateTable[CertificateState, Event]] = {
     },
 }
 
+# A seal's life: the CA itself takes every step, asked by the organisation.
+SEAL_LIFECYCLE: Final[StateTable[CertificateState, Event]] = {
+    CertificateState.GOOD: {
+        Event.REVOKE: Edge(CertificateState.REVOKED, _REVOKE_BASIS, _CLOCK, _OCSP_AND_CRL),
+        Event.EXPIRE: Edge(CertificateState.EXPIRED, _EXPIRE_BASIS, _CLOCK),
+    },
+    CertificateState.REVOKED: {},
+    CertificateState.EXPIRED: {Event.REVOKE: Edge(CertificateState.REVOKED, _REVOKE_BASIS, _CLOCK, _OCSP)},
+}
+
 # The state that an event asks for: being there already is success, so that a message may come twice.
 _GOALS: Final[Mapping[Event, CertificateState]] = {
     Event.ACTIVATE: CertificateState.GOOD,
@@ -81,7 +96,13 @@ _GOALS: Final[Mapping[Event, CertificateState]] = {
 
 
 def decide_change(
-    status: CertificateStatus, event: Event, *, actor: str, at: datetime, reason: str | None = None
+    status: CertificateStatus,
+    event: Event,
+    *,
+    actor: str,
+    at: datetime,
+    reason: str | None = None,
+    lifecycle: StateTable[CertificateState, Event] = LIFECYCLE,
 ) -> CertificateStatus:
     """The status after `event`; the same object when it is so already.
 
@@ -91,7 +112,7 @@ def decide_change(
     """
     if status.state is _GOALS[event]:
         return status
-    edge = take_edge(LIFECYCLE, status.state, event, actor=actor)
+    edge = take_edge(lifecycle, status.state, event, actor=actor)
     changed = replace(status, state=edge.to, changed_at=at)
     if edge.to is CertificateState.GOOD:
         return replace(changed, revoked_at=None, reason=None)
@@ -115,6 +136,22 @@ def issued_on_hold(
         not_after_at=not_after_at,
         revoked_at=at,
         reason=ON_HOLD_REASON,
+    )
+
+
+def issued_good(
+    *, serial_number: int, document_number: str, kind: CertificateKind, at: datetime, not_after_at: datetime
+) -> CertificateStatus:
+    """How a seal begins."""
+    return CertificateStatus(
+        serial_number=serial_number,
+        document_number=document_number,
+        purpose=kind.value,
+        state=CertificateState.GOOD,
+        changed_at=at,
+        not_after_at=not_after_at,
+        revoked_at=None,
+        reason=None,
     )
 
 
@@ -147,6 +184,47 @@ class Order:
         )
         hashed = sha256()
         for part in (*(text.encode() for text in fields), self.authentication_request_der, self.signature_request_der):
+            hashed.update(len(part).to_bytes(4, "big") + part)
+        return hashed.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class SealOrder:
+    """What was asked for: one key and the organisation that it seals for.
+
+    `seal_number` names the seal as a document number names a document. `on_device`: whoever took the order saw the
+    key made in a device that it cannot leave; only then does the certificate claim one.
+    """
+
+    order_id: str
+    seal_number: str
+    organization: Organization
+    expires_on: date
+    request_der: bytes
+    on_device: bool = False
+
+    def __post_init__(self) -> None:
+        if not _SEAL_NUMBER.fullmatch(self.seal_number):
+            raise Refused("trust.profile.seal_number", "a seal's number is SEAL- and 1 to 15 letters or digits")
+
+    @property
+    def kind(self) -> CertificateKind:
+        return CertificateKind.DEVICE_SEAL if self.on_device else CertificateKind.SEAL
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over everything ordered but the request, whose signature may differ each time it is made."""
+        fields = (
+            self.order_id,
+            self.seal_number,
+            self.kind.value,
+            self.organization.registry_code,
+            self.organization.name,
+            self.organization.seal_name,
+            self.expires_on.isoformat(),
+        )
+        hashed = sha256()
+        for part in (text.encode() for text in fields):
             hashed.update(len(part).to_bytes(4, "big") + part)
         return hashed.digest()
 

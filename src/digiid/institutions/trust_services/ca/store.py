@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 
-from digiid.formats.x509.profile import CertificateKind, DocumentPolicy, Holder
+from digiid.formats.x509.profile import CertificateKind, DocumentPolicy, Holder, Organization
+from digiid.institutions.trust_services.ca.domain import PAIR
 from digiid.institutions.trust_services.status import serial_text
 from digiid.platform.db import UtcDateTime
 from digiid.platform.journal import journal_table
@@ -43,6 +44,16 @@ ORDERS: Final = Table(
     Column("given_names", String(100), nullable=False),
     Column("expires_on", Date, nullable=False),
     Column("ordered_at", UtcDateTime, nullable=False),
+)
+# An order for a seal has its row in both: `certificate_order` with the columns of the person empty, and this one.
+SEAL_ORDERS: Final = Table(
+    "seal_order",
+    METADATA,
+    Column("order_id", String(64), primary_key=True),
+    Column("kind", String(30), nullable=False),
+    Column("registry_code", String(8), nullable=False),
+    Column("organization", String(64), nullable=False),
+    Column("seal_name", String(64), nullable=False),
 )
 CERTIFICATES: Final = Table(
     "certificate",
@@ -91,8 +102,9 @@ class StoredOrder:
     order_id: str
     digest: bytes
     document_number: str
-    policy: DocumentPolicy
-    holder: Holder
+    policy: DocumentPolicy | None
+    holder: Holder | Organization
+    kinds: tuple[CertificateKind, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +150,20 @@ _ORDER_QUERY: Final = select(
     ORDERS.c.personal_code,
     ORDERS.c.surname,
     ORDERS.c.given_names,
-)
+    SEAL_ORDERS.c.kind,
+    SEAL_ORDERS.c.registry_code,
+    SEAL_ORDERS.c.organization,
+    SEAL_ORDERS.c.seal_name,
+).select_from(ORDERS.outerjoin(SEAL_ORDERS, ORDERS.c.order_id == SEAL_ORDERS.c.order_id))
 
 
 def _order_of(row: Any) -> StoredOrder:
+    head = (row.order_id, bytes(row.digest), row.document_number)
+    if row.kind is not None:
+        organization = Organization(row.registry_code, row.organization, row.seal_name)
+        return StoredOrder(*head, policy=None, holder=organization, kinds=(CertificateKind(row.kind),))
     holder = Holder(row.personal_code, row.surname, row.given_names)
-    return StoredOrder(row.order_id, bytes(row.digest), row.document_number, DocumentPolicy(row.policy), holder)
+    return StoredOrder(*head, policy=DocumentPolicy(row.policy), holder=holder, kinds=PAIR)
 
 
 def record_order(
@@ -168,6 +188,41 @@ def record_order(
             given_names=holder.given_names,
             expires_on=expires_on,
             ordered_at=ordered_at,
+        )
+    )
+
+
+def record_seal_order(
+    tx: Connection,
+    *,
+    order_id: str,
+    digest: bytes,
+    seal_number: str,
+    kind: CertificateKind,
+    organization: Organization,
+    expires_on: date,
+    ordered_at: datetime,
+) -> None:
+    tx.execute(
+        insert(ORDERS).values(
+            order_id=order_id,
+            digest=digest,
+            document_number=seal_number,
+            policy="",
+            personal_code="",
+            surname="",
+            given_names="",
+            expires_on=expires_on,
+            ordered_at=ordered_at,
+        )
+    )
+    tx.execute(
+        insert(SEAL_ORDERS).values(
+            order_id=order_id,
+            kind=kind.value,
+            registry_code=organization.registry_code,
+            organization=organization.name,
+            seal_name=organization.seal_name,
         )
     )
 

@@ -1,5 +1,6 @@
-"""What the CA does: certify a document's two keys, change their status together, sign revocation lists."""
+"""What the CA does: certify a document's two keys or a seal's one, change their status, sign revocation lists."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -24,9 +25,7 @@ from digiid.formats.x509.profile import (
     SERIAL_NUMBER_BYTES,
     SLUGS,
     CertificateKind,
-    DocumentPolicy,
     HierarchyProfile,
-    Holder,
     serial_number_from,
 )
 from digiid.formats.x509.request import VerifiedRequest, verify_certificate_request
@@ -36,10 +35,14 @@ from digiid.institutions.trust_services.ca import store
 from digiid.institutions.trust_services.ca.domain import (
     LIFECYCLE,
     PAIR,
+    SEAL_LIFECYCLE,
+    SEALS,
     Event,
     Order,
+    SealOrder,
     decide_change,
     decide_validity,
+    issued_good,
     issued_on_hold,
 )
 from digiid.institutions.trust_services.ca.store import Step, StoredCertificate, StoredCrl, StoredOrder
@@ -91,6 +94,13 @@ class IssuedPair:
     signature_der: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class IssuedSeal:
+    order_id: str
+    seal_number: str
+    certificate_der: bytes
+
+
 # ---------------------------------------------------------------------------------------------- issuing
 
 
@@ -124,6 +134,34 @@ def issue_certificates(deps: Deps, order: Order) -> IssuedPair:
     return _finish_order(deps, order.order_id)
 
 
+def issue_seal(deps: Deps, order: SealOrder) -> IssuedSeal:
+    """Certify an organisation's seal key, good at once. The same order gives the same certificate.
+
+    Whoever calls this has identified the organisation's representative; the request proves that they hold the key.
+
+    Raises:
+        Malformed: a request that cannot be read.
+        Refused: `trust.profile.…`, the order does not fit the profile, or the key does not.
+        Conflict: `trust.issue.order_differs`, `trust.issue.document_taken`.
+    """
+    # 1 profile and proof of possession, before anything is written
+    validity = decide_validity(order.expires_on, at=deps.clock.now())
+    request = verify_certificate_request(order.request_der)
+
+    # 2 serial number recorded
+    try:
+        with deps.db.write() as tx:
+            _record_seal_order(deps, tx, order, request, validity)
+    except IntegrityError:
+        # Somebody recorded the same order, number or key at the same moment: now it can be seen.
+        with deps.db.write() as tx:
+            _record_seal_order(deps, tx, order, request, validity)
+
+    # 3 to 7 as for every certificate
+    stored, [certificate_der] = _finish_certificates(deps, order.order_id)
+    return IssuedSeal(stored.order_id, stored.document_number, certificate_der)
+
+
 def resume_orders(deps: Deps) -> int:
     """Finish what was interrupted. Returns how many orders were; one that cannot be finished is logged and stays."""
     with deps.db.read() as tx:
@@ -131,7 +169,7 @@ def resume_orders(deps: Deps) -> int:
     finished = 0
     for order_id in unfinished:
         try:
-            _finish_order(deps, order_id)
+            _finish_certificates(deps, order_id)
         except DigiidError as error:
             log.error("ca.order_stuck", order_id=order_id, code=error.code)
         else:
@@ -146,16 +184,9 @@ def _record_order(
     requests: dict[CertificateKind, VerifiedRequest],
     validity: tuple[datetime, datetime],
 ) -> None:
-    known = store.find_order(tx, order_id=order.order_id)
-    if known is not None:
-        if known.digest != order.digest:
-            raise Conflict("trust.issue.order_differs", "the same order id came before with another content")
+    if _is_known(tx, order.order_id, order.digest):
         return
-    if store.find_order_of_document(tx, document_number=order.document_number) is not None:
-        raise Conflict("trust.issue.document_taken", "another order certified this document number")
-    hashes = {kind: sha256(request.spki_der).digest() for kind, request in requests.items()}
-    if store.find_key_uses(tx, spki_sha256s=list(hashes.values())):
-        raise Refused("trust.profile.key_blocked", "a key was certified before, or is blocked")
+    _check_unused(tx, order.document_number, requests.values())
     at = deps.clock.now()
     store.record_order(
         tx,
@@ -167,24 +198,75 @@ def _record_order(
         expires_on=order.expires_on,
         ordered_at=at,
     )
+    _record_serials(deps, tx, order.order_id, requests, validity, at=at)
+
+
+def _record_seal_order(
+    deps: Deps, tx: Connection, order: SealOrder, request: VerifiedRequest, validity: tuple[datetime, datetime]
+) -> None:
+    if _is_known(tx, order.order_id, order.digest):
+        [certificate] = store.find_certificates(tx, order_id=order.order_id)
+        if certificate.spki_der != request.spki_der:
+            raise Conflict("trust.issue.order_differs", "the same order id came before with another key")
+        return
+    _check_unused(tx, order.seal_number, [request])
+    at = deps.clock.now()
+    store.record_seal_order(
+        tx,
+        order_id=order.order_id,
+        digest=order.digest,
+        seal_number=order.seal_number,
+        kind=order.kind,
+        organization=order.organization,
+        expires_on=order.expires_on,
+        ordered_at=at,
+    )
+    _record_serials(deps, tx, order.order_id, {order.kind: request}, validity, at=at)
+
+
+def _is_known(tx: Connection, order_id: str, digest: bytes) -> bool:
+    known = store.find_order(tx, order_id=order_id)
+    if known is not None and known.digest != digest:
+        raise Conflict("trust.issue.order_differs", "the same order id came before with another content")
+    return known is not None
+
+
+def _check_unused(tx: Connection, document_number: str, requests: Collection[VerifiedRequest]) -> None:
+    if store.find_order_of_document(tx, document_number=document_number) is not None:
+        raise Conflict("trust.issue.document_taken", "another order certified this number")
+    if store.find_key_uses(tx, spki_sha256s=[sha256(request.spki_der).digest() for request in requests]):
+        raise Refused("trust.profile.key_blocked", "a key was certified before, or is blocked")
+
+
+def _record_serials(
+    deps: Deps,
+    tx: Connection,
+    order_id: str,
+    requests: Mapping[CertificateKind, VerifiedRequest],
+    validity: tuple[datetime, datetime],
+    *,
+    at: datetime,
+) -> None:
+    order = store.find_order(tx, order_id=order_id)
+    assert order is not None
     serials: list[str] = []
-    for kind in PAIR:
+    for kind in order.kinds:
         serial_number = serial_number_from(deps.entropy.token_bytes(SERIAL_NUMBER_BYTES))
         store.record_serial(
             tx,
             serial_number=serial_number,
-            order_id=order.order_id,
+            order_id=order_id,
             kind=kind,
             spki_der=requests[kind].spki_der,
-            spki_sha256=hashes[kind],
+            spki_sha256=sha256(requests[kind].spki_der).digest(),
             not_before_at=validity[0],
             not_after_at=validity[1],
         )
         serials.append(statuses.serial_text(serial_number))
         # The profile refuses here what it would refuse later, while nothing is written yet.
-        _lint(deps, _plan(deps, order.policy, order.holder, store.get_certificate(tx, serial_number=serial_number)))
+        _lint(deps, _plan(deps, order, store.get_certificate(tx, serial_number=serial_number)))
     payload: dict[str, journal.JsonValue] = {
-        "order_id": order.order_id,
+        "order_id": order_id,
         "document_number": order.document_number,
         "serial_numbers": serials,
     }
@@ -192,18 +274,22 @@ def _record_order(
 
 
 def _finish_order(deps: Deps, order_id: str) -> IssuedPair:
+    order, issued = _finish_certificates(deps, order_id)
+    return IssuedPair(order_id, order.document_number, *issued)
+
+
+def _finish_certificates(deps: Deps, order_id: str) -> tuple[StoredOrder, list[bytes]]:
     with deps.db.read() as tx:
         order = store.find_order(tx, order_id=order_id)
         certificates = store.find_certificates(tx, order_id=order_id)
-    if order is None or tuple(one.kind for one in certificates) != PAIR:
+    if order is None or tuple(one.kind for one in certificates) != order.kinds:
         raise Broken("trust.issue.order", f"order {order_id} is not stored whole")
-    issued = [_finish_certificate(deps, order, certificate) for certificate in certificates]
-    return IssuedPair(order_id, order.document_number, *issued)
+    return order, [_finish_certificate(deps, order, certificate) for certificate in certificates]
 
 
 def _finish_certificate(deps: Deps, order: StoredOrder, certificate: StoredCertificate) -> bytes:
     serial_number = certificate.serial_number
-    plan = _plan(deps, order.policy, order.holder, certificate)
+    plan = _plan(deps, order, certificate)
 
     if certificate.step is Step.RECORDED:
         # 3 certificate built and signed with a throw-away key, 4 linted
@@ -220,7 +306,7 @@ def _finish_certificate(deps: Deps, order: StoredOrder, certificate: StoredCerti
             raise Broken("trust.issue.tbs", "stored without to-be-signed bytes")
         linted = _lint_stored(deps, plan, certificate.tbs_der)
         certificate_der = sign_tbs(linted, key=_issuing_key(deps))
-        # 7 what was signed is what was stored; on hold from its first moment
+        # 7 what was signed is what was stored; a document is on hold from its first moment
         if tbs_of(certificate_der) != certificate.tbs_der:
             raise Broken("trust.issue.signed_differs", "the signed bytes are not the stored ones")
         with deps.db.write() as tx:
@@ -247,30 +333,31 @@ def _record_issued(
         "sha256": sha256(certificate_der).hexdigest(),
     }
     entry = journal.record(tx, store.JOURNAL, kind="certificate_issued", payload=payload, at=at)
-    on_hold = issued_on_hold(
+    first_status = issued_good if certificate.kind in SEALS else issued_on_hold
+    status = first_status(
         serial_number=certificate.serial_number,
         document_number=order.document_number,
         kind=certificate.kind,
         at=at,
         not_after_at=certificate.not_after_at,
     )
-    statuses.record_status(tx, on_hold, change_number=entry.number)
+    statuses.record_status(tx, status, change_number=entry.number)
 
 
-def _plan(deps: Deps, policy: DocumentPolicy, holder: Holder, certificate: StoredCertificate) -> Plan:
+def _plan(deps: Deps, order: StoredOrder, certificate: StoredCertificate) -> Plan:
     key = load_public_key(certificate.spki_der)
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise Refused("trust.profile.key_type", "only EC keys are certified")
     return Plan(
         kind=certificate.kind,
-        subject_attributes=holder.subject_attributes,
+        subject_attributes=order.holder.subject_attributes,
         public_key=key,
         serial_number=certificate.serial_number,
         not_before_at=certificate.not_before_at,
         not_after_at=certificate.not_after_at,
         issuer=deps.cas[CertificateKind.ISSUING_CA].certificate,
         issuer_kind=CertificateKind.ISSUING_CA,
-        document_policy=policy,
+        document_policy=order.policy,
     )
 
 
@@ -312,6 +399,21 @@ def resume_certificates(deps: Deps, document_number: str, *, actor: str) -> list
 def revoke_certificates(deps: Deps, document_number: str, *, reason: str, actor: str) -> list[CertificateStatus]:
     """Revoked for good; a key revoked as compromised is never certified again. Raises: NotFound, Conflict, Refused."""
     return _change(deps, document_number, Event.REVOKE, actor=actor, reason=reason)
+
+
+def revoke_seal(deps: Deps, seal_number: str, *, reason: str) -> CertificateStatus:
+    """A seal is revoked for good. Again is the same. Raises: NotFound `trust.document`, Conflict, Refused."""
+    with deps.db.write() as tx:
+        present = [one for one in statuses.find_statuses(tx, document_number=seal_number) if one.purpose in SEALS]
+        if not present:
+            raise NotFound("trust.document", "no seal was issued under this number")
+        at, actor = deps.clock.now(), "trust_services"
+        [seal] = present
+        changed = decide_change(seal, Event.REVOKE, actor=actor, at=at, reason=reason, lifecycle=SEAL_LIFECYCLE)
+        if changed != seal:
+            _record_change(tx, [changed], Event.REVOKE, actor=actor, reason=reason, at=at)
+    deps.board.refresh()
+    return changed
 
 
 def get_statuses(deps: Deps, document_number: str) -> list[CertificateStatus]:

@@ -68,7 +68,7 @@ def publish_list(deps: Deps) -> PublishedList:
 
 def _services(deps: Deps) -> tuple[tl.ListedService, ...]:
     names = deps.profile.names
-    for_signatures = ("ForeSignatures",)
+    for_signatures_and_seals = ("ForeSignatures", "ForeSeals")
 
     def listed(
         service_type: str, name: str, certificate: x509.Certificate, additional: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def _services(deps: Deps) -> tuple[tl.ListedService, ...]:
         return tl.ListedService(service_type, name, certificate, tl.GRANTED, starting_at, additional=additional)
 
     return (
-        listed(tl.CA_QC, names.issuing_ca, deps.issuing, for_signatures),
+        listed(tl.CA_QC, names.issuing_ca, deps.issuing, for_signatures_and_seals),
         listed(tl.OCSP_QC, names.ocsp_responder, deps.responder),
         listed(tl.TSA_QTST, names.time_stamping_unit, deps.tsu),
     )
@@ -86,7 +86,8 @@ def _services(deps: Deps) -> tuple[tl.ListedService, ...]:
 def _digest(services: tuple[tl.ListedService, ...]) -> bytes:
     hashed = sha256()
     for service in services:
-        for part in (service.service_type.encode(), service.status.encode(), certificate_der(service.certificate)):
+        texts = (service.service_type, service.status, *service.additional)
+        for part in (*(text.encode() for text in texts), certificate_der(service.certificate)):
             hashed.update(len(part).to_bytes(4, "big") + part)
     return hashed.digest()
 
