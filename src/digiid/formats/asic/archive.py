@@ -10,7 +10,7 @@ import re
 import struct
 import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
@@ -21,13 +21,19 @@ _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
 _DESCRIPTOR = struct.Struct("<3I")
+_EXTRA = struct.Struct("<2H")
 _LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC, _DESCRIPTOR_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x07\x08"
+_ZIP64_LOCATOR_MAGIC, _ZIP64_LOCATOR_BYTES = b"PK\x06\x07", 20
 
 STORED, DEFLATED = 0, 8
 _FLAG_ENCRYPTED, _FLAG_LEVEL, _FLAG_DESCRIPTOR, _FLAG_UTF8 = 0x0001, 0x0006, 0x0008, 0x0800
-_UNIX, _LINK, _KIND = 3, 0xA000, 0xF000
+_UNIX = 3
+_KIND, _PLAIN_KINDS = 0xF000, frozenset((0, 0x4000, 0x8000))  # not told, folder, file
+_EXTRA_ZIP64, _EXTRA_UNICODE_PATH = 0x0001, 0x7075  # APPNOTE §4.5.3, §4.6.9
 _CHUNK = 256 * 1024
+_MAX_DIRECTORY_BYTES = 4 * 1024**2
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+_DRIVE = re.compile(r"[A-Za-z]:")
 _DOTTED = frozenset(("", ".", ".."))
 
 
@@ -40,6 +46,7 @@ class Limits:
     max_name_bytes: int = 1024
     max_ratio: int = 100
     ratio_free_bytes: int = 1024**2  # below this size an entry may be compressed as well as it likes
+    total_ratio_free_bytes: int = 16 * 1024**2  # and all of them together
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +166,20 @@ def _parse_archive(file: BinaryIO, limits: Limits) -> Archive:
         raise Malformed("asic.zip.zip64", "ZIP64 is not supported")
     if count > limits.max_entries:
         raise Malformed("asic.zip.too_many_entries", f"{count} entries, at most {limits.max_entries}")
+    if central_bytes > _MAX_DIRECTORY_BYTES:
+        raise Malformed("asic.zip.central", f"a directory of {central_bytes} bytes, at most {_MAX_DIRECTORY_BYTES}")
     if central_offset + central_bytes != end_offset:
         raise Malformed("asic.zip.layout", "the central directory does not end where the end record begins")
     file.seek(central_offset)
     directory = file.read(central_bytes)
+    if directory[-_ZIP64_LOCATOR_BYTES:].startswith(_ZIP64_LOCATOR_MAGIC):
+        raise Malformed("asic.zip.zip64", "other readers would find an end record of ZIP64")
     file.seek(end_offset + _END.size)
     comment = file.read(comment_bytes)
 
     # 2 the central directory, name by name
-    position, headers, seen = 0, [], set()
+    position, headers, has_folders = 0, [], False
+    seen: dict[str, bool] = {}  # is it a folder
     for _ in range(count):
         fields = _CENTRAL.unpack_from(directory, position)
         if fields[0] != _CENTRAL_MAGIC:
@@ -178,20 +190,23 @@ def _parse_archive(file: BinaryIO, limits: Limits) -> Archive:
         if position > len(directory):
             raise Malformed("asic.zip.truncated", "the central directory is cut off")
         name = _decode_name(raw_name, limits)
-        key = (
-            name.lower()
-            if name.isascii()
-            else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-        )
+        key = _same_name(name).removesuffix("/")
         if key in seen:
             raise Malformed("asic.zip.duplicate_name", f"two entries are called {name!r} (case and form ignored)")
-        seen.add(key)
+        seen[key] = name.endswith("/")
+        has_folders = has_folders or "/" in key
         _check_central(fields, name, limits)
+        _check_extra(directory[name_at + fields[10] : name_at + fields[10] + fields[11]], raw_name, name)
         headers.append((fields, raw_name, name))
+    if has_folders:
+        _check_folders(seen)
     if position != len(directory):
         raise Malformed("asic.zip.central", "the central directory has bytes that belong to no entry")
-    if sum(fields[9] for fields, _, _ in headers) > limits.max_total_bytes:
+    total = sum(fields[9] for fields, _, _ in headers)
+    if total > limits.max_total_bytes:
         raise Malformed("asic.zip.too_large", f"unpacked it is larger than {limits.max_total_bytes} bytes")
+    if total > limits.total_ratio_free_bytes and total > size * limits.max_ratio:
+        raise Malformed("asic.zip.ratio", f"all in all it unpacks to more than {limits.max_ratio} times its size")
 
     # 3 the local entries: they fill the file from its first byte to the central directory and say the same
     headers.sort(key=lambda header: header[0][16])
@@ -221,7 +236,7 @@ def _find_end(file: BinaryIO, size: int) -> tuple[int, tuple[bytes, int, int, in
         at = tail.rfind(_END_MAGIC, 0, at)
     if not found:
         raise Malformed("asic.zip.end", "no end record that ends with the file: not a ZIP, cut off, or data behind it")
-    if len(found) > 1:
+    if len(found) > 1 or tail.find(_END_MAGIC, found[0][0] - start + 1) >= 0:
         raise Malformed("asic.zip.end", "more than one end record fits: two readers could see two containers")
     return found[0]
 
@@ -254,10 +269,37 @@ def check_name(name: str) -> None:
         raise Malformed("asic.zip.name", f"{name!r} has a control character or a backslash")
     if not _DOTTED.isdisjoint(name.split("/")):
         raise Malformed("asic.zip.name", f"{name!r} is absolute or has an empty or dotted segment")
+    if _DRIVE.match(name):
+        raise Malformed("asic.zip.name", f"{name!r} begins with a drive letter")
+
+
+def _check_folders(seen: Mapping[str, bool]) -> None:
+    """No file is below another file: who unpacks could get either of them."""
+    for key in seen:
+        end = key.find("/")
+        while end > 0:
+            if seen.get(key[:end]) is False:
+                raise Malformed("asic.zip.duplicate_name", f"{key[:end]!r} is both a file and a folder")
+            end = key.find("/", end + 1)
+
+
+def _check_extra(extra: bytes, raw_name: bytes, name: str) -> None:
+    """Extra fields are not used; those that tell other readers something else than the header are refused."""
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = _EXTRA.unpack_from(extra, position)
+        content = extra[position + 4 : position + 4 + length]
+        position += 4 + length
+        if kind == _EXTRA_ZIP64:
+            raise Malformed("asic.zip.zip64", f"{name!r} uses ZIP64, which is not supported")
+        if kind == _EXTRA_UNICODE_PATH and content[5:] != raw_name:
+            raise Malformed("asic.zip.extra", f"{name!r} has another name in an extra field")
+    if position > len(extra) or extra[position:].strip(b"\0"):
+        raise Malformed("asic.zip.extra", f"{name!r} has an extra field that is cut off")
 
 
 def _check_central(fields: tuple[int, ...], name: str, limits: Limits) -> None:
-    _, made_by, _, flags, method, _, _, _, packed, size, _, _, _, disk, _, external, _ = fields
+    _, _, _, flags, method, _, _, _, packed, size, _, _, _, disk, _, external, _ = fields
     if flags & _FLAG_ENCRYPTED:
         raise Malformed("asic.zip.encrypted", f"{name!r} is encrypted")
     if flags & ~(_FLAG_LEVEL | _FLAG_DESCRIPTOR | _FLAG_UTF8):
@@ -266,8 +308,8 @@ def _check_central(fields: tuple[int, ...], name: str, limits: Limits) -> None:
         raise Malformed("asic.zip.method", f"{name!r} uses compression method {method}")
     if disk or 0xFFFFFFFF in (packed, size, fields[16]):
         raise Malformed("asic.zip.zip64", f"{name!r} uses ZIP64 or another disk")
-    if made_by >> 8 == _UNIX and (external >> 16) & _KIND == _LINK:
-        raise Malformed("asic.zip.link", f"{name!r} is a link")
+    if (external >> 16) & _KIND not in _PLAIN_KINDS:  # whichever system the entry says it comes from
+        raise Malformed("asic.zip.link", f"{name!r} is a link or a device")
     if (method == STORED and packed != size) or (name.endswith("/") and size):
         raise Malformed("asic.zip.size", f"{name!r} has impossible sizes")
     if size > limits.ratio_free_bytes and size > packed * limits.max_ratio:
@@ -275,18 +317,22 @@ def _check_central(fields: tuple[int, ...], name: str, limits: Limits) -> None:
 
 
 def _read_local(file: BinaryIO, central: tuple[int, ...], raw_name: bytes, name: str, following: int) -> Entry:
-    _, _, _, flags, method, _, _, crc, packed, size, _, _, _, _, _, _, offset = central
+    _, _, _, flags, method, time, date, crc, packed, size, _, _, _, _, _, _, offset = central
     file.seek(offset)
     header = _LOCAL.unpack(file.read(_LOCAL.size))
     if header[0] != _LOCAL_MAGIC:
         raise Malformed("asic.zip.local", f"no local header where the directory says {name!r} is")
-    if file.read(header[9]) != raw_name or header[3] != method or (header[2] ^ flags) & ~_FLAG_LEVEL:
+    if file.read(header[9]) != raw_name or header[3:6] != (method, time, date) or (header[2] ^ flags) & ~_FLAG_LEVEL:
         raise Malformed("asic.zip.mismatch", f"local header and central directory differ about {name!r}")
+    if header[10]:
+        _check_extra(file.read(header[10]), raw_name, name)
     streamed = bool(flags & _FLAG_DESCRIPTOR)
     told, known = header[6:9], (crc, packed, size)
     agree = told == known or (streamed and all(a in (0, b) for a, b in zip(told, known, strict=True)))
     if not agree:
-        raise Malformed("asic.zip.mismatch", f"local header and central directory differ about the size of {name!r}")
+        raise Malformed(
+            "asic.zip.mismatch", f"local header and central directory differ about the size or CRC-32 of {name!r}"
+        )
     data_offset = offset + _LOCAL.size + header[9] + header[10]
     gap = following - data_offset - packed
     if streamed:

@@ -26,6 +26,7 @@ from digiid.formats.asic.archive import (
     copy_part,
     parse_archive,
 )
+from digiid.formats.asic.names import find_odd_names
 from digiid.formats.hardened_xml import check_no_foreign_nodes, escape_attribute, parse_xml
 from digiid.kernel.errors import Malformed
 
@@ -122,6 +123,10 @@ def parse_container(file: BinaryIO, limits: Limits | None = None) -> Container:
     for entry in found.data:
         if not entry.size_bytes:
             problems.append(ContainerProblem("asic.empty_file", f"Data file '{entry.name}' is empty", False))
+
+    if not all(entry.name.isascii() for entry in found.data):
+        for code, text in find_odd_names(entry.name for entry in found.data):
+            problems.append(ContainerProblem(code, text, False))
 
     # 3 the manifest: a must in ASiC-E with XAdES, else told of when it is wrong
     if form == "ASiC-E" and (found.xml or not found.manifests):
