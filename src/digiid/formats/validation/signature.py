@@ -494,6 +494,7 @@ def _verify_ocsp(
             extra_responders=extra_responders,
             certificate_parts=parts,
             issuer_parts=issuer.parts,
+            sha1_until=SHA1_UNTIL,
         )
 
     try:
