@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
 app.add_typer(card_app, name="card")
 app.add_typer(config_app, name="config")
-for command in (document_cli.sign, document_cli.verify, document_cli.extract):
+for command in (document_cli.sign, document_cli.verify, document_cli.timestamp, document_cli.extract):
     app.command()(command)
 
 out = Console()

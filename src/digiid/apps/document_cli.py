@@ -32,7 +32,6 @@ def sign(
     as_json: JsonOption = False,
 ) -> None:
     """Sign files with a card and PIN2 into an ASiC-E container (XAdES, level LT)."""
-    from digiid.apps.state import StateFolder
     from digiid.devices import pcsc
     from digiid.devices.card_commands import opened_card
     from digiid.institutions.trust_services.hierarchy import load_hierarchy
@@ -41,9 +40,7 @@ def sign(
     from digiid.platform.documents.commands import sign_command
     from digiid.platform.eid_card import CardKey
 
-    folder = StateFolder(state.resolve())
-    if not folder.exists:
-        raise NotFound("documents.no_state", f"there is no state in {folder.path}; `digiid up` makes one")
+    folder = _existing(state)
     trust = trust_services(folder)
     issuer = load_hierarchy(folder.path / "hierarchy").issuing
     with ExitStack() as stack:
@@ -103,6 +100,30 @@ def verify(
         rows = read_expectations(expect, explained)
         raise typer.Exit(compare_command(rows, judge=judge, console=out, as_json=as_json))
     raise typer.Exit(verify_command(containers or [], judge=judge, console=out, as_json=as_json, report_file=report))
+
+
+def timestamp(
+    files: Annotated[list[Path], typer.Argument(help="Files; an .asics container gets a new time-stamp instead.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The container to write, for one file.")] = None,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Time-stamp files of any kind, old signed containers too, as ASiC-S; renew what was stamped before."""
+    from digiid.platform.documents.commands import timestamp_command
+
+    if output is not None and len(files) != 1:
+        raise typer.BadParameter("names the container of one file", param_hint="--output")
+    services = trust_services(_existing(state))
+    raise typer.Exit(timestamp_command(files, output, services=services, console=out, as_json=as_json))
+
+
+def _existing(state: Path) -> "StateFolder":
+    from digiid.apps.state import StateFolder
+
+    folder = StateFolder(state.resolve())
+    if not folder.exists:
+        raise NotFound("documents.no_state", f"there is no state in {folder.path}; `digiid up` makes one")
+    return folder
 
 
 def extract(
