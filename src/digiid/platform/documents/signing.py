@@ -1,7 +1,11 @@
-"""The signing ladder: files in, an ASiC-E container of level LT out, in two steps around the signer's device.
+"""The signing ladder: files in, an ASiC-E container out, in two steps around the signer's device.
 
 Between the steps a `PreparedSignature` is kept by the caller, bound to one session, used once, at most 15 minutes.
-Nothing leaves `complete_signature` that our own validator does not call TOTAL-PASSED.
+At level LT nothing leaves that our own validator does not call TOTAL-PASSED. Levels B and T can be asked for
+by name; they leave with the validator's verdict beside them, and it never is that they are valid.
+
+Several people may prepare over the same container at once: whoever completes hands in the container as it is by then,
+and the signature takes the next free name in it. What is there already keeps its bytes.
 """
 
 import base64
@@ -10,8 +14,9 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from cryptography import x509
@@ -19,6 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.formats.asic import (
+    Container,
+    ContainerProblem,
     DataFile,
     add_signature_file,
     build_container,
@@ -26,9 +33,10 @@ from digiid.formats.asic import (
     next_signature_name,
     parse_container,
 )
+from digiid.formats.asic.hashcode import FileHash, build_hashcode_container, is_hashcode_container, read_file_hashes
 from digiid.formats.ocsp import CertStatus, VerifiedOcsp
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation import POLV4, Policy, Report, validate_container
+from digiid.formats.validation import POLV4, Indication, Policy, Report, SignatureReport, validate_container
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, load_certificate, parts_of
 from digiid.formats.x509.path import verify_path
 from digiid.formats.xades import (
@@ -45,7 +53,7 @@ from digiid.formats.xades import (
     verify_prepared_value,
 )
 from digiid.formats.xades.algorithms import SIGNATURE_METHODS
-from digiid.kernel.errors import Broken, Malformed, Refused
+from digiid.kernel.errors import Broken, Conflict, Malformed, Refused
 from digiid.platform.clock import Clock
 from digiid.platform.trust import OcspClient, TsaClient
 
@@ -53,7 +61,17 @@ MAX_PREPARED_AGE = timedelta(minutes=15)
 MAX_CONTAINER_BYTES = 512 * 1024 * 1024
 _TIME_STAMP_HASH = "sha256"
 _FIRST_SIGNATURE = "META-INF/signatures0.xml"
-_MAGIC = b"digiid prepared signature 1\n"
+_NOT_VALID = "The container is not valid as it is."
+_CHANGED = "The container holds other files by now. Start signing again."
+_MAGIC = b"digiid prepared signature 2\n"
+
+
+class Level(StrEnum):
+    """EN 319 132-1 §6: what a signature carries to prove itself by."""
+
+    B = "B"  # the signature alone
+    T = "T"  # with a time-stamp
+    LT = "LT"  # with the status of the certificate as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,22 @@ class TrustServices:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedDocument:
+    """A container with the new signature, and what our validator says about all of it."""
+
+    content: bytes = field(repr=False)
+    signature_name: str
+    signature_id: str
+    level: Level
+    report: Report
+
+    @property
+    def signature(self) -> SignatureReport:
+        """The verdict about the new signature: below LT never that it is valid."""
+        return next(found for found in self.report.signatures if found.file_name == self.signature_name)
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedSignature:
     """A signature that waits for its value. `digest` is what the device signs, with the hash `hash_name`."""
 
@@ -76,7 +110,8 @@ class PreparedSignature:
     prepared_at: datetime
     signature_name: str
     file_names: tuple[str, ...]
-    container: bytes = field(repr=False)  # with every file, without this signature
+    files_digest: bytes  # over names, media types and digests of what will be signed
+    container: bytes = field(repr=False)  # without this signature; empty when the caller keeps it elsewhere
     is_new: bool = True
 
     @property
@@ -86,6 +121,10 @@ class PreparedSignature:
     @property
     def hash_name(self) -> str:
         return self.xades.hash_name
+
+    def without_container(self) -> "PreparedSignature":
+        """The same for who keeps the container elsewhere and hands it in at completion."""
+        return replace(self, container=b"")
 
     def to_bytes(self) -> bytes:
         """For keeping between the two steps, in a place that only this program can write to."""
@@ -101,6 +140,7 @@ class PreparedSignature:
                 "prepared_at": self.prepared_at.isoformat(),
                 "signature_name": self.signature_name,
                 "file_names": list(self.file_names),
+                "files_digest": _b64(self.files_digest),
                 "is_new": self.is_new,
             }
         ).encode()
@@ -131,6 +171,7 @@ class PreparedSignature:
                 prepared_at=datetime.fromisoformat(header["prepared_at"]).astimezone(UTC),
                 signature_name=str(header["signature_name"]),
                 file_names=tuple(map(str, header["file_names"])),
+                files_digest=base64.b64decode(header["files_digest"], validate=True),
                 container=data[start + size :],
                 is_new=bool(header["is_new"]),
             )
@@ -170,7 +211,40 @@ def prepare_signature(
         prepared_at=at,
         signature_name=_FIRST_SIGNATURE,
         file_names=tuple(file.name for file in files),
+        files_digest=_digest_of(digests),
         container=build_container(files, (), at=at),
+    )
+
+
+def prepare_hashcode_signature(
+    files: Sequence[FileHash],
+    *,
+    certificate: x509.Certificate,
+    issuers: Sequence[x509.Certificate],
+    at: datetime,
+    roles: Sequence[str] = (),
+    place: ProductionPlace | None = None,
+    method: SignatureMethod | None = None,
+) -> PreparedSignature:
+    """First step for files that stay with their owner: only their digests come here.
+
+    Raises: what `prepare_signature` raises; Malformed `asic.hashcode.digest`.
+    """
+    container = build_hashcode_container(files, at=at)
+    issuer = check_signing_certificate(certificate, issuers=issuers, at=at)
+    digests = [FileDigest(file.name, file.media_type, file.sha256) for file in files]
+    xades = prepare_xades(
+        digests, certificate=certificate, claimed_signing_at=at, roles=roles, place=place, method=method
+    )
+    return PreparedSignature(
+        xades=xades,
+        certificate=certificate,
+        issuer=issuer,
+        prepared_at=at,
+        signature_name=_FIRST_SIGNATURE,
+        file_names=tuple(file.name for file in files),
+        files_digest=_digest_of(digests),
+        container=container,
     )
 
 
@@ -188,35 +262,42 @@ def prepare_additional_signature(
 ) -> PreparedSignature:
     """First step for one signature more over the same files; the signatures that are there keep their bytes.
 
+    `container` may be a hashcode container, and one that nobody has signed yet.
+
     Raises:
         Malformed: `asic.…`, `validation.not_judged`.
-        Refused: `documents.container.not_valid`, what is there is not valid; `documents.certificate.…`.
+        Refused: `documents.container.not_valid`, what is there is not valid; `documents.container.form`, of a form
+            that gets no signature of this kind; `documents.certificate.…`.
     """
-    # 1 nobody adds a name to a container that is not in order
-    report = validate_container(io.BytesIO(container), trust=trust, at=at, policy=policy)
-    if not report.is_valid:
-        raise Refused("documents.container.not_valid", _why(report), public="The container is not valid as it is.")
-    # 2 the certificate is one to sign with
-    issuer = check_signing_certificate(certificate, issuers=issuers, at=at)
-    # 3 the same files, an Id that no signature has yet
+    # 1 a container that takes XAdES signatures
     parsed = parse_container(io.BytesIO(container))
-    digests = [
-        FileDigest(entry.name, parsed.manifest[entry.name], parsed.digest(entry, "sha256"))
-        for entry in parsed.data_files
-    ]
+    if parsed.form != "ASiC-E" or parsed.cms_files or parsed.token_files:
+        raise Refused("documents.container.form", "not ASiC-E with XAdES", public="This container cannot be signed.")
+    digests = read_digests(parsed)
+    # 2 nobody adds a name to a container that is not in order
+    if parsed.signature_files:
+        report = judge(container, trust=trust, at=at, policy=policy)
+        if not report.is_valid:
+            raise Refused("documents.container.not_valid", _why(report), public=_NOT_VALID)
+    elif problem := next((found for found in _problems(parsed) if found.is_error), None):
+        raise Refused("documents.container.not_valid", problem.message, public=_NOT_VALID)
+    # 3 the certificate is one to sign with
+    issuer = check_signing_certificate(certificate, issuers=issuers, at=at)
+    # 4 the same files, an Id that no signature has, also when two people sign at once
     taken = {
         signature.id
         for entry in parsed.signature_files
         for signature in parse_signatures(parsed.read_signature_file(entry))
     }
+    mark = hashlib.sha256(certificate.public_bytes(Encoding.DER) + at.isoformat().encode()).hexdigest()[:12]
     number = 0
-    while f"S{number}" in taken:
+    while any(found.split("-")[0] == f"S{number}" for found in taken):
         number += 1
     xades = prepare_xades(
         digests,
         certificate=certificate,
         claimed_signing_at=at,
-        signature_id=f"S{number}",
+        signature_id=f"S{number}-{mark}",
         roles=roles,
         place=place,
         method=method,
@@ -227,10 +308,35 @@ def prepare_additional_signature(
         issuer=issuer,
         prepared_at=at,
         signature_name=next_signature_name(parsed),
-        file_names=tuple(entry.name for entry in parsed.data_files),
+        file_names=tuple(digest.name for digest in digests),
+        files_digest=_digest_of(digests),
         container=container,
-        is_new=False,
+        is_new=not parsed.signature_files,
     )
+
+
+def read_digests(container: Container) -> list[FileDigest]:
+    """What a signature over this container refers to: the data files, or the digests in their place.
+
+    Raises: Malformed `asic.…`.
+    """
+    if is_hashcode_container(container):
+        return [FileDigest(file.name, file.media_type, file.sha256) for file in read_file_hashes(container).files]
+    missing = [entry.name for entry in container.data_files if entry.name not in container.manifest]
+    if missing or not container.data_files:
+        raise Malformed("asic.manifest.missing", "a file without a media type, or no file at all")
+    return [
+        FileDigest(entry.name, container.manifest[entry.name], container.digest(entry, "sha256"))
+        for entry in container.data_files
+    ]
+
+
+def judge(container: bytes, *, trust: VerifiedTrust, at: datetime, policy: Policy = POLV4) -> Report:
+    """Our validator's words about a container, also about one that holds digests in the place of files.
+
+    Raises: Malformed `asic.…`, `validation.…`.
+    """
+    return validate_container(io.BytesIO(container), trust=trust, at=at, policy=policy)
 
 
 def check_signing_certificate(
@@ -265,13 +371,28 @@ def check_signing_certificate(
 def complete_signature(
     prepared: PreparedSignature, signature_value: bytes, *, trust: TrustServices, policy: Policy = POLV4
 ) -> bytes:
-    """Second step: the container with the signature, level LT.
+    """Second step: the container with the signature, level LT. Raises what `finish_signature` raises."""
+    return finish_signature(prepared, signature_value, trust=trust, policy=policy).content
 
-    `signature_value` is as XMLDSig has it: r and s side by side for ECDSA.
+
+def finish_signature(
+    prepared: PreparedSignature,
+    signature_value: bytes,
+    *,
+    trust: TrustServices,
+    level: Level = Level.LT,
+    present: bytes | None = None,
+    policy: Policy = POLV4,
+) -> SignedDocument:
+    """Second step: the container with the signature, of the level asked for.
+
+    `signature_value` is as XMLDSig has it: r and s side by side for ECDSA. `present` is the container as it is now,
+    when it may have changed since the first step.
 
     Raises:
         Refused: `documents.prepared.expired`; `xades.signature_value`, the value is not the signer's;
             `documents.certificate.revoked`, `.suspended`, `.unknown`; `tsp.…`, `ocsp.…`, `trust.…`.
+        Conflict: `documents.container.changed`, other files are in it by now.
         Unavailable: a trust service does not answer.
         Broken: `documents.not_valid`, our own validator does not accept what was made.
     """
@@ -285,17 +406,40 @@ def complete_signature(
     # 2 the value is the signer's, over what was prepared
     verify_prepared_value(prepared.xades, prepared.certificate, signature_value)
 
-    # 3 a time-stamp over the value
+    # 3 the files are still those; the next free name
+    container = parse_container(io.BytesIO(prepared.container if present is None else present))
+    name = prepared.signature_name
+    if present is not None:
+        if _digest_of(read_digests(container)) != prepared.files_digest:
+            raise Conflict("documents.container.changed", "not the files that were prepared", public=_CHANGED)
+        name = next_signature_name(container)
+
+    # 4 a time-stamp over the value, then, and not before, the status of the certificate; the signature file
+    xml = _build_signature_file(prepared, signature_value, trust=trust, level=level)
+
+    # 5 the container
+    content = add_signature_file(container, name, xml, at=now)
+
+    # 6 our own verdict, or nothing
+    report = judge(content, trust=trust.trust(), at=trust.clock.now(), policy=policy)
+    signed = SignedDocument(content, name, prepared.xades.signature_id, level, report)
+    _check_verdict(signed)
+    return signed
+
+
+def _build_signature_file(
+    prepared: PreparedSignature, signature_value: bytes, *, trust: TrustServices, level: Level
+) -> bytes:
+    if level is Level.B:
+        return build_xades(prepared.xades, signature_value)
     canonical_value = canonical_signature_value(prepared.xades, signature_value)
     imprint = hashlib.new(_TIME_STAMP_HASH, canonical_value).digest()
     time_stamp_der, time_stamp = trust.tsa.fetch(imprint, _TIME_STAMP_HASH)
-
-    # 4 then, and not before, the status of the certificate
+    if level is Level.T:
+        return build_xades(prepared.xades, signature_value, time_stamp_der=time_stamp_der)
     ocsp_der, status = trust.ocsp.fetch(prepared.certificate, prepared.issuer)
     _check_status(status, stamped_at=time_stamp.gen_at)
-
-    # 5 the signature file
-    xml = build_xades(
+    return build_xades(
         prepared.xades,
         signature_value,
         time_stamp_der=time_stamp_der,
@@ -303,17 +447,34 @@ def complete_signature(
         ocsp_der=ocsp_der,
     )
 
-    # 6 the container
-    container = add_signature_file(
-        parse_container(io.BytesIO(prepared.container)), prepared.signature_name, xml, at=now
-    )
 
-    # 7 our own verdict, or nothing
-    report = validate_container(io.BytesIO(container), trust=trust.trust(), at=trust.clock.now(), policy=policy)
-    names_new = [signature for signature in report.signatures if signature.file_name == prepared.signature_name]
-    if not report.is_valid or len(names_new) != 1:
-        raise Broken("documents.not_valid", f"our validator does not accept our own signature: {_why(report)}")
-    return container
+def _check_verdict(signed: SignedDocument) -> None:
+    found = [signature for signature in signed.report.signatures if signature.file_name == signed.signature_name]
+    if len(found) != 1:
+        raise Broken("documents.not_valid", f"our validator does not find our own signature: {_why(signed.report)}")
+    is_expected = signed.report.is_valid
+    if signed.level in (Level.B, Level.T):
+        # What is not there yet cannot be judged; anything worse than that is a fault of ours.
+        is_expected = found[0].indication is Indication.INDETERMINATE or found[0].level.startswith("NOT_")
+    if not is_expected and found[0].is_valid:
+        # Somebody put something that is not valid beside it between the two steps.
+        raise Refused("documents.container.not_valid", _why(signed.report), public=_NOT_VALID)
+    if not is_expected:
+        raise Broken("documents.not_valid", f"our validator does not accept our own signature: {_why(signed.report)}")
+
+
+def _digest_of(files: Sequence[FileDigest]) -> bytes:
+    hashed = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        for part in (file.name.encode(), file.media_type.encode(), file.digest):
+            hashed.update(len(part).to_bytes(4, "big") + part)
+    return hashed.digest()
+
+
+def _problems(container: Container) -> Sequence[ContainerProblem]:
+    if is_hashcode_container(container):
+        return ()  # read_file_hashes has refused what is wrong with one
+    return container.problems
 
 
 def _check_status(status: VerifiedOcsp, *, stamped_at: datetime) -> None:
@@ -390,9 +551,10 @@ def sign_files(
     trust: TrustServices,
     roles: Sequence[str] = (),
     place: ProductionPlace | None = None,
+    level: Level = Level.LT,
     policy: Policy = POLV4,
 ) -> bytes:
-    """Both steps with a signer at hand: a container of level LT. Raises what the two steps raise."""
+    """Both steps with a signer at hand: a container of level LT, or another asked for. Raises what the steps raise."""
     prepared = prepare_signature(
         files,
         certificate=signer.certificate,
@@ -402,7 +564,8 @@ def sign_files(
         place=place,
         method=signer.method,
     )
-    return complete_signature(prepared, signer.sign(prepared.digest), trust=trust, policy=policy)
+    value = signer.sign(prepared.digest)
+    return finish_signature(prepared, value, trust=trust, level=level, policy=policy).content
 
 
 def sign_container(
@@ -413,6 +576,7 @@ def sign_container(
     trust: TrustServices,
     roles: Sequence[str] = (),
     place: ProductionPlace | None = None,
+    level: Level = Level.LT,
     policy: Policy = POLV4,
 ) -> bytes:
     """One signature more on an existing container. Raises what the two steps raise."""
@@ -427,7 +591,8 @@ def sign_container(
         method=signer.method,
         policy=policy,
     )
-    return complete_signature(prepared, signer.sign(prepared.digest), trust=trust, policy=policy)
+    value = signer.sign(prepared.digest)
+    return finish_signature(prepared, value, trust=trust, level=level, policy=policy).content
 
 
 def _b64(data: bytes) -> str:
