@@ -11,6 +11,7 @@ from digiid.formats.validation.report import (
     SignatureReport,
     SubIndication,
     TimeStampReport,
+    TimeStampTokenReport,
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "SignatureReport",
     "SubIndication",
     "TimeStampReport",
+    "TimeStampTokenReport",
     "list_findings",
     "validate_container",
 ]

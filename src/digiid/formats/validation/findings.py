@@ -14,6 +14,7 @@ from digiid.formats.validation.report import (
     Severity,
     SignatureReport,
     SubIndication,
+    TimeStampTokenReport,
 )
 
 Sub = SubIndication
@@ -78,10 +79,12 @@ class Finding:
 
 
 def list_findings(report: Report) -> tuple[Finding, ...]:
-    """The verdict, then each signature, then what is odd about the container."""
+    """The verdict, then each signature and each time-stamp token, then what is odd about the container."""
     found = [_verdict(report)]
     for signature in report.signatures:
         found += _signature(signature)
+    for token in report.time_stamp_tokens:
+        found += _token(token)
     for message in report.messages:
         is_error = message.severity is Severity.ERROR
         meaning = "" if is_error else _HARMLESS.get(message.code, "")
@@ -91,6 +94,12 @@ def list_findings(report: Report) -> tuple[Finding, ...]:
 
 def _verdict(report: Report) -> Finding:
     parameters = {"valid": str(report.valid_count), "count": str(len(report.signatures))}
+    if report.time_stamp_tokens and not report.signatures:
+        if report.is_valid:
+            text, meaning = "The time-stamp is valid.", "It proves when the file existed, and not who wrote it."
+            return Finding("finding.stamped", False, text, meaning, parameters)
+        text, meaning = "The time-stamp is not valid.", "Read below what is wrong before you rely on anything."
+        return Finding("finding.stamp_not_valid", True, text, meaning, parameters)
     if not report.signatures:
         return Finding(
             "finding.no_signature", True, "Nobody has signed this container.", "It proves nothing.", parameters
@@ -120,6 +129,21 @@ def _signature(signature: SignatureReport) -> list[Finding]:
         code = f"finding.signature.{(sub or 'level').lower()}"
         found = [Finding(code, True, f"{who}: {verdict}, {when}.", _MEANING[sub], parameters)]
     for message in signature.messages:
+        is_error = message.severity is Severity.ERROR
+        found.append(Finding(message.code, is_error, message.text, "" if is_error else _HARMLESS.get(message.code, "")))
+    return found
+
+
+def _token(token: TimeStampTokenReport) -> list[Finding]:
+    at = _time(token.gen_at) if token.gen_at else ""
+    if token.is_valid:
+        text = f"Time-stamp: valid, everything that it covers existed at {at} ({token.level})."
+        found = [Finding("finding.token.valid", False, text, "", {"when": at, "level": token.level})]
+    else:
+        code = f"finding.token.{(token.sub_indication or 'not_valid').lower()}"
+        text = f"Time-stamp{' of ' + at if at else ''}: not valid."
+        found = [Finding(code, True, text, _MEANING[token.sub_indication], {"when": at, "level": token.level})]
+    for message in token.messages:
         is_error = message.severity is Severity.ERROR
         found.append(Finding(message.code, is_error, message.text, "" if is_error else _HARMLESS.get(message.code, "")))
     return found

@@ -12,7 +12,7 @@ from digiid.contracts.police_board import DocumentSummary, LossReported, ReportM
 from digiid.exchange.client import Client
 from digiid.formats.asic import DataFile, Limits, parse_container
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation import Report, validate_container
+from digiid.formats.validation import Report
 from digiid.institutions.information_authority import peers, store
 from digiid.institutions.information_authority.domain import Document, check_files, keep_until
 from digiid.institutions.information_authority.settings import Settings
@@ -21,6 +21,7 @@ from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.documents.files import guess_media_type
+from digiid.platform.documents.judging import validate_document
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.preview import can_draw, draw_page, read_text
 from digiid.platform.web.sign_in import SignedInPerson
@@ -261,7 +262,7 @@ def delete_past(deps: Deps) -> int:
 
 def validate(deps: Deps, content: bytes, name: str) -> Report:
     """Judge a container by the state's trusted list. Nothing is kept. Raises: Malformed, with the reason."""
-    return validate_container(io.BytesIO(content), trust=deps.trust(), at=deps.clock.now(), file_name=name)
+    return validate_document(io.BytesIO(content), trust=deps.trust(), at=deps.clock.now(), file_name=name)
 
 
 def report_misuse(deps: Deps, *, what_happened: str, document_number: str, service: str, contact: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from digiid.formats.validation import Finding
-from digiid.institutions.information_authority.web.words import Explained, ExplainedSignature
+from digiid.institutions.information_authority.web.words import Explained, ExplainedSignature, ExplainedToken
 from digiid.platform.printing import PrintedPage
 from digiid.platform.web import N_
 from digiid.platform.web.dates import format_instant
@@ -44,6 +44,8 @@ def build_report_pdf(explained: Explained, *, sha256: str, language: str, transl
     # 2 each signature
     for number, signature in enumerate(explained.signatures, 1):
         _signature(page, number, signature, instant, translate)
+    for number, token in enumerate(explained.tokens, 1):
+        _token(page, number, token, instant, translate)
     # 3 what is odd about the container, and what lies in it
     if explained.findings:
         page.heading(translate(N_("About the container")))
@@ -78,6 +80,30 @@ def _signature(
         ]
     )
     page.bullets(_sentences(signature.findings, translate))
+
+
+def _token(
+    page: PrintedPage,
+    number: int,
+    token: ExplainedToken,
+    instant: Callable[[datetime | None], str],
+    translate: Callable[[str], str],
+) -> None:
+    report = token.report
+    page.heading(f"{translate(N_('Time stamp'))} {number}")
+    page.paragraph(translate(token.verdict), tone="green" if report.is_valid else "red")
+    if token.meaning:
+        page.paragraph(translate(token.meaning))
+    sub = f" / {report.sub_indication}" if report.sub_indication else ""
+    page.pairs(
+        [
+            (translate(N_("Time")), instant(report.gen_at)),
+            (translate(N_("Indication")), f"{report.indication}{sub}"),
+            (translate(N_("Level")), report.level),
+            (translate(N_("Files")), ", ".join(scope.name for scope in report.scopes)),
+        ]
+    )
+    page.bullets(_sentences(token.findings, translate))
 
 
 def _sentences(findings: Sequence[Finding], translate: Callable[[str], str]) -> list[str]:

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from digiid.formats.validation import Finding, Indication, Report, SignatureReport, SubIndication, list_findings
+from digiid.formats.validation import (
+    Finding,
+    Indication,
+    Report,
+    SignatureReport,
+    SubIndication,
+    TimeStampTokenReport,
+    list_findings,
+)
 from digiid.platform.web import N_
 
 Sub = SubIndication
@@ -52,6 +60,8 @@ VERDICT: Final[dict[Indication, str]] = {
 }
 GOOD: Final = N_("Nothing was changed since it was signed, and you can rely on it.")
 BAD: Final = N_("Do not rely on this container before you have read below what is wrong.")
+STAMPED: Final = N_("The time stamp proves when the file existed. It does not say who wrote it.")
+BAD_STAMP: Final = N_("The time stamp proves nothing. Read below what is wrong.")
 UNSIGNED: Final = N_("Nobody has signed this container. It proves nothing.")
 WRONG_CONTAINER: Final = N_("The signatures hold, but the container has faults. Ask for a new one.")
 
@@ -67,12 +77,23 @@ class ExplainedSignature:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainedToken:
+    """A time-stamp token that stands for itself, with its verdict in words."""
+
+    report: TimeStampTokenReport
+    verdict: str
+    meaning: str
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
-    """A report for a person: the verdict, each signature, what is odd about the container."""
+    """A report for a person: the verdict, each signature and time stamp, what is odd about the container."""
 
     report: Report
     meaning: str
     signatures: Sequence[ExplainedSignature]
+    tokens: Sequence[ExplainedToken]
     findings: Sequence[Finding]
 
 
@@ -84,10 +105,17 @@ def explain(report: Report) -> Explained:
         own, findings = findings[1 : 1 + len(signature.messages)], findings[1 + len(signature.messages) :]
         meaning = "" if signature.is_valid else MEANING[signature.sub_indication]
         signatures.append(ExplainedSignature(signature, VERDICT[signature.indication], meaning, own))
-    return Explained(report, _meaning(report), signatures, findings)
+    tokens = []
+    for token in report.time_stamp_tokens:
+        own, findings = findings[1 : 1 + len(token.messages)], findings[1 + len(token.messages) :]
+        meaning = "" if token.is_valid else MEANING[token.sub_indication]
+        tokens.append(ExplainedToken(token, VERDICT[token.indication], meaning, own))
+    return Explained(report, _meaning(report), signatures, tokens, findings)
 
 
 def _meaning(report: Report) -> str:
+    if report.time_stamp_tokens and not report.signatures:
+        return STAMPED if report.is_valid else BAD_STAMP
     if report.is_valid:
         return GOOD
     if not report.signatures:
