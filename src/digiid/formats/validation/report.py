@@ -4,15 +4,26 @@
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+
+from digiid.formats import der
+from digiid.formats.x509.signature import HASH_OIDS
+
+_POLICY_URL: Final = "http://open-eid.github.io/SiVa/siva3/appendix/validation_policy/#"
+_MAX_CHAIN: Final = 8
+_SCOPE_CONTENTS: Final = {
+    "FULL": "Full document",
+    "DIGEST": "Digest of the document",
+    "PARTIAL": "Part of the document",
+}
 
 
 class Indication(StrEnum):
@@ -69,22 +80,33 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A data file that a signature covers."""
+    """A data file that a signature covers. `kind`: FULL, its octets were at hand; DIGEST, only a digest of them was;
+    PARTIAL, a part of a document.
+    """
 
     name: str
     hash_name: str
     digest: bytes
+    kind: str = "FULL"
 
 
 @dataclass(frozen=True, slots=True)
 class TimeStampReport:
-    """The verdict about one time-stamp: PASSED, FAILED or INDETERMINATE."""
+    """The verdict about one time-stamp: PASSED, FAILED or INDETERMINATE.
+
+    `proven_at` is when the token itself is known to have existed: the time of the archive time-stamp that covers it,
+    else the time of validation. `hash_name` and `imprint` are the token's message imprint.
+    """
 
     indication: str
     sub_indication: SubIndication | None
     gen_at: datetime | None
     tsu: x509.Certificate | None = field(repr=False)
     text: str = ""
+    proven_at: datetime | None = None
+    hash_name: str = ""
+    imprint: bytes = field(default=b"", repr=False)
+    token_der: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +153,8 @@ class SignatureReport:
     claimed_roles: tuple[str, ...] = ()
     place: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
+    time_mark_nonce: bytes | None = field(default=None, repr=False)
+    issuers: tuple[x509.Certificate, ...] = field(default=(), repr=False)  # what chains are shown from
 
     @property
     def is_valid(self) -> bool:
@@ -186,17 +210,24 @@ class Report:
 
     def to_simple_report(self) -> dict[str, Any]:
         """The simple report as JSON values; absent facts are left out."""
-        return {
-            "policy": {"policyName": self.policy_name, "policyDescription": self.policy_description},
-            "validationTime": _time(self.validated_at),
-            "validationLevel": "ARCHIVAL_DATA",
-            "validatedDocument": {"filename": self.file_name},
-            "signatureForm": self.form,
-            "signaturesCount": len(self.signatures),
-            "validSignaturesCount": self.valid_count,
-            "validationWarnings": _contents(message.text for message in self.messages),
-            "signatures": [_signature(signature) for signature in self.signatures],
-        }
+        return _without_none(
+            {
+                "policy": {
+                    "policyName": self.policy_name,
+                    "policyDescription": self.policy_description,
+                    "policyUrl": _POLICY_URL + self.policy_name,
+                },
+                "validationTime": _time(self.validated_at),
+                "validationLevel": "ARCHIVAL_DATA",
+                "validatedDocument": {"filename": self.file_name},
+                "signatureForm": self.form,
+                "signaturesCount": len(self.signatures),
+                "validSignaturesCount": self.valid_count,
+                "validationWarnings": _contents(message.text for message in self.messages),
+                "signatures": [_signature(signature) for signature in self.signatures],
+                "timeStampTokens": [_token(token) for token in self.time_stamp_tokens] or None,
+            }
+        )
 
 
 def subject_value(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str | None:
@@ -218,21 +249,76 @@ def _without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _certificate(certificate: x509.Certificate | None, kind: str) -> list[dict[str, Any]]:
+def _certificate(
+    certificate: x509.Certificate | None, kind: str, issuers: Sequence[x509.Certificate] = ()
+) -> list[dict[str, Any]]:
     if certificate is None:
         return []
-    return [
+    return [{**_chain(certificate, issuers, _MAX_CHAIN), "type": kind}]
+
+
+def _chain(certificate: x509.Certificate, issuers: Sequence[x509.Certificate], depth: int) -> dict[str, Any]:
+    """A certificate, inside it its issuer as far as it is at hand. For reading: the verdict rests on other code."""
+    issuer = None
+    if depth and certificate.issuer != certificate.subject:
+        issuer = next((found for found in issuers if found.subject == certificate.issuer), None)
+    return _without_none(
         {
             "commonName": subject_value(certificate, NameOID.COMMON_NAME) or "",
-            "type": kind,
             "content": base64.b64encode(certificate.public_bytes(Encoding.DER)).decode(),
+            "issuer": None if issuer is None else _chain(issuer, issuers, depth - 1),
         }
-    ]
+    )
+
+
+def _token(token: TimeStampTokenReport) -> dict[str, Any]:
+    errors = [message.text for message in token.messages if message.severity is Severity.ERROR]
+    warnings = [message.text for message in token.messages if message.severity is Severity.WARNING]
+    return _without_none(
+        {
+            "indication": str(token.indication),
+            "subIndication": None if token.sub_indication is None else str(token.sub_indication),
+            "signedBy": None if token.tsu is None else subject_value(token.tsu, NameOID.COMMON_NAME) or "",
+            "signedTime": None if token.gen_at is None else _time(token.gen_at),
+            "certificates": _certificate(token.tsu, "CONTENT_TIMESTAMP"),
+            "errors": _contents(errors) or None,
+            "warnings": _contents(warnings) or None,
+            "timestampScopes": [
+                {"name": scope.name, "scope": "FULL", "content": "Full document"} for scope in token.scopes
+            ],
+            "timestampLevel": token.level,
+        }
+    )
+
+
+def _archive_time_stamp(stamp: TimeStampReport) -> dict[str, Any]:
+    country = None if stamp.tsu is None else subject_value(stamp.tsu, NameOID.COUNTRY_NAME)
+    return _without_none(
+        {
+            "signedTime": None if stamp.gen_at is None else _time(stamp.gen_at),
+            "indication": stamp.indication,
+            "subIndication": None if stamp.sub_indication is None else str(stamp.sub_indication),
+            "signedBy": None if stamp.tsu is None else subject_value(stamp.tsu, NameOID.COMMON_NAME),
+            "country": country,
+            "content": base64.b64encode(stamp.token_der).decode() if stamp.token_der else None,
+        }
+    )
+
+
+def _message_imprint(report: SignatureReport, stamp: TimeStampReport | None) -> str | None:
+    """What the time rests on: the time-stamp's MessageImprint (RFC 3161 §2.4.1), or the time-mark's nonce."""
+    if report.time_mark_nonce is not None:
+        return base64.b64encode(report.time_mark_nonce).decode()
+    if stamp is None or stamp.hash_name not in HASH_OIDS:
+        return None
+    algorithm = der.sequence(der.oid(HASH_OIDS[stamp.hash_name]), b"\x05\x00")
+    return base64.b64encode(der.sequence(algorithm, der.octet_string(stamp.imprint))).decode()
 
 
 def _signature(report: SignatureReport) -> dict[str, Any]:
-    certificate = report.certificate
+    certificate, issuers = report.certificate, report.issuers
     stamps = [stamp for stamp in report.time_stamps if stamp.gen_at is not None]
+    first = min(stamps, key=lambda stamp: stamp.gen_at or datetime.max.replace(tzinfo=UTC), default=None)
     subject = None
     if certificate is not None:
         subject = _without_none(
@@ -243,9 +329,21 @@ def _signature(report: SignatureReport) -> dict[str, Any]:
                 "surname": subject_value(certificate, NameOID.SURNAME),
             }
         )
-    certificates = _certificate(certificate, "SIGNING") + _certificate(report.responder, "REVOCATION")
+    certificates = _certificate(certificate, "SIGNING", issuers) + _certificate(report.responder, "REVOCATION", issuers)
     for stamp in stamps:
-        certificates += _certificate(stamp.tsu, "SIGNATURE_TIMESTAMP")
+        certificates += _certificate(stamp.tsu, "SIGNATURE_TIMESTAMP", issuers)
+    for stamp in report.archive_time_stamps:
+        certificates += _certificate(stamp.tsu, "ARCHIVE_TIMESTAMP", issuers)
+    info = {
+        "bestSignatureTime": None if report.best_signature_at is None else _time(report.best_signature_at),
+        "timestampCreationTime": None if first is None or first.gen_at is None else _time(first.gen_at),
+        "ocspResponseCreationTime": None if report.ocsp_produced_at is None else _time(report.ocsp_produced_at),
+        "timeAssertionMessageImprint": _message_imprint(report, first),
+        "signerRole": [{"claimedRole": role} for role in report.claimed_roles] or None,
+        "signatureProductionPlace": dict(report.place) or None,
+        "signingReason": report.reason,
+        "archiveTimeStamps": [_archive_time_stamp(stamp) for stamp in report.archive_time_stamps] or None,
+    }
     return _without_none(
         {
             "id": report.id,
@@ -262,24 +360,14 @@ def _signature(report: SignatureReport) -> dict[str, Any]:
             "signatureScopes": [
                 {
                     "name": scope.name,
-                    "scope": "FULL",
-                    "content": "Full document",
+                    "scope": scope.kind,
+                    "content": _SCOPE_CONTENTS.get(scope.kind, ""),
                     "hashAlgo": scope.hash_name.upper().replace("SHA3_", "SHA3-"),
                     "hash": base64.b64encode(scope.digest).decode(),
                 }
                 for scope in report.scopes
             ],
             "certificates": certificates,
-            "info": _without_none(
-                {
-                    "bestSignatureTime": None if report.best_signature_at is None else _time(report.best_signature_at),
-                    "timestampCreationTime": _time(stamps[0].gen_at) if stamps and stamps[0].gen_at else None,
-                    "ocspResponseCreationTime": None
-                    if report.ocsp_produced_at is None
-                    else _time(report.ocsp_produced_at),
-                    "signerRole": [{"claimedRole": role} for role in report.claimed_roles] or None,
-                    "signatureProductionPlace": dict(report.place) or None,
-                }
-            ),
+            "info": _without_none(info),
         }
     )
