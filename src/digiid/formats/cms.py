@@ -1,8 +1,8 @@
 """CMS SignedData, RFC 5652 §5, as far as signed tokens need it: content inside, certificates, signers.
 
 Supported: DER; signers by issuerAndSerialNumber or subjectKeyIdentifier; signed attributes;
-ESSCertID and ESSCertIDv2 (RFC 5035); CMSAlgorithmProtection (RFC 6211). Not supported: detached
-content, attribute certificates (skipped), counter-signatures (unsigned attributes are not read).
+ESSCertID and ESSCertIDv2 (RFC 5035); CMSAlgorithmProtection (RFC 6211); detached content; OCSP responses beside the
+certificates (RFC 5940). Not supported: attribute certificates (skipped), counter-signatures.
 """
 
 import hashlib
@@ -42,12 +42,15 @@ ID_MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
 ID_SIGNING_TIME: Final = "1.2.840.113549.1.9.5"
 ID_SIGNING_CERTIFICATE: Final = "1.2.840.113549.1.9.16.2.12"  # RFC 2634 §5.4, SHA-1
 ID_SIGNING_CERTIFICATE_V2: Final = "1.2.840.113549.1.9.16.2.47"  # RFC 5035 §3
+ID_RI_OCSP_RESPONSE: Final = "1.3.6.1.5.5.7.16.2"  # RFC 5940 §2.1
+ID_PKIX_OCSP_BASIC: Final = "1.3.6.1.5.5.7.48.1.1"  # what DSS writes in its place, with the inner structure
 ID_CMS_ALGORITHM_PROTECT: Final = "1.2.840.113549.1.9.52"  # RFC 6211 §2
 
 MAX_BYTES: Final = 256 * 1024
-_MAX_CERTIFICATES: Final = 16
-_MAX_SIGNERS: Final = 4
-_MAX_ATTRIBUTES: Final = 32
+_MAX_CERTIFICATES: Final = 64
+_MAX_REVOCATION_VALUES: Final = 64
+_MAX_SIGNERS: Final = 32
+_MAX_ATTRIBUTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +66,21 @@ class SignerInfo:
     attributes: Mapping[str, der.Element]
     algorithm_der: bytes
     signature: bytes
+    # OID and raw SET OF values, in the order in which they stand; one OID may come several times.
+    unsigned_attributes: tuple[tuple[str, der.Element], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SignedData:
-    """A parsed SignedData; nothing about it has been verified."""
+    """A parsed SignedData; nothing about it has been verified. `content` is empty when it is detached."""
 
     content_type: str
     content: bytes
     certificates_der: tuple[bytes, ...]
     certificates: tuple[x509.Certificate, ...]
     signers: tuple[SignerInfo, ...]
+    ocsp_der: tuple[bytes, ...] = ()  # whole OCSPResponses
+    crl_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +92,12 @@ class VerifiedSigner:
     digest_name: str
 
 
-def parse_signed_data(data: bytes) -> SignedData:
-    """Read a ContentInfo with SignedData inside. Raises: Malformed `der.…`, `cms.…`, `x509.…`."""
-    outer = der.read_whole(data, max_bytes=MAX_BYTES)
+def parse_signed_data(data: bytes, *, is_detached: bool = False, max_bytes: int = MAX_BYTES) -> SignedData:
+    """Read a ContentInfo with SignedData inside; `is_detached` says that the content has to be elsewhere, not inside.
+
+    Raises: Malformed `der.…`, `cms.…`, `x509.…`.
+    """
+    outer = der.read_whole(data, max_bytes=max_bytes)
     if der.read_oid(outer.take(der.OBJECT_IDENTIFIER)) != ID_SIGNED_DATA:
         raise Malformed("cms.content_type", "not SignedData")
     explicit = outer.take(der.context(0)).enter()
@@ -100,12 +110,14 @@ def parse_signed_data(data: bytes) -> SignedData:
     reader.take(der.SET)
     encapsulated = reader.take(der.SEQUENCE).enter()
     content_type = der.read_oid(encapsulated.take(der.OBJECT_IDENTIFIER))
-    wrapped = encapsulated.take(der.context(0)).enter()
+    content = b""
+    if not is_detached:
+        wrapped = encapsulated.take(der.context(0)).enter()
+        content = wrapped.take(der.OCTET_STRING).content
+        wrapped.finish()
     encapsulated.finish()
-    content = wrapped.take(der.OCTET_STRING).content
-    wrapped.finish()
     certificates_der = _read_certificates(listed) if (listed := reader.take_if(der.context(0))) else ()
-    reader.take_if(der.context(1))
+    ocsp_der, crl_count = _read_revocation(listed) if (listed := reader.take_if(der.context(1))) else ((), 0)
     signer_elements = reader.take(der.SET).enter().all(limit=_MAX_SIGNERS, tag=der.SEQUENCE)
     reader.finish()
     return SignedData(
@@ -114,12 +126,39 @@ def parse_signed_data(data: bytes) -> SignedData:
         certificates_der=certificates_der,
         certificates=tuple(load_certificate(encoded) for encoded in certificates_der),
         signers=tuple(_read_signer(element) for element in signer_elements),
+        ocsp_der=ocsp_der,
+        crl_count=crl_count,
     )
 
 
 def _read_certificates(listed: der.Element) -> tuple[bytes, ...]:
     found = listed.enter().all(limit=_MAX_CERTIFICATES)
     return tuple(element.raw for element in found if element.tag == der.SEQUENCE)
+
+
+def _read_revocation(listed: der.Element) -> tuple[tuple[bytes, ...], int]:
+    # RFC 5652 §10.2.1: a CRL, or [1] with another format.
+    responses: list[bytes] = []
+    crl_count = 0
+    for element in listed.enter().all(limit=_MAX_REVOCATION_VALUES):
+        if element.tag != der.context(1):
+            crl_count += 1
+            continue
+        reader = element.enter()
+        kind = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+        value = reader.take()
+        reader.finish()
+        if kind == ID_RI_OCSP_RESPONSE:
+            responses.append(value.raw)
+        elif kind == ID_PKIX_OCSP_BASIC:
+            responses.append(wrap_basic_response(value.raw))
+    return tuple(responses), crl_count
+
+
+def wrap_basic_response(basic_der: bytes) -> bytes:
+    """A successful OCSPResponse around a BasicOCSPResponse (RFC 6960 §4.2.1)."""
+    inner = der.sequence(der.oid(ID_PKIX_OCSP_BASIC), der.octet_string(basic_der))
+    return der.sequence(der.enumerated(0), der.tlv(der.context(0), inner))
 
 
 def _read_signer(element: der.Element) -> SignerInfo:
@@ -138,7 +177,7 @@ def _read_signer(element: der.Element) -> SignerInfo:
     signed = reader.take_if(der.context(0))
     algorithm = reader.take(der.SEQUENCE)
     signature = reader.take(der.OCTET_STRING).content
-    reader.take_if(der.context(1))
+    unsigned = reader.take_if(der.context(1))
     reader.finish()
     return SignerInfo(
         issuer_der=issuer_der,
@@ -151,23 +190,33 @@ def _read_signer(element: der.Element) -> SignerInfo:
         attributes=_read_attributes(signed) if signed else {},
         algorithm_der=algorithm.raw,
         signature=signature,
+        unsigned_attributes=tuple(map(_read_attribute, _attribute_elements(unsigned))) if unsigned else (),
     )
+
+
+def _attribute_elements(listed: der.Element) -> list[der.Element]:
+    return listed.enter().all(limit=_MAX_ATTRIBUTES, tag=der.SEQUENCE)
+
+
+def _read_attribute(element: der.Element) -> tuple[str, der.Element]:
+    reader = element.enter()
+    identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+    values = reader.take(der.SET)
+    reader.finish()
+    return identifier, values
 
 
 def _read_attributes(signed: der.Element) -> dict[str, der.Element]:
     found: dict[str, der.Element] = {}
-    for element in signed.enter().all(limit=_MAX_ATTRIBUTES, tag=der.SEQUENCE):
-        reader = element.enter()
-        identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
-        values = reader.take(der.SET)
-        reader.finish()
+    for identifier, values in map(_read_attribute, _attribute_elements(signed)):
         if identifier in found:
             raise Malformed("cms.attribute", f"attribute {identifier} occurs twice")
         found[identifier] = values
     return found
 
 
-def _single_value(signer: SignerInfo, identifier: str) -> der.Element | None:
+def single_value(signer: SignerInfo, identifier: str) -> der.Element | None:
+    """The only value of a signed attribute, or None when there is no such attribute. Raises: Malformed `der.…`."""
     values = signer.attributes.get(identifier)
     if values is None:
         return None
@@ -178,13 +227,17 @@ def _single_value(signer: SignerInfo, identifier: str) -> der.Element | None:
 
 
 def verify_signer(
-    signed_data: SignedData, signer: SignerInfo, *, extra_certificates: Sequence[x509.Certificate] = ()
+    signed_data: SignedData,
+    signer: SignerInfo,
+    *,
+    extra_certificates: Sequence[x509.Certificate] = (),
+    content_digest: bytes | None = None,
 ) -> VerifiedSigner:
     """Verify one signer: its attributes, the certificate that it committed to, and its signature.
 
     Signed attributes are required, and among them the ESS signing certificate: without it a
     signature could be moved under another certificate for the same key. Trust in the certificate
-    is the caller's.
+    is the caller's. `content_digest` is that of a detached content, made with the signer's `digest_name`.
 
     Raises:
         Malformed: `der.…`, `cms.…`.
@@ -195,14 +248,15 @@ def verify_signer(
     _check_ess_certificate(signer, encoded, parts)
 
     # 2 what the attributes say about content and algorithms
-    content_type = _single_value(signer, ID_CONTENT_TYPE)
+    content_type = single_value(signer, ID_CONTENT_TYPE)
     if content_type is None or der.read_oid(content_type) != signed_data.content_type:
         raise Refused("cms.attributes", "the signed content type is not that of the content")
-    digest = _single_value(signer, ID_MESSAGE_DIGEST)
+    digest = single_value(signer, ID_MESSAGE_DIGEST)
     if digest is None or signer.signed_attributes_der is None:
         raise Refused("cms.attributes", "no signed message digest")
     hash_algorithm(signer.digest_name)
-    if digest.content != hashlib.new(signer.digest_name, signed_data.content).digest():
+    expected = content_digest or hashlib.new(signer.digest_name, signed_data.content).digest()
+    if digest.content != expected:
         raise Refused("cms.digest", "the content is not what was signed")
     _check_algorithm_protection(signer)
 
@@ -236,8 +290,8 @@ def _find_certificate(
 
 
 def _check_ess_certificate(signer: SignerInfo, encoded: bytes, parts: CertificateParts) -> None:
-    second = _single_value(signer, ID_SIGNING_CERTIFICATE_V2)
-    value = second or _single_value(signer, ID_SIGNING_CERTIFICATE)
+    second = single_value(signer, ID_SIGNING_CERTIFICATE_V2)
+    value = second or single_value(signer, ID_SIGNING_CERTIFICATE)
     if value is None or value.tag != der.SEQUENCE:
         raise Refused("cms.signer_certificate", "the signer does not name its certificate")
     # The first one is the signer's own (RFC 5035 §5.4.1); the rest would be its chain.
@@ -266,7 +320,7 @@ def _check_ess_certificate(signer: SignerInfo, encoded: bytes, parts: Certificat
 
 
 def _check_algorithm_protection(signer: SignerInfo) -> None:
-    value = _single_value(signer, ID_CMS_ALGORITHM_PROTECT)
+    value = single_value(signer, ID_CMS_ALGORITHM_PROTECT)
     if value is None:
         return
     reader = value.enter()

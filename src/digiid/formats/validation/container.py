@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from digiid.formats.asic import Container, Limits, parse_container
 from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.validation.cades import read_manifests, validate_cades_file
 from digiid.formats.validation.ddoc import validate_ddoc
 from digiid.formats.validation.policy import POLV4, Policy, apply_policy
 from digiid.formats.validation.report import (
@@ -76,6 +77,11 @@ def _validate(
     signatures: list[SignatureReport] = []
     for entry in container.signature_files:
         signatures += _validate_file(container, entry.name, trust, at)
+    if container.cms_files or container.asic_manifest_files:
+        manifests, told = read_manifests(container)
+        messages += told
+        for entry in container.cms_files:
+            signatures += validate_cades_file(container, entry, manifests, trust=trust, at=at)
     signatures = [apply_policy(signature, policy) for signature in signatures]
 
     # 3 a container without signatures proves nothing

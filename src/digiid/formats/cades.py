@@ -1,0 +1,192 @@
+"""CAdES baseline signatures (EN 319 122-1 V1.2.1) beside what they sign, read only: levels B, T and LT, and LTA without
+its archive time-stamps.
+
+The outer encoding may be BER, as CMS allows; what is signed is DER. Not supported: content inside the signature,
+counter-signatures, attribute certificates, content time-stamps, CRLs.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from digiid.formats import ber, cms, der
+from digiid.formats.x509.signature import HASH_NAMES, RSASSA_PSS
+from digiid.formats.xades.algorithms import SIGNATURE_METHODS, SignatureMethod
+from digiid.kernel.errors import Malformed
+
+ID_DATA: Final = "1.2.840.113549.1.7.1"
+ID_SIGNATURE_TIME_STAMP: Final = "1.2.840.113549.1.9.16.2.14"  # EN 319 122-1 §5.3
+ID_SIGNATURE_POLICY: Final = "1.2.840.113549.1.9.16.2.15"  # §5.2.9
+ID_SIGNER_LOCATION: Final = "1.2.840.113549.1.9.16.2.17"  # §5.2.5
+ID_REVOCATION_VALUES: Final = "1.2.840.113549.1.9.16.2.24"  # §A.1.1.2.4 of TS 101 733
+ID_ARCHIVE_TIME_STAMPS: Final = frozenset(("1.2.840.113549.1.9.16.2.48", "0.4.0.1733.2.4"))  # v2, v3
+_KNOWN_SIGNED: Final = frozenset(
+    (
+        cms.ID_CONTENT_TYPE,
+        cms.ID_MESSAGE_DIGEST,
+        cms.ID_SIGNING_TIME,
+        cms.ID_SIGNING_CERTIFICATE,
+        cms.ID_SIGNING_CERTIFICATE_V2,
+        cms.ID_CMS_ALGORITHM_PROTECT,
+        ID_SIGNATURE_POLICY,
+        ID_SIGNER_LOCATION,
+        "0.4.0.1862.1.1",  # mime-type of TS 101 733, what DSS puts beside the content
+        "0.4.0.1733.2.1",
+        "1.2.840.113549.1.9.16.2.4",  # content hints
+    )
+)
+
+MAX_CADES_BYTES: Final = 1024 * 1024
+_MAX_TIME_STAMPS: Final = 32
+_MAX_OCSP: Final = 64
+
+_MORE: Final = "http://www.w3.org/2001/04/xmldsig-more#"
+_MORE_2007: Final = "http://www.w3.org/2007/05/xmldsig-more#"
+_METHODS: Final = {
+    "1.2.840.10045.4.3.2": _MORE + "ecdsa-sha256",
+    "1.2.840.10045.4.3.3": _MORE + "ecdsa-sha384",
+    "1.2.840.10045.4.3.4": _MORE + "ecdsa-sha512",
+    "1.2.840.113549.1.1.11": _MORE + "rsa-sha256",
+    "1.2.840.113549.1.1.12": _MORE + "rsa-sha384",
+    "1.2.840.113549.1.1.13": _MORE + "rsa-sha512",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedCades:
+    """One signer of one signature file. Nothing in it has been checked against anything."""
+
+    signed_data: cms.SignedData = field(repr=False)
+    signer: cms.SignerInfo = field(repr=False)
+    method: SignatureMethod | None
+    claimed_signing_at: datetime | None
+    policy: str | None
+    place: tuple[tuple[str, str], ...]
+    signature_time_stamps_der: tuple[bytes, ...] = field(repr=False)
+    archive_time_stamp_count: int
+    ocsp_der: tuple[bytes, ...] = field(repr=False)
+    crl_count: int
+    unknown_attributes: tuple[str, ...]
+
+    @property
+    def hash_name(self) -> str:
+        """The hash that the digest of the content is made with."""
+        return self.signer.digest_name
+
+    @property
+    def level(self) -> str:
+        """B, T, LT or LTA by the attributes that are there; whether they are right is not said."""
+        if not self.signature_time_stamps_der:
+            return "B"
+        if not (self.ocsp_der or self.crl_count):
+            return "T"
+        return "LTA" if self.archive_time_stamp_count else "LT"
+
+
+def parse_cades(data: bytes) -> tuple[UnverifiedCades, ...]:
+    """Every signer of a detached signature file.
+
+    Raises: Malformed `ber.…`, `der.…`, `cms.…`, `cades.…`, `x509.…`.
+    """
+    encoded = ber.to_der(data, max_bytes=MAX_CADES_BYTES)
+    signed_data = cms.parse_signed_data(encoded, is_detached=True, max_bytes=MAX_CADES_BYTES)
+    if signed_data.content_type != ID_DATA:
+        raise Malformed("cades.content_type", "the content that is signed is not plain data")
+    if not signed_data.signers:
+        raise Malformed("cades.signers", "a signature file without a signer")
+    return tuple(_parse_signer(signed_data, signer) for signer in signed_data.signers)
+
+
+def _parse_signer(signed_data: cms.SignedData, signer: cms.SignerInfo) -> UnverifiedCades:
+    tokens: list[bytes] = []
+    responses = list(signed_data.ocsp_der)
+    archive_count, crl_count = 0, signed_data.crl_count
+    unknown = [name for name in signer.attributes if name not in _KNOWN_SIGNED]
+    for identifier, values in signer.unsigned_attributes:
+        if identifier == ID_SIGNATURE_TIME_STAMP:
+            tokens += [value.raw for value in values.enter().all(limit=_MAX_TIME_STAMPS, tag=der.SEQUENCE)]
+        elif identifier in ID_ARCHIVE_TIME_STAMPS:
+            archive_count += 1
+        elif identifier == ID_REVOCATION_VALUES:
+            found, crls = _read_revocation_values(values)
+            responses += found
+            crl_count += crls
+    if len(tokens) > _MAX_TIME_STAMPS or len(responses) > _MAX_OCSP:
+        raise Malformed("cades.value_count", "more validation values than are read")
+    return UnverifiedCades(
+        signed_data=signed_data,
+        signer=signer,
+        method=_method(signer),
+        claimed_signing_at=_signing_time(signer),
+        policy=_policy(signer),
+        place=_place(signer),
+        signature_time_stamps_der=tuple(tokens),
+        archive_time_stamp_count=archive_count,
+        ocsp_der=tuple(responses),
+        crl_count=crl_count,
+        unknown_attributes=tuple(unknown),
+    )
+
+
+def _method(signer: cms.SignerInfo) -> SignatureMethod | None:
+    """The method by the name that XML signatures give it; None when it has none there. Only told, not decided upon."""
+    reader = der.read_whole(signer.algorithm_der, max_bytes=256)
+    identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+    uri = _METHODS.get(identifier, "")
+    if identifier == RSASSA_PSS:
+        uri = f"{_MORE_2007}{signer.digest_name}-rsa-MGF1"
+    elif identifier == "1.2.840.113549.1.1.1" and signer.digest_name in HASH_NAMES.values():
+        uri = f"{_MORE}rsa-{signer.digest_name}"
+    return SIGNATURE_METHODS.get(uri)
+
+
+def _signing_time(signer: cms.SignerInfo) -> datetime | None:
+    value = cms.single_value(signer, cms.ID_SIGNING_TIME)
+    return None if value is None else der.read_time(value)
+
+
+def _policy(signer: cms.SignerInfo) -> str | None:
+    value = cms.single_value(signer, ID_SIGNATURE_POLICY)
+    if value is None:
+        return None
+    if value.tag == der.NULL:
+        return "implied"
+    return der.read_oid(value.enter().take(der.OBJECT_IDENTIFIER))
+
+
+def _place(signer: cms.SignerInfo) -> tuple[tuple[str, str], ...]:
+    # SignerLocation ::= SEQUENCE { [0] countryName, [1] localityName, [2] postalAddress SEQUENCE SIZE(1..6) }
+    value = cms.single_value(signer, ID_SIGNER_LOCATION)
+    if value is None:
+        return ()
+    reader = value.enter()
+    country = reader.take_if(der.context(0))
+    locality = reader.take_if(der.context(1))
+    found = []
+    for name, element in (("countryName", country), ("city", locality)):
+        if element is not None:
+            found.append((name, _text(element.enter().take())))
+    return tuple(found)
+
+
+def _text(element: der.Element) -> str:
+    if element.tag not in (der.UTF8_STRING, der.PRINTABLE_STRING) or len(element.content) > 1024:
+        raise Malformed("cades.value", "a text that is not UTF-8")
+    try:
+        return element.content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("cades.value", "a text that is not UTF-8") from error
+
+
+def _read_revocation_values(values: der.Element) -> tuple[list[bytes], int]:
+    # RevocationValues ::= SEQUENCE { [0] SEQUENCE OF CertificateList, [1] SEQUENCE OF BasicOCSPResponse, … }
+    reader = values.enter().take(der.SEQUENCE).enter()
+    crls = reader.take_if(der.context(0))
+    responses = reader.take_if(der.context(1))
+    crl_count = 0 if crls is None else len(_sequence_of(crls))
+    found = [] if responses is None else [cms.wrap_basic_response(element.raw) for element in _sequence_of(responses)]
+    return found, crl_count
+
+
+def _sequence_of(holder: der.Element) -> list[der.Element]:
+    return holder.enter().take(der.SEQUENCE).enter().all(limit=_MAX_OCSP, tag=der.SEQUENCE)

@@ -1,0 +1,328 @@
+"""Validation of CAdES signatures in ASiC containers: EN 319 162-1 §4.3.3.3 and §4.4.4 around EN 319 102-1.
+
+In ASiC-S the signature is over the data file; in ASiC-E over an ASiCManifest whose digests are those of the files. From
+the signature value on, the ladder is the one of XAdES.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from lxml import etree
+
+from digiid.formats import cms, tsp
+from digiid.formats.asic import Container, Entry
+from digiid.formats.asic.container import MAX_CMS_BYTES, MAX_MANIFEST_BYTES
+from digiid.formats.asic.manifest import AsicManifest, parse_asic_manifest
+from digiid.formats.cades import UnverifiedCades, parse_cades
+from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.validation.policy import find_weak_key
+from digiid.formats.validation.report import (
+    Indication,
+    Message,
+    Scope,
+    Severity,
+    SignatureReport,
+    SubIndication,
+    TimeStampReport,
+)
+from digiid.formats.validation.signature import (
+    FAILED,
+    INDETERMINATE,
+    _check_revocation,
+    _Facts,
+    _find_issuer,
+    _NotValid,
+    _refuse_without_time_stamp,
+    _report,
+)
+from digiid.formats.validation.time_stamped import find_unit_service
+from digiid.formats.x509.parts import CONTENT_COMMITMENT, public_key_of
+from digiid.formats.xades import UnverifiedSignature
+from digiid.formats.xades.algorithms import SignatureMethod
+from digiid.kernel.errors import DigiidError, Malformed, Refused
+
+Manifests = Sequence[tuple[Entry, AsicManifest]]
+Sub = SubIndication
+
+# What `verify_signer` refuses, in the words of EN 319 102-1 §5.2.3 and §5.2.7.
+_NOT_INTACT: Final = (FAILED, Sub.SIG_CRYPTO_FAILURE, "The signature is not intact!")
+_REFUSED: Final = {
+    "cms.signer_certificate": (
+        INDETERMINATE,
+        Sub.NO_SIGNING_CERTIFICATE_FOUND,
+        "It is not certain whose certificate the signature was made with",
+    ),
+    "cms.attributes": (FAILED, Sub.FORMAT_FAILURE, "The signed attributes do not say what they must"),
+    "cms.digest": (FAILED, Sub.HASH_FAILURE, "The reference data object is not intact!"),
+    "cms.algorithm": (INDETERMINATE, Sub.CRYPTO_CONSTRAINTS_FAILURE, "An algorithm that is not accepted"),
+    "x509.algorithm": (INDETERMINATE, Sub.CRYPTO_CONSTRAINTS_FAILURE, "An algorithm that is not accepted"),
+}
+_UNNAMED_METHOD: Final = SignatureMethod("", "", "")
+
+
+def validate_cades_file(
+    container: Container,
+    entry: Entry,
+    manifests: Manifests,
+    *,
+    trust: VerifiedTrust,
+    at: datetime,
+) -> list[SignatureReport]:
+    """Judge every signer of one signature file at `at`. Never raises for what is wrong with the signature.
+
+    Raises: Malformed `asic.zip.…`.
+    """
+    try:
+        signers = parse_cades(container.archive.read(entry, max_bytes=MAX_CMS_BYTES))
+    except Malformed as error:
+        if error.code.startswith("asic."):
+            raise
+        return [_unreadable(entry.name, error)]
+    return [_validate(_Case(cades, container, entry.name, manifests), trust, at) for cades in signers]
+
+
+def read_manifests(container: Container) -> tuple[list[tuple[Entry, AsicManifest]], list[Message]]:
+    """Every ASiCManifest of the container; one that cannot be read is told of as an error."""
+    found: list[tuple[Entry, AsicManifest]] = []
+    messages: list[Message] = []
+    for entry in container.asic_manifest_files:
+        try:
+            found.append((entry, parse_asic_manifest(container.archive.read(entry, max_bytes=MAX_MANIFEST_BYTES))))
+        except Malformed as error:
+            messages.append(Message(Severity.ERROR, error.code, f"{entry.name} cannot be read: {error.detail}"))
+    named = {manifest.signature_name for _, manifest in found}
+    known = {entry.name for entry in (*container.cms_files, *container.token_files)}
+    for name in sorted(named - known):
+        text = f"A manifest belongs to <{name}>, which is not in the container"
+        messages.append(Message(Severity.ERROR, "asic.asic_manifest.no_signature", text))
+    for token in container.token_files:
+        text = f"The time-stamp token {token.name} was not judged, and was not needed"
+        messages.append(Message(Severity.WARNING, "validation.archive_time_stamp", text))
+    return found, messages
+
+
+def _unreadable(name: str, error: Malformed) -> SignatureReport:
+    # Counted as a signature that failed: what cannot be read must not disappear from the count.
+    text = f"The signature file cannot be processed: {error.detail}"
+    return SignatureReport(
+        id=name,
+        file_name=name,
+        signature_format="CAdES",
+        method_uri="",
+        indication=FAILED,
+        sub_indication=Sub.FORMAT_FAILURE,
+        level="NA",
+        certificate=None,
+        messages=(Message(Severity.ERROR, error.code, text),),
+    )
+
+
+@dataclass(slots=True)
+class _Case:
+    """One signer, where its signature stands, and what it has been found to cover."""
+
+    cades: UnverifiedCades
+    container: Container
+    file_name: str
+    manifests: Manifests
+    scopes: list[Scope] = field(default_factory=list)
+
+
+def _validate(case: _Case, trust: VerifiedTrust, at: datetime) -> SignatureReport:
+    facts = _Facts(_as_signature(case.cades))
+    indication, sub = Indication.TOTAL_PASSED, None
+    try:
+        _climb(facts, case, trust, at)
+    except _NotValid as end:
+        facts.error(end.code, end.text)
+        indication, sub = end.indication, end.sub
+    except Malformed as error:
+        if error.code.startswith("asic.zip."):
+            raise
+        facts.error(error.code, f"The signature cannot be processed: {error.detail}")
+        indication, sub = FAILED, Sub.FORMAT_FAILURE
+    report = _report(facts, case.file_name, indication, sub)
+    signature_format = "CAdES_BASELINE_" + case.cades.level.replace("B", "B_BES")
+    return replace(report, signature_format=signature_format, scopes=tuple(case.scopes), place=case.cades.place)
+
+
+def _as_signature(cades: UnverifiedCades) -> UnverifiedSignature:
+    """What the ladder reads of any signature. What only XML has is empty."""
+    signature_id = "S-" + hashlib.sha256(cades.signer.signature).hexdigest().upper()
+    return UnverifiedSignature(
+        id=signature_id,
+        method=cades.method or _UNNAMED_METHOD,
+        c14n="",
+        references=(),
+        properties_hash_name=cades.hash_name,
+        properties_digest=b"",
+        signed_info=b"",
+        signed_properties=b"",
+        signature_value=cades.signer.signature,
+        certificates_der=(),
+        certificate_references=(),
+        claimed_signing_at=cades.claimed_signing_at,
+        claimed_roles=(),
+        production_place=None,
+        policy=cades.policy,
+        media_types={},
+        signature_time_stamps=(),
+        archive_time_stamps=(),
+        certificate_values_der=(),
+        ocsp_values_der=cades.ocsp_der,
+        crl_values=cades.crl_count,
+        unknown_properties=cades.unknown_attributes,
+        element=etree.Element("none"),
+    )
+
+
+def _climb(facts: _Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> None:
+    cades, container = case.cades, case.container
+    # 1 what is signed, by whom, and is the value theirs (§5.2.3, §5.2.7)
+    over, manifest = _find_signed(case)
+    verified = _verify(facts, cades, container, over)
+    parts = verified.parts
+
+    # 2 every data file is signed, through the manifest when there is one (EN 319 162-1 §4.4.4)
+    if manifest is None:
+        case.scopes.append(Scope(over.name, cades.hash_name, container.digest(over, cades.hash_name)))
+    else:
+        case.scopes += _check_manifest(facts, container, manifest)
+    _check_coverage(facts, container, {scope.name for scope in case.scopes})
+
+    # 3 proof of when: the earliest time-stamp that holds (§5.4, §5.5.4)
+    for token_der in cades.signature_time_stamps_der:
+        facts.time_stamps.append(_validate_time_stamp(token_der, cades.signer.signature, trust))
+    passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]
+    for report in facts.time_stamps:
+        if report.indication != "PASSED":
+            tell = facts.warn if passed else facts.error
+            tell("validation.time_stamp", f"Signature has an invalid timestamp: {report.text}")
+    facts.best_signature_at = min(passed, default=None)
+    best_at = facts.best_signature_at or at
+
+    # 4 the signer's certificate comes from a listed CA, and was valid and not revoked then (§5.2.5, §5.2.6)
+    issuer = _find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=bool(passed))
+    usage = parts.key_usage()
+    if usage is None or CONTENT_COMMITMENT not in usage:
+        raise _NotValid(
+            INDETERMINATE,
+            Sub.CHAIN_CONSTRAINTS_FAILURE,
+            "validation.key_usage",
+            "The signer's certificate has not expected key-usage!",
+        )
+    _check_revocation(facts, verified.certificate, parts, issuer, trust=trust, best_at=best_at, has_proof=bool(passed))
+
+    # 5 what the policy asks of the signature itself (§5.2.8)
+    if not passed:
+        _refuse_without_time_stamp(facts)
+    _check_attributes(facts, cades, verified, best_at)
+
+
+def _find_signed(case: _Case) -> tuple[Entry, AsicManifest | None]:
+    cades, container = case.cades, case.container
+    if cades.hash_name not in ("sha256", "sha384", "sha512"):
+        raise _NotValid(
+            INDETERMINATE,
+            Sub.CRYPTO_CONSTRAINTS_FAILURE,
+            "cms.algorithm",
+            f"The hash {cades.hash_name} is not accepted",
+        )
+    if container.form == "ASiC-S":
+        return container.data_files[0], None
+    found = [item for item in case.manifests if item[1].signature_name == case.file_name]
+    if len(found) != 1:
+        text = f"{len(found)} manifests belong to the signature, one is needed"
+        raise _NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.cades.manifest", text)
+    return found[0]
+
+
+def _verify(facts: _Facts, cades: UnverifiedCades, container: Container, over: Entry) -> cms.VerifiedSigner:
+    try:
+        verified = cms.verify_signer(
+            cades.signed_data, cades.signer, content_digest=container.digest(over, cades.hash_name)
+        )
+    except Refused as error:
+        indication, sub, text = _REFUSED.get(error.code, _NOT_INTACT)
+        raise _NotValid(indication, sub, error.code, f"{text} ({error.detail})") from error
+    facts.certificate = verified.certificate
+    return verified
+
+
+def _check_manifest(facts: _Facts, container: Container, manifest: AsicManifest) -> list[Scope]:
+    scopes = []
+    for item in manifest.objects:
+        entry = container.archive.find(item.name) if item.name else None
+        if entry is None or entry.is_directory:
+            raise _NotValid(
+                INDETERMINATE,
+                Sub.SIGNED_DATA_NOT_FOUND,
+                "validation.cades.object_missing",
+                "The manifest entry object has not been found!",
+            )
+        if container.digest(entry, item.hash_name) != item.digest:
+            text = f"The manifest entry object is not intact! ({item.name})"
+            raise _NotValid(FAILED, Sub.HASH_FAILURE, "validation.cades.object", text)
+        if item.hash_name in ("sha1", "sha224"):
+            name = item.hash_name.upper()
+            facts.warn("validation.weak_hash", f"The algorithm {name} is weak; it must not be used any more")
+        scopes.append(Scope(item.name, item.hash_name, item.digest))
+    return scopes
+
+
+def _check_coverage(facts: _Facts, container: Container, signed: set[str]) -> None:
+    missing = [entry.name for entry in container.data_files if entry.name not in signed]
+    for name in missing:
+        text = f"Container contains a file named <{name}> which is not found in the signature file"
+        facts.error("validation.file_not_signed", text)
+    if missing or any(problem.is_error for problem in container.problems):
+        raise _NotValid(
+            FAILED, Sub.FORMAT_FAILURE, "validation.container", "The container and the signature do not fit together"
+        )
+
+
+def _validate_time_stamp(token_der: bytes, message: bytes, trust: VerifiedTrust) -> TimeStampReport:
+    """One signature time-stamp (§5.4): over this signature value, by a unit that was listed when it said so."""
+    try:
+        token = tsp.verify_token(token_der)
+    except DigiidError as error:
+        sub = Sub.FORMAT_FAILURE if isinstance(error, Malformed) else Sub.SIG_CRYPTO_FAILURE
+        return TimeStampReport("FAILED", sub, None, None, f"The time-stamp does not verify: {error.detail}")
+    if hashlib.new(token.hash_name, message).digest() != token.imprint:
+        text = "The time-stamp message imprint is not intact!"
+        return TimeStampReport("FAILED", Sub.HASH_FAILURE, token.gen_at, token.tsu, text)
+    try:
+        find_unit_service(token, trust)
+    except Refused as error:
+        sub = Sub.NO_CERTIFICATE_CHAIN_FOUND
+        return TimeStampReport("INDETERMINATE", sub, token.gen_at, token.tsu, error.detail)
+    return TimeStampReport("PASSED", None, token.gen_at, token.tsu)
+
+
+def _check_attributes(facts: _Facts, cades: UnverifiedCades, verified: cms.VerifiedSigner, best_at: datetime) -> None:
+    if cades.claimed_signing_at is None:
+        raise _NotValid(
+            INDETERMINATE, Sub.SIG_CONSTRAINTS_FAILURE, "validation.signing_time", "The signing time is not stated"
+        )
+    if cades.policy not in (None, "implied"):
+        raise _NotValid(
+            INDETERMINATE,
+            Sub.SIGNATURE_POLICY_NOT_AVAILABLE,
+            "validation.signature_policy",
+            f"The signature policy {cades.policy} is not judged by this program",
+        )
+    weakness = find_weak_key(public_key_of(verified.certificate), at=best_at)
+    if weakness:
+        raise _NotValid(
+            INDETERMINATE,
+            Sub.CRYPTO_CONSTRAINTS_FAILURE,
+            "validation.weak_key",
+            f"The signer's key was too weak at the time of signing: {weakness}",
+        )
+    for name in cades.unknown_attributes:
+        facts.warn("validation.property_ignored", f"The attribute {name} was not taken into account")
+    if cades.archive_time_stamp_count:
+        facts.warn("validation.archive_time_stamp", "The archive time-stamp was not judged, and was not needed")
