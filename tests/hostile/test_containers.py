@@ -10,11 +10,12 @@ import pytest
 
 from digiid.formats.validation import POLV3, Report, Severity, validate_container
 from digiid.kernel.errors import Malformed
-from tests.hostile import archives
+from tests.hostile import archives, proofs, signatures
 from tests.hostile.case import GOOD, TRUST, Case
 from tests.support.pki import AT
 
-CASES = [*archives.all_cases()]
+CASES = [*archives.all_cases(), *signatures.all_cases(), *proofs.all_cases()]
+assert len({str(case) for case in CASES}) == len(CASES)
 
 
 def _judge(case: Case, container: bytes) -> Report | Malformed:

@@ -9,7 +9,7 @@ INDETERMINATE, never valid.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -58,6 +58,7 @@ from digiid.kernel.errors import DigiidError, Malformed, Refused
 OCSP_LATE_AFTER: Final = timedelta(minutes=15)
 _STATUS_BEFORE_TIME_STAMP: Final = timedelta(minutes=15)  # how much older than the time-stamp a status may be
 
+CLOCK_SKEW: Final = timedelta(minutes=5)  # how far another clock may be ahead of ours
 SHA1_UNTIL: Final = datetime(2017, 1, 1, tzinfo=UTC)
 TIME_MARK_POLICIES: Final = frozenset({"1.3.6.1.4.1.10015.1000.3.2.1", "1.3.6.1.4.1.10015.1000.3.2.3"})
 TIME_MARK_RESPONDERS: Final = frozenset({"1.3.6.1.4.1.10015.4.1.2", "1.3.6.1.4.1.10015.3.1.1"})  # the latter: TEST
@@ -160,7 +161,7 @@ def _climb(facts: _Facts, container: Container, trust: VerifiedTrust, at: dateti
 
     # 3 proof of when: the earliest time-stamp that holds (§5.4, §5.5.4)
     for stamp in signature.signature_time_stamps:
-        facts.time_stamps.append(_validate_time_stamp(stamp, signature, trust))
+        facts.time_stamps.append(refuse_from_future(_validate_time_stamp(stamp, signature, trust), at))
     passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]
     if facts.is_time_mark and not facts.time_stamps:
         marked_at = _find_time_mark(facts, verified.certificate, parts, trust)
@@ -189,6 +190,13 @@ def _climb(facts: _Facts, container: Container, trust: VerifiedTrust, at: dateti
     # 6 what the policy asks of the signature itself (§5.2.8): a time-stamp that holds, signing time, algorithms
     if not passed:
         _refuse_without_time_stamp(facts)
+    if facts.ocsp_produced_at is not None and facts.ocsp_produced_at > at + CLOCK_SKEW:
+        raise _NotValid(
+            INDETERMINATE,
+            Sub.TRY_LATER,
+            "validation.ocsp_from_future",
+            "The OCSP response comes from the future: its responder's clock cannot be relied on",
+        )
     if signature.claimed_signing_at is None:
         raise _NotValid(
             INDETERMINATE, Sub.SIG_CONSTRAINTS_FAILURE, "validation.signing_time", "The signing time is not stated"
@@ -295,6 +303,14 @@ def _validate_time_stamp(
             continue
         return TimeStampReport("PASSED", None, token.gen_at, token.tsu)
     return TimeStampReport("INDETERMINATE", Sub.NO_CERTIFICATE_CHAIN_FOUND, token.gen_at, token.tsu, problem)
+
+
+def refuse_from_future(report: TimeStampReport, at: datetime) -> TimeStampReport:
+    """A unit whose clock runs ahead of `at` proves no time: it could as well be behind."""
+    if report.indication != "PASSED" or report.gen_at is None or report.gen_at <= at + CLOCK_SKEW:
+        return report
+    text = "The time-stamp comes from the future: its unit's clock cannot be relied on"
+    return replace(report, indication="INDETERMINATE", sub_indication=Sub.SIG_CONSTRAINTS_FAILURE, text=text)
 
 
 def _refuse_without_time_stamp(facts: _Facts) -> None:

@@ -386,7 +386,7 @@ def confirmed(**how: object) -> bytes:
     ],
 )  # fmt: skip
 def test_what_the_responder_says(how: dict[str, object], expected: tuple[str, str]) -> None:
-    assert verdict(confirmed(**how)) == expected
+    assert verdict(confirmed(**how), at=AT + 3 * DAY) == expected
 
 
 def test_a_confirmation_that_is_late_is_valid_with_a_warning() -> None:
@@ -468,7 +468,7 @@ def test_findings_say_who_when_what_and_whether_it_matters() -> None:
     assert bad[0].matters
     assert bad[1].code == "finding.signature.hash_failure"
     assert "changed after it was signed" in bad[1].meaning
-    late = list_findings(judge(confirmed(at=SIGNED_AT + DAY)))
+    late = list_findings(judge(confirmed(at=SIGNED_AT + DAY), at=AT + 3 * DAY))
     assert [finding.code for finding in late if not finding.matters][-1] == "validation.ocsp_late"
     assert not any(finding.matters for finding in late)
 
