@@ -1,6 +1,13 @@
 """XAdES signatures (EN 319 132-1) as ASiC-E containers carry them."""
 
 from digiid.formats.xades.algorithms import SignatureMethod, choose_method, raw_from_der, sign_digest
+from digiid.formats.xades.archive import (
+    ArchiveImprints,
+    ArchivePlan,
+    StreamFile,
+    add_validation_values,
+    plan_archive_time_stamp,
+)
 from digiid.formats.xades.build import (
     FileDigest,
     PreparedXades,
@@ -14,18 +21,23 @@ from digiid.formats.xades.parse import ProductionPlace, Reference, UnverifiedSig
 from digiid.formats.xades.verify import VerifiedSignature, find_signing_certificate, verify_signature
 
 __all__ = [
+    "ArchiveImprints",
+    "ArchivePlan",
     "FileDigest",
     "PreparedXades",
     "ProductionPlace",
     "Reference",
     "SignatureMethod",
+    "StreamFile",
     "UnverifiedSignature",
     "VerifiedSignature",
+    "add_validation_values",
     "build_xades",
     "canonical_signature_value",
     "choose_method",
     "find_signing_certificate",
     "parse_signatures",
+    "plan_archive_time_stamp",
     "prepare_xades",
     "raw_from_der",
     "sign_digest",

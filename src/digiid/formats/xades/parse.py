@@ -55,6 +55,7 @@ _XADES = _tags(
 _SIGNATURE_PARTS = [_DS["SignedInfo"], _DS["SignatureValue"], _DS["KeyInfo"], _DS["Object"]]
 _OBJECT_PARTS = [_XADES["QualifyingProperties"]]
 _ARCHIVE_TIME_STAMP = f"{{{NS_XADES141}}}ArchiveTimeStamp"
+_TIME_STAMP_VALIDATION_DATA = f"{{{NS_XADES141}}}TimeStampValidationData"
 _ALL_IDS = etree.XPath("//@Id | //@ID | //@id | //@xml:id", smart_strings=False)
 
 MAX_XML_BYTES = 1024 * 1024
@@ -128,7 +129,7 @@ class UnverifiedSignature:
     claimed_signing_at: datetime | None
     claimed_roles: tuple[str, ...]
     production_place: ProductionPlace | None
-    policy: str | None  # an OID, "implied", or None
+    policy: str | None  # an OID, another identifier as it stands there, "implied", or None
     media_types: dict[str, str] = field(repr=False)  # by the Id of the reference
     signature_time_stamps: tuple[EncapsulatedTimeStamp, ...] = field(repr=False)
     archive_time_stamps: tuple[EncapsulatedTimeStamp, ...] = field(repr=False)
@@ -137,6 +138,8 @@ class UnverifiedSignature:
     crl_values: int
     unknown_properties: tuple[str, ...]
     element: etree._Element = field(repr=False, compare=False)
+    time_stamp_ocsp_values_der: tuple[bytes, ...] = field(default=(), repr=False)  # about time-stamping units
+    properties_position: int | None = None  # of the signed properties among the references; None: the last one
 
     @property
     def level(self) -> str:
@@ -236,7 +239,7 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
     method = SIGNATURE_METHODS.get(_attribute(parts[1], "Algorithm"))
     if method is None:
         raise Malformed("xades.signature_method", "an unknown signature method")
-    references, properties_reference = _parse_references(parts[2:], _attribute(properties, "Id"))
+    references, properties_reference, position = _parse_references(parts[2:], _attribute(properties, "Id"))
 
     # 3 what the signer says
     signed = _child(properties, _XADES["SignedSignatureProperties"])
@@ -275,6 +278,8 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         crl_values=unsigned.crl_values,
         unknown_properties=(*unknown, *unsigned.unknown),
         element=signature,
+        time_stamp_ocsp_values_der=unsigned.time_stamp_ocsp_der,
+        properties_position=position,
     )
 
 
@@ -332,11 +337,12 @@ def _parse_digest(method: etree._Element, value: etree._Element) -> tuple[str, b
 
 def _parse_references(
     elements: list[etree._Element], properties_id: str
-) -> tuple[tuple[Reference, ...], tuple[str, str, bytes]]:
+) -> tuple[tuple[Reference, ...], tuple[str, str, bytes], int]:
     if len(elements) > MAX_REFERENCES + 1:
         raise Malformed("xades.reference_count", f"{len(elements)} references")
     references: list[Reference] = []
     properties: tuple[str, str, bytes] | None = None
+    position = 0
     for element in elements:
         if element.tag != _DS["Reference"]:
             raise Malformed("xades.structure", f"{_local(element)} where a Reference belongs")
@@ -350,6 +356,7 @@ def _parse_references(
             if properties is not None or uri != "#" + properties_id:
                 raise Malformed("xades.signed_properties", "the signed properties are referred to wrongly or twice")
             properties = _parse_properties_c14n(transforms), hash_name, digest
+            position = len(references)
             continue
         if transforms is not None:
             raise Malformed("xades.transform", "a data file is signed as it is, without transforms")
@@ -363,7 +370,7 @@ def _parse_references(
     names = [reference.name for reference in references]
     if not references or len(set(names)) != len(names):
         raise Malformed("xades.reference_count", "no data file is signed, or one is signed twice")
-    return tuple(references), properties
+    return tuple(references), properties, position
 
 
 def _parse_properties_c14n(transforms: etree._Element | None) -> str:
@@ -455,10 +462,9 @@ def _parse_policy(said: _Said) -> str | None:
     if len(holder) == 1 and holder[0].tag == _XADES["SignaturePolicyImplied"]:
         return "implied"
     policy = _child(_child(holder, _XADES["SignaturePolicyId"]), _XADES["SigPolicyId"])
-    match = _POLICY_OID.fullmatch(text_of(_child(policy, _XADES["Identifier"]), code="xades").strip())
-    if match is None:
-        raise Malformed("xades.policy", "the signature policy is not named by an object identifier")
-    return match.group(1)
+    identifier = text_of(_child(policy, _XADES["Identifier"]), code="xades", max_chars=1024).strip()
+    match = _POLICY_OID.fullmatch(identifier)
+    return match.group(1) if match else identifier or "without a name"
 
 
 def _parse_media_types(about_data: etree._Element | None) -> dict[str, str]:
@@ -483,6 +489,7 @@ class _Unsigned:
     archive_time_stamps: tuple[EncapsulatedTimeStamp, ...] = ()
     certificates_der: tuple[bytes, ...] = ()
     ocsp_der: tuple[bytes, ...] = ()
+    time_stamp_ocsp_der: tuple[bytes, ...] = ()
     crl_values: int = 0
     unknown: tuple[str, ...] = ()
 
@@ -501,24 +508,35 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
             found.signature_time_stamps += (_parse_time_stamp(element),)
         elif element.tag == _ARCHIVE_TIME_STAMP:
             found.archive_time_stamps += (_parse_time_stamp(element),)
-        elif element.tag == _XADES["CertificateValues"]:
-            found.certificates_der += tuple(
-                _encapsulated(element, "EncapsulatedX509Certificate", MAX_CERTIFICATE_BYTES)
-            )
-        elif element.tag == _XADES["RevocationValues"]:
-            for values in element.findall(_XADES["OCSPValues"]):
-                found.ocsp_der += tuple(_encapsulated(values, "EncapsulatedOCSPValue", MAX_TOKEN_BYTES))
-            for values in element.findall(_XADES["CRLValues"]):
-                found.crl_values += len(values)
+        elif element.tag in (_XADES["CertificateValues"], _XADES["RevocationValues"]):
+            _parse_values(element, found)
+        elif element.tag == _TIME_STAMP_VALIDATION_DATA:
+            for values in element:
+                _parse_values(values, found, about_time_stamps=True)
         else:
             found.unknown += (_local(element),)
-    counts = (found.signature_time_stamps, found.archive_time_stamps, found.certificates_der, found.ocsp_der)
-    if any(
-        len(values) > limit
-        for values, limit in zip(counts, (MAX_TIME_STAMPS,) * 2 + (MAX_CERTIFICATES,) * 2, strict=True)
-    ):
+    stamps = (found.signature_time_stamps, found.archive_time_stamps)
+    listed = (found.certificates_der, found.ocsp_der, found.time_stamp_ocsp_der)
+    if max(map(len, stamps)) > MAX_TIME_STAMPS or max(map(len, listed)) > MAX_CERTIFICATES:
         raise Malformed("xades.value_count", "more validation values than are read")
     return found
+
+
+def _parse_values(element: etree._Element, found: _Unsigned, *, about_time_stamps: bool = False) -> None:
+    """CertificateValues and RevocationValues, of the signature or of its time-stamps (EN 319 132-1 §5.4, §5.5)."""
+    if element.tag == _XADES["CertificateValues"]:
+        found.certificates_der += tuple(_encapsulated(element, "EncapsulatedX509Certificate", MAX_CERTIFICATE_BYTES))
+    elif element.tag == _XADES["RevocationValues"]:
+        for values in element.findall(_XADES["OCSPValues"]):
+            responses = tuple(_encapsulated(values, "EncapsulatedOCSPValue", MAX_TOKEN_BYTES))
+            if about_time_stamps:
+                found.time_stamp_ocsp_der += responses
+            else:
+                found.ocsp_der += responses
+        for values in element.findall(_XADES["CRLValues"]):
+            found.crl_values += 0 if about_time_stamps else len(values)
+    else:
+        found.unknown += (_local(element),)
 
 
 def _encapsulated(holder: etree._Element, name: str, max_bytes: int) -> Iterator[bytes]:
