@@ -4,10 +4,14 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from tests.hostile.case import GOOD, PKI, Case, failed, odd, refused
 from tests.support.containers import MANIFEST, SIGNATURES, RawEntry, changed, pack, raw_entries, raw_zip, unpack
-from tests.support.pki import FILES
+from tests.support.pki import FILES, SIGNED_AT
+from tests.support.time_stamped import stamped
+
+MINUTE = timedelta(minutes=1)
 
 ENTRIES = raw_entries(GOOD)
 MIMETYPE, CONTRACT = ENTRIES[0], ENTRIES[1]
@@ -303,7 +307,24 @@ LAYOUT_CASES = [
     failed(LAYOUT, "not deflated data", _at(1, packed=b"\xff" * 30), "FORMAT_FAILURE", "asic.zip.data", "not deflated"),
 ]
 
+
+def _many_signatures() -> bytes:
+    """Small, and minutes of work for a judge who does not stop counting."""
+    xml = unpack(GOOD)[SIGNATURES]
+    return changed(GOOD, {f"META-INF/signatures{i}.xml": xml for i in range(900)})
+
+
+def _nested() -> bytes:
+    """Time-stamped containers inside one another."""
+    inner = GOOD
+    for _ in range(12):
+        inner = stamped(inner, name="inner.asics", at=SIGNED_AT + MINUTE)
+    return inner
+
+
 BOMB_CASES = [
+    refused(BOMBS, "900 signature files", _many_signatures, "validation.too_many_signatures", seconds=10.0),
+    Case(BOMBS, "12 containers inside one another", _nested, "validation.nested.depth", "not judged", ""),
     refused(BOMBS, "ratio", lambda: _bomb(32 * 1024 * 1024, 32 * 1024 * 1024), "asic.zip.ratio"),
     refused(BOMBS, "ratio over all entries together", _many_small_bombs, "asic.zip.ratio", seconds=5.0),
     failed(

@@ -15,7 +15,8 @@ GOOD = PKI.container()
 @dataclass(frozen=True)
 class Case:
     """`code` is that of the Malformed, or of a message about the container, a signature or a time-stamp; `says` is
-    part of the sentence beside it. `indication` None: the container is refused as a whole. A case `is_odd` is valid,
+    part of the sentence beside it. `indication` None: the container is refused as a whole; "": not valid although no
+    signature failed. A case `is_odd` is valid,
     and the report says what is strange.
     """
 

@@ -1,5 +1,6 @@
 """Validation of a whole container: EN 319 162-1 §A.5 around EN 319 102-1."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import BinaryIO
@@ -29,6 +30,8 @@ from digiid.formats.validation.time_stamped import (
 from digiid.formats.xades import parse_signatures
 from digiid.kernel.errors import Malformed
 
+MAX_SIGNATURES = 256  # each costs milliseconds, and a small file can hold tens of thousands
+
 
 def validate_container(
     file: BinaryIO,
@@ -44,7 +47,8 @@ def validate_container(
     Judged: ASiC-E with XAdES or CAdES; ASiC-S with XAdES, CAdES or time-stamp tokens, and in the last case the
     container inside, as of the time that is proven for it.
 
-    Raises: Malformed `asic.…`, `tsp.…`, `cms.…`, `ddoc.…`: it cannot be read as one container.
+    Raises: Malformed `asic.…`, `tsp.…`, `cms.…`, `ddoc.…`: it cannot be read as one container;
+        `validation.too_many_signatures`.
     """
     return _validate(file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits, depth=0)
 
@@ -77,11 +81,13 @@ def _validate(
     signatures: list[SignatureReport] = []
     for entry in container.signature_files:
         signatures += _validate_file(container, entry.name, trust, at)
+        _check_count(signatures)
     if container.cms_files or container.asic_manifest_files:
         manifests, told = read_manifests(container)
         messages += told
         for entry in container.cms_files:
             signatures += validate_cades_file(container, entry, manifests, trust=trust, at=at)
+            _check_count(signatures)
     signatures = [apply_policy(signature, policy) for signature in signatures]
 
     # 3 a container without signatures proves nothing
@@ -97,6 +103,11 @@ def _validate(
         messages=tuple(messages),
         signatures=tuple(signatures),
     )
+
+
+def _check_count(signatures: Sequence[SignatureReport]) -> None:
+    if len(signatures) > MAX_SIGNATURES:
+        raise Malformed("validation.too_many_signatures", f"more than {MAX_SIGNATURES} signatures in one container")
 
 
 def _judge_nested(

@@ -156,7 +156,7 @@ def validate_time_stamped(
         return report
     if judge_nested is None:
         text = f"{data_file.name} was not judged: containers are judged {MAX_NESTED_DEPTH} deep"
-        return _with(report, Severity.WARNING, "validation.nested.depth", text)
+        return _with(report, Severity.ERROR, "validation.nested.depth", text)
     nested = judge_nested(open_nested(container, data_file), data_file.name, verdict.proven_at)
     return report if nested is None else merge_nested(report, nested, name=data_file.name)
 
@@ -218,6 +218,26 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
     return TimeStampedVerdict(tuple(map(_report, tokens)), tuple(messages), proven_at)
 
 
+def judge_archive_tokens(
+    container: Container, *, trust: VerifiedTrust
+) -> tuple[tuple[TimeStampTokenReport, frozenset[str]], ...]:
+    """The verdict about every token that covers the CAdES signatures of an ASiC-E container through a manifest (EN 319
+    162-1 §A.7), and the names of the files that it covers.
+
+    Raises: what `judge_tokens` raises.
+    """
+    judged = []
+    for token in _read_tokens(container, []):
+        if token.manifest is None:
+            continue
+        _judge_imprint(token, container)
+        _judge_unit(token, trust)
+        token.indication = _PASSED if token.sub is None else token.indication
+        token.level = "QTSA" if token.service is not None else token.level
+        judged.append((_report(token), frozenset(item.name for item in token.manifest.objects)))
+    return tuple(judged)
+
+
 # ------------------------------------------------------------------ read
 
 
@@ -225,8 +245,11 @@ def _read_tokens(container: Container, messages: list[Message]) -> list[_Token]:
     if len(container.token_files) > _MAX_TOKENS:
         raise Malformed("asic.simple.too_many_tokens", f"{len(container.token_files)} tokens, at most {_MAX_TOKENS}")
     tokens = {entry.name: _read_token(container, entry) for entry in container.token_files}
+    signatures = {entry.name for entry in container.cms_files}
     for entry in container.asic_manifest_files:
         manifest = parse_asic_manifest(container.archive.read(entry, max_bytes=MAX_MANIFEST_BYTES))
+        if manifest.signature_name in signatures:
+            continue
         token = tokens.get(manifest.signature_name)
         if token is None:
             text = f"The manifest {entry.name} belongs to no time-stamp token of the container"
