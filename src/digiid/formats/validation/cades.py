@@ -38,7 +38,7 @@ from digiid.formats.validation.signature import (
     _refuse_without_time_stamp,
     _report,
 )
-from digiid.formats.validation.time_stamped import find_unit_service
+from digiid.formats.validation.time_stamped import find_unit_service, judge_archive_tokens
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, public_key_of
 from digiid.formats.xades import UnverifiedSignature
 from digiid.formats.xades.algorithms import SignatureMethod
@@ -81,7 +81,32 @@ def validate_cades_file(
         if error.code.startswith("asic."):
             raise
         return [_unreadable(entry.name, error)]
-    return [_validate(_Case(cades, container, entry.name, manifests), trust, at) for cades in signers]
+    reports = [_validate(_Case(cades, container, entry.name, manifests), trust, at) for cades in signers]
+    return [_add_archive_tokens(report, container, trust) for report in reports]
+
+
+def _add_archive_tokens(report: SignatureReport, container: Container, trust: VerifiedTrust) -> SignatureReport:
+    """Tokens over the signature file through a manifest: level LTA when one holds. They change no verdict."""
+    stamps: list[TimeStampReport] = []
+    for token, covered in judge_archive_tokens(container, trust=trust) if container.token_files else ():
+        if report.file_name in covered:
+            indication = str(token.indication).removeprefix("TOTAL-")
+            text = "; ".join(message.text for message in token.messages)
+            stamps.append(TimeStampReport(indication, token.sub_indication, token.gen_at, token.tsu, text))
+    messages = [
+        Message(Severity.WARNING, "validation.archive_time_stamp", f"An archive time-stamp does not hold: {stamp.text}")
+        for stamp in stamps
+        if stamp.indication != "PASSED"
+    ]
+    signature_format = report.signature_format
+    if any(stamp.indication == "PASSED" for stamp in stamps) and signature_format.endswith("_LT"):
+        signature_format += "A"
+    return replace(
+        report,
+        signature_format=signature_format,
+        archive_time_stamps=tuple(stamps),
+        messages=(*report.messages, *messages),
+    )
 
 
 def read_manifests(container: Container) -> tuple[list[tuple[Entry, AsicManifest]], list[Message]]:
@@ -98,9 +123,6 @@ def read_manifests(container: Container) -> tuple[list[tuple[Entry, AsicManifest
     for name in sorted(named - known):
         text = f"A manifest belongs to <{name}>, which is not in the container"
         messages.append(Message(Severity.ERROR, "asic.asic_manifest.no_signature", text))
-    for token in container.token_files:
-        text = f"The time-stamp token {token.name} was not judged, and was not needed"
-        messages.append(Message(Severity.WARNING, "validation.archive_time_stamp", text))
     return found, messages
 
 
