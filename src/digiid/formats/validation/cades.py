@@ -27,6 +27,7 @@ from digiid.formats.validation.report import (
     SignatureReport,
     SubIndication,
     TimeStampReport,
+    TimeStampTokenReport,
 )
 from digiid.formats.validation.signature import (
     FAILED,
@@ -63,13 +64,38 @@ _REFUSED: Final = {
 _UNNAMED_METHOD: Final = SignatureMethod("", "", "")
 
 
+@dataclass(frozen=True, slots=True)
+class CadesFrame:
+    """What all CAdES signatures of a container share: manifests, and tokens over manifests, judged once."""
+
+    manifests: tuple[tuple[Entry, AsicManifest], ...]
+    archive_tokens: tuple[tuple[TimeStampTokenReport, frozenset[str]], ...]
+    messages: tuple[Message, ...]
+
+
+def read_frame(container: Container, *, trust: VerifiedTrust) -> CadesFrame:
+    """Every ASiCManifest of the container; one that cannot be read is told of as an error.
+
+    Raises: Malformed `asic.…`, `tsp.…`: a time-stamp token cannot be read.
+    """
+    found: list[tuple[Entry, AsicManifest]] = []
+    messages: list[Message] = []
+    for entry in container.asic_manifest_files:
+        try:
+            found.append((entry, parse_asic_manifest(container.archive.read(entry, max_bytes=MAX_MANIFEST_BYTES))))
+        except Malformed as error:
+            messages.append(Message(Severity.ERROR, error.code, f"{entry.name} cannot be read: {error.detail}"))
+    named = {manifest.signature_name for _, manifest in found}
+    known = {entry.name for entry in (*container.cms_files, *container.token_files)}
+    for name in sorted(named - known):
+        text = f"A manifest belongs to <{name}>, which is not in the container"
+        messages.append(Message(Severity.ERROR, "asic.asic_manifest.no_signature", text))
+    tokens = judge_archive_tokens(container, trust=trust) if container.token_files and not messages else ()
+    return CadesFrame(tuple(found), tokens, tuple(messages))
+
+
 def validate_cades_file(
-    container: Container,
-    entry: Entry,
-    manifests: Manifests,
-    *,
-    trust: VerifiedTrust,
-    at: datetime,
+    container: Container, entry: Entry, frame: CadesFrame, *, trust: VerifiedTrust, at: datetime
 ) -> list[SignatureReport]:
     """Judge every signer of one signature file at `at`. Never raises for what is wrong with the signature.
 
@@ -81,14 +107,14 @@ def validate_cades_file(
         if error.code.startswith("asic."):
             raise
         return [_unreadable(entry.name, error)]
-    reports = [_validate(_Case(cades, container, entry.name, manifests), trust, at) for cades in signers]
-    return [_add_archive_tokens(report, container, trust) for report in reports]
+    reports = [_validate(_Case(cades, container, entry.name, frame.manifests), trust, at) for cades in signers]
+    return [_add_archive_tokens(report, frame) for report in reports]
 
 
-def _add_archive_tokens(report: SignatureReport, container: Container, trust: VerifiedTrust) -> SignatureReport:
+def _add_archive_tokens(report: SignatureReport, frame: CadesFrame) -> SignatureReport:
     """Tokens over the signature file through a manifest: level LTA when one holds. They change no verdict."""
     stamps: list[TimeStampReport] = []
-    for token, covered in judge_archive_tokens(container, trust=trust) if container.token_files else ():
+    for token, covered in frame.archive_tokens:
         if report.file_name in covered:
             indication = str(token.indication).removeprefix("TOTAL-")
             text = "; ".join(message.text for message in token.messages)
@@ -107,23 +133,6 @@ def _add_archive_tokens(report: SignatureReport, container: Container, trust: Ve
         archive_time_stamps=tuple(stamps),
         messages=(*report.messages, *messages),
     )
-
-
-def read_manifests(container: Container) -> tuple[list[tuple[Entry, AsicManifest]], list[Message]]:
-    """Every ASiCManifest of the container; one that cannot be read is told of as an error."""
-    found: list[tuple[Entry, AsicManifest]] = []
-    messages: list[Message] = []
-    for entry in container.asic_manifest_files:
-        try:
-            found.append((entry, parse_asic_manifest(container.archive.read(entry, max_bytes=MAX_MANIFEST_BYTES))))
-        except Malformed as error:
-            messages.append(Message(Severity.ERROR, error.code, f"{entry.name} cannot be read: {error.detail}"))
-    named = {manifest.signature_name for _, manifest in found}
-    known = {entry.name for entry in (*container.cms_files, *container.token_files)}
-    for name in sorted(named - known):
-        text = f"A manifest belongs to <{name}>, which is not in the container"
-        messages.append(Message(Severity.ERROR, "asic.asic_manifest.no_signature", text))
-    return found, messages
 
 
 def _unreadable(name: str, error: Malformed) -> SignatureReport:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from digiid.formats.asic import Container, Limits, parse_container
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation.cades import read_manifests, validate_cades_file
+from digiid.formats.validation.cades import read_frame, validate_cades_file
 from digiid.formats.validation.ddoc import validate_ddoc
 from digiid.formats.validation.policy import POLV4, Policy, apply_policy
 from digiid.formats.validation.report import (
@@ -83,10 +83,10 @@ def _validate(
         signatures += _validate_file(container, entry.name, trust, at)
         _check_count(signatures)
     if container.cms_files or container.asic_manifest_files:
-        manifests, told = read_manifests(container)
-        messages += told
+        frame = read_frame(container, trust=trust)
+        messages += frame.messages
         for entry in container.cms_files:
-            signatures += validate_cades_file(container, entry, manifests, trust=trust, at=at)
+            signatures += validate_cades_file(container, entry, frame, trust=trust, at=at)
             _check_count(signatures)
     signatures = [apply_policy(signature, policy) for signature in signatures]
 
