@@ -709,6 +709,10 @@ def _two_transforms(parts: Parts) -> None:
     parts.properties_reference[0].append(_element("ds:Transform", Algorithm=_C14N_11))
 
 
+def _relative_namespace(parts: Parts) -> None:
+    parts.properties[0].append(etree.fromstring('<x xmlns="relative"/>'))
+
+
 def _prefix_list(parts: Parts) -> None:
     method = parts.get(".//ds:CanonicalizationMethod")
     method.set("Algorithm", "http://www.w3.org/2001/10/xml-exc-c14n#")
@@ -804,6 +808,7 @@ REFERENCE_CASES = [
         ),
         "xades.c14n",
     ),
+    _format(C14N, "impossible, for a relative namespace", _tree(_relative_namespace), "xml.c14n"),
     _format(C14N, "with a list of prefixes", _signed(_prefix_list), "xades.structure"),
     failed(
         C14N,

@@ -103,7 +103,8 @@ def is_c14n(algorithm: str) -> bool:
 def canonicalize(element: etree._Element, algorithm: str) -> bytes:
     """Canonical bytes of the subtree. The caller has checked `is_c14n` and `check_no_foreign_nodes`.
 
-    Raises: Malformed `xml.inherited_attribute`, an ancestor has an xml:* attribute (C14N 1.0 and 1.1 differ there).
+    Raises: Malformed `xml.inherited_attribute`, an ancestor has an xml:* attribute (C14N 1.0 and 1.1 differ there);
+        `xml.c14n`, it has no canonical form: a relative namespace URI (Canonical XML §1.1).
     """
     exclusive = _IS_EXCLUSIVE[algorithm]
     if not exclusive and _HAS_XML_ABOVE(element):
@@ -112,11 +113,14 @@ def canonicalize(element: etree._Element, algorithm: str) -> bytes:
         # libxml2 2.14 forgets an inherited default namespace below the second level and writes xmlns="" there; as a
         # document of its own, with its inherited declarations written out, the same element comes out right.
         element = etree.fromstring(etree.tostring(element, encoding="utf-8", with_tail=False), _LONG_TEXT_PARSER)
-    return etree.tostring(element, method="c14n", exclusive=exclusive, with_comments=False)
+    return _write_canonical(element, exclusive=exclusive)
 
 
 def canonicalize_root_without(root: etree._Element, child: etree._Element, algorithm: str) -> bytes:
-    """Canonical bytes of the document element without `child`: the enveloped-signature transform. Removes `child`."""
+    """Canonical bytes of the document element without `child`: the enveloped-signature transform. Removes `child`.
+
+    Raises: Malformed `xml.c14n`.
+    """
     tail, previous = child.tail, child.getprevious()
     root.remove(child)
     if tail:  # lxml drops the text after a removed element; the transform keeps it
@@ -124,7 +128,14 @@ def canonicalize_root_without(root: etree._Element, child: etree._Element, algor
             root.text = (root.text or "") + tail
         else:
             previous.tail = (previous.tail or "") + tail
-    return etree.tostring(root, method="c14n", exclusive=_IS_EXCLUSIVE[algorithm], with_comments=False)
+    return _write_canonical(root, exclusive=_IS_EXCLUSIVE[algorithm])
+
+
+def _write_canonical(element: etree._Element, *, exclusive: bool) -> bytes:
+    try:
+        return etree.tostring(element, method="c14n", exclusive=exclusive, with_comments=False)
+    except etree.C14NError as error:
+        raise Malformed("xml.c14n", "it has no canonical form: a relative namespace URI?") from error
 
 
 def text_of(element: etree._Element, *, code: str, max_chars: int = 4096) -> str:

@@ -1,0 +1,277 @@
+"""What is fuzzed: every parser of bytes from outside, each with valid bytes to begin from.
+
+A target may raise the errors of the kernel and nothing else; whatever else escapes is a defect.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from digiid.formats import ber, cms, der, ocsp, tsp
+from digiid.formats.asic import parse_container
+from digiid.formats.asic.archive import Limits, parse_archive
+from digiid.formats.asic.container import parse_manifest
+from digiid.formats.asic.hashcode import FileHash, build_hashcode_container, parse_hashcode_container, parse_hashcodes
+from digiid.formats.asic.manifest import parse_asic_manifest
+from digiid.formats.asic.names import find_odd_names
+from digiid.formats.cades import parse_cades
+from digiid.formats.cdoc2.envelope import parse_envelope
+from digiid.formats.cdoc2.header import build_header, parse_header
+from digiid.formats.cdoc2.keys import seal_to_secret
+from digiid.formats.ddoc import parse_ddoc
+from digiid.formats.trusted_list import parse_trusted_list, verify_trusted_list
+from digiid.formats.validation import list_findings, validate_container
+from digiid.formats.webeid import parse_token
+from digiid.formats.x509.crl import parse_crl
+from digiid.formats.x509.parts import load_certificate, parse_parts
+from digiid.formats.xades import parse_signatures
+from digiid.kernel.errors import DigiidError
+from tests.support.cades import CadesMaker
+from tests.support.containers import MANIFEST, SIGNATURES, unpack
+from tests.support.pki import AT, FILES, SIGNED_AT, shared_pki
+from tests.support.time_stamped import as_ber, stamped
+
+VECTORS = Path(__file__).resolve().parent.parent / "vectors"
+CRASHES = VECTORS / "fuzz"
+_SMALL = Limits(max_entries=64, max_total_bytes=1024 * 1024)
+
+PKI = shared_pki()
+TRUST = PKI.trust()
+
+
+@dataclass(frozen=True)
+class Target:
+    """`run` takes any bytes. `seeds` makes valid ones; `max_bytes` is how far the fuzzer lets an input grow."""
+
+    name: str
+    run: Callable[[bytes], object] = field(repr=False)
+    seeds: Callable[[], list[bytes]] = field(repr=False)
+    max_bytes: int = 8192
+
+    def check(self, data: bytes) -> None:
+        """Raises: whatever escapes."""
+        try:
+            self.run(data)
+        except DigiidError:
+            pass
+
+    def crashes(self) -> list[bytes]:
+        """Inputs that once escaped (tests/vectors/fuzz/<name>/)."""
+        return [path.read_bytes() for path in sorted((CRASHES / self.name).glob("*"))]
+
+
+# ------------------------------------------------------------------ seeds
+
+
+@cache
+def _container() -> bytes:
+    return PKI.container(FILES[:1])
+
+
+def _token() -> bytes:
+    return PKI.time_stamp(bytes(32), gen_at=AT)
+
+
+def _response() -> bytes:
+    return PKI.ocsp(PKI.signer.certificate, at=AT, nonce=bytes(32), next_update=AT)
+
+
+def _crl() -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    entry = x509.RevokedCertificateBuilder().serial_number(4711).revocation_date(SIGNED_AT).build()
+    builder = x509.CertificateRevocationListBuilder().issuer_name(PKI.ca.certificate.subject)
+    builder = builder.last_update(SIGNED_AT).next_update(AT).add_revoked_certificate(entry)
+    builder = builder.add_extension(x509.CRLNumber(1), False)
+    return builder.sign(PKI.ca.key, hashes.SHA384()).public_bytes(Encoding.DER)
+
+
+def _hashes() -> list[FileHash]:
+    return [FileHash(file.name, len(file.content), bytes(32), bytes(64)) for file in FILES]
+
+
+def _hashcode_container() -> bytes:
+    return build_hashcode_container(_hashes(), at=AT)
+
+
+def _cdoc2_header() -> bytes:
+    return build_header((seal_to_secret(bytes(32), "label", bytes(32), salt=bytes(32)),))
+
+
+def _cdoc2_file() -> bytes:
+    header = _cdoc2_header()
+    return b"CDOC\x02" + len(header).to_bytes(4, "big") + header + bytes(32 + 12 + 64)
+
+
+def _token_json() -> bytes:
+    import base64
+    import json
+
+    fields = {
+        "format": "web-eid:1.0",
+        "algorithm": "ES384",
+        "unverifiedCertificate": base64.b64encode(PKI.signer.der).decode(),
+        "signature": base64.b64encode(bytes(96)).decode(),
+    }
+    return json.dumps(fields).encode()
+
+
+_DDOC = b"""<?xml version="1.0" encoding="UTF-8"?>
+<SignedDoc format="DIGIDOC-XML" version="1.3" xmlns="http://www.sk.ee/DigiDoc/v1.3.0#">
+<DataFile ContentType="EMBEDDED_BASE64" Filename="a.txt" Id="D0" MimeType="text/plain" Size="4"
+ xmlns="http://www.sk.ee/DigiDoc/v1.3.0#">dGVzdA==
+</DataFile>
+</SignedDoc>"""
+
+
+# ------------------------------------------------------------------ targets
+
+
+def _walk(data: bytes) -> None:
+    """Every kind of DER value that the readers know, wherever it stands."""
+    reader = der.read_whole(data, max_bytes=65536)
+    waiting, steps = [reader], 0
+    while waiting and steps < 2000:
+        steps += 1
+        current = waiting.pop()
+        while current.at < current.end:
+            element = current.take()
+            for read in (
+                der.read_integer,
+                der.read_oid,
+                der.read_bit_string,
+                der.read_named_bits,
+                der.read_time,
+                der.read_boolean,
+            ):
+                try:
+                    read(element)
+                except DigiidError:
+                    pass
+            if element.tag & 0x20:
+                waiting.append(element.enter())
+
+
+def _unpack_all(data: bytes) -> None:
+    archive = parse_archive(io.BytesIO(data), _SMALL)
+    list(find_odd_names(entry.name for entry in archive.entries))
+    for entry in archive.entries:
+        archive.read(entry, max_bytes=1024 * 1024)
+
+
+def _container_parts(data: bytes) -> None:
+    container = parse_container(io.BytesIO(data), _SMALL)
+    for entry in container.data_files:
+        container.digest(entry, "sha256")
+
+
+def _judge(data: bytes) -> None:
+    report = validate_container(io.BytesIO(data), trust=TRUST, at=AT, limits=_SMALL)
+    report.to_simple_report()
+    list_findings(report)
+
+
+def _judge_signature(data: bytes) -> None:
+    """A whole verdict over this signature file, in an otherwise right container."""
+    from tests.support.containers import changed
+
+    _judge(changed(_container(), {SIGNATURES: data}))
+
+
+def _verify_token(data: bytes) -> None:
+    tsp.verify_token(data)
+
+
+def _verify_response(data: bytes) -> None:
+    ocsp.verify_response(data, certificate=PKI.signer.certificate, issuer=PKI.ca.certificate)
+
+
+def _verify_list(data: bytes) -> None:
+    verify_trusted_list(data, signers=[PKI.list_signer.certificate])
+
+
+_HASHES = "META-INF/hashcodes-sha256.xml"
+
+
+def _cades_files() -> list[bytes]:
+    made = unpack(CadesMaker().extended(FILES))
+    return [content for name, content in made.items() if name.endswith(".p7s")]
+
+
+def _asic_manifests() -> list[bytes]:
+    made = unpack(CadesMaker().extended(FILES))
+    return [content for name, content in made.items() if "ASiCManifest" in name]
+
+
+def _field_signatures() -> list[bytes]:
+    """Signature files by other programs."""
+    found = []
+    for path in sorted((VECTORS / "containers").glob("SiVa-Test__*LT*.sce")):
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.startswith("META-INF/") and "signatures" in name]
+            found += [archive.read(name) for name in names]
+    return found
+
+
+def _whole_files() -> list[bytes]:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as other:
+        other.writestr("mimetype", "x/y")
+        other.writestr("folder/õ.txt", "abc" * 100)
+    return [archive.getvalue()]
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("der", _walk, lambda: [_token(), _response(), PKI.signer.der]),
+        Target("ber", lambda data: ber.to_der(data, max_bytes=65536), lambda: [as_ber(_token()), _token()]),
+        Target("x509", lambda data: parse_parts(load_certificate(data) and data), lambda: [PKI.signer.der, PKI.ca.der]),
+        Target("crl", parse_crl, lambda: [_crl()]),
+        Target(
+            "tsp-request",
+            tsp.parse_request,
+            lambda: [tsp.build_request(imprint=bytes(32), hash_name="sha256", nonce=4711)],
+        ),
+        Target("tsp-response", tsp.parse_response, lambda: [tsp.build_granted(_token())]),
+        Target("tsp-token", _verify_token, lambda: [_token()]),
+        Target(
+            "ocsp-request",
+            ocsp.parse_request,
+            lambda: [
+                ocsp.build_request(
+                    certificate=PKI.signer.certificate, issuer=PKI.ca.certificate, hash_name="sha256", nonce=bytes(32)
+                )
+            ],
+        ),
+        Target("ocsp-response", _verify_response, lambda: [_response()]),
+        Target("cms", cms.parse_signed_data, lambda: [_token()]),
+        Target("cades", parse_cades, _cades_files),
+        Target("zip", _unpack_all, lambda: [_container(), *_whole_files()], 32768),
+        Target("container", _container_parts, lambda: [_container(), stamped(b"x")], 32768),
+        Target("manifest", parse_manifest, lambda: [unpack(_container())[MANIFEST]]),
+        Target("asic-manifest", parse_asic_manifest, _asic_manifests),
+        Target(
+            "hashcodes", lambda data: parse_hashcodes(data, "sha256"), lambda: [unpack(_hashcode_container())[_HASHES]]
+        ),
+        Target(
+            "hashcode-container",
+            lambda data: parse_hashcode_container(io.BytesIO(data), _SMALL),
+            lambda: [_hashcode_container()],
+        ),
+        Target("xades", parse_signatures, lambda: [unpack(_container())[SIGNATURES], *_field_signatures()], 32768),
+        Target("signature", _judge_signature, lambda: [unpack(_container())[SIGNATURES]], 32768),
+        Target("judge", _judge, lambda: [_container(), stamped(_container(), name="in.asice")], 32768),
+        Target("ddoc", parse_ddoc, lambda: [_DDOC]),
+        Target("trusted-list", parse_trusted_list, lambda: [PKI.trusted_list()], 65536),
+        Target("trusted-list-signature", _verify_list, lambda: [PKI.trusted_list()], 65536),
+        Target("web-eid", parse_token, lambda: [_token_json()]),
+        Target("cdoc2-header", parse_header, lambda: [_cdoc2_header()]),
+        Target("cdoc2", lambda data: parse_envelope(io.BytesIO(data)), lambda: [_cdoc2_file()]),
+    )
+}
