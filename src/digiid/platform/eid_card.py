@@ -220,6 +220,27 @@ def sign(card: Transport, *, pin2: str, digest: bytes) -> bytes:
     return _signature(response)
 
 
+def derive(card: Transport, *, pin1: str, peer: ec.EllipticCurvePublicKey) -> bytes:
+    """PSO DECIPHER: the X coordinate of ECDH between the authentication key and `peer`, 48 bytes.
+
+    Raises: as `authenticate`; Refused `card.peer`: a key that is not on P-384; Malformed `card.shared_secret`.
+    """
+    if peer.curve.name != "secp384r1":
+        raise Refused("card.peer", f"the card's key is on P-384, the other one on {peer.curve.name}")
+    padded = _padded(CardPin.PIN1, pin1)
+    point = peer.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    _select_application(card, layout.AID_AUTHENTICATION)
+    _expect_ok(_send(card, 0x22, 0x41, 0xB8, bytes.fromhex("80010B840181")), "MSE SET CT")
+    _verify_pin(card, CardPin.PIN1, padded)
+    try:
+        response = _expect_ok(_send(card, 0x2A, 0x80, 0x86, b"\x00" + point, 256), "PSO DECIPHER")
+    finally:
+        _forget_pin(card, CardPin.PIN1)
+    if len(response.data) != layout.KEY_BYTES:
+        raise Malformed("card.shared_secret", f"a shared secret of P-384 has {layout.KEY_BYTES} bytes")
+    return response.data
+
+
 # --- PINs ---
 
 

@@ -1,0 +1,550 @@
+"""Encrypting files into a CDOC2 container and decrypting them, in constant memory whatever their size.
+
+Decrypting goes over the container twice: the first time only its tag is checked, so that nothing is unpacked that was
+not authenticated, the second time the files are written into a private folder and moved to where they were asked for
+when all of them are there. The plaintext that an interrupted process leaves behind is in a folder `.digiid-…` of mode
+0700 beside the target.
+"""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from digiid.formats import cdoc2
+from digiid.formats.cdoc2 import (
+    DEFAULT_LIMITS,
+    ArchiveLimits,
+    EcCapsule,
+    KeyServerCapsule,
+    KeySharesCapsule,
+    PackedFile,
+    PasswordCapsule,
+    PublicKey,
+    Recipient,
+    RsaCapsule,
+    SourceFile,
+    SymmetricCapsule,
+    UnknownCapsule,
+    UnverifiedEnvelope,
+    VerifiedKeys,
+)
+from digiid.formats.x509.parts import CONTENT_COMMITMENT, KEY_AGREEMENT, parts_of, public_key_of
+from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
+from digiid.platform.entropy import Entropy
+from digiid.platform.keys import generate_ec_key
+from digiid.platform.tokens import ACCEPTED_CURVES
+
+SUFFIX: Final = ".cdoc2"
+MIN_PASSWORD_CHARACTERS: Final = 20  # CDOC2's own rule: whoever has the file may guess for as long as they like
+MAX_PASSWORD_CHARACTERS: Final = 64
+_KEY_ENCIPHERMENT: Final = 2  # RFC 5280 §4.2.1.3
+_MIN_RSA_BITS: Final = 2048
+_MAX_PASSWORDS_TRIED: Final = 5
+_CHUNK_BYTES: Final = 256 * 1024
+_COMPRESSED, _STORED = 6, 0
+
+ProgressReport = Callable[[int, int], None]
+"""Called with the bytes done and those to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecipient:
+    """Somebody whose public key we have."""
+
+    label: str
+    key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRecipient:
+    """Whoever knows a password. `recipient_of_password` checks it."""
+
+    label: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRecipient:
+    """Whoever has the same key of at least 32 bytes."""
+
+    label: str
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementKey:
+    """An EC private key, wherever it lies. `agree` gives the X coordinate of ECDH with a sender's key."""
+
+    public_key: ec.EllipticCurvePublicKey
+    agree: Callable[[ec.EllipticCurvePublicKey], bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TransportKey:
+    """An RSA private key, wherever it lies. `decrypt` undoes OAEP with SHA-256 and raises ValueError."""
+
+    public_key: rsa.RSAPublicKey
+    decrypt: Callable[[bytes], bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordKey:
+    """A password; with a label only recipients of that label are tried."""
+
+    password: str = field(repr=False)
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """A key that both sides have; with a label only recipients of that label are tried."""
+
+    secret: bytes = field(repr=False)
+    label: str | None = None
+
+
+NewRecipient = KeyRecipient | PasswordRecipient | SecretRecipient
+DecryptionKey = AgreementKey | TransportKey | PasswordKey | SecretKey
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientInfo:
+    """What a container says of one recipient without a key, so what anybody may have written.
+
+    `kind` is ec, rsa, password, secret, key_server, key_shares or unknown; `problem` says why it cannot be opened here.
+    """
+
+    kind: str
+    name: str
+    label: str
+    problem: str = ""
+
+
+# --- recipients ---
+
+
+def recipient_of_certificate(certificate: x509.Certificate, *, at: datetime) -> KeyRecipient:
+    """The holder of a certificate for authentication or key agreement.
+
+    Whether the certificate is revoked, or by whom it was issued, is not asked.
+
+    Raises:
+        Refused: `encryption.recipient.signing`, `encryption.recipient.unsuitable`, `encryption.recipient.expired`,
+            `encryption.recipient.key`.
+        Malformed: `x509.…`, `der.…`.
+    """
+    # 1 A key that the format knows.
+    key = public_key_of(certificate)
+    is_ec = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ACCEPTED_CURVES
+    is_rsa = isinstance(key, rsa.RSAPublicKey) and key.key_size >= _MIN_RSA_BITS
+    if not is_ec and not is_rsa:
+        raise _refused(
+            "encryption.recipient.key", "Encryption is to keys on P-256, P-384, P-521, and RSA of 2048 bits."
+        )
+    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+    # 2 In its time.
+    if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
+        first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        text = f"The recipient's certificate is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d} (UTC) only."
+        raise _refused("encryption.recipient.expired", text)
+    # 3 A key of a person or a system, meant for this: a signing key never decrypts, and its card refuses to.
+    parts = parts_of(certificate)
+    usage = parts.key_usage() or frozenset()
+    constraints = parts.basic_constraints()
+    if CONTENT_COMMITMENT in usage:
+        text = (
+            "This is the certificate for signing; nobody can decrypt with its key. "
+            "Use the certificate for authentication of the same person or document."
+        )
+        raise _refused("encryption.recipient.signing", text)
+    if (constraints is not None and constraints.is_ca) or (KEY_AGREEMENT if is_ec else _KEY_ENCIPHERMENT) not in usage:
+        wanted = "key agreement" if is_ec else "key encipherment"
+        text = f"The certificate is not for encryption: its key usage has no {wanted}, or it is a CA's."
+        raise _refused("encryption.recipient.unsuitable", text)
+    return KeyRecipient(cdoc2.label_of_certificate(certificate), key)
+
+
+def recipient_of_password(label: str, password: str) -> PasswordRecipient:
+    """Whoever knows a password of 20 to 64 characters.
+
+    Raises: Refused `encryption.password.length`.
+    """
+    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
+        text = (
+            f"A password has {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters: "
+            "whoever gets the container can guess without limit. Five random words are a good one."
+        )
+        raise _refused("encryption.password.length", text)
+    return PasswordRecipient(cdoc2.build_label("pw", {"label": label}), password)
+
+
+def recipient_of_secret(label: str, secret: bytes) -> SecretRecipient:
+    """Whoever has the same key. Raises: Refused `cdoc2.key.short`."""
+    if len(secret) < cdoc2.MIN_SECRET_BYTES:
+        raise _refused("cdoc2.key.short", f"A key has at least {cdoc2.MIN_SECRET_BYTES} bytes.")
+    return SecretRecipient(cdoc2.build_label("secret", {"label": label}), secret)
+
+
+# --- encrypting ---
+
+
+def encrypt_files(
+    files: Sequence[Path],
+    output: Path,
+    *,
+    recipients: Sequence[NewRecipient],
+    entropy: Entropy,
+    progress: ProgressReport = lambda done, total: None,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+) -> int:
+    """Encrypt files into a new container, whole or not at all. Returns its size in bytes.
+
+    Raises:
+        Refused: `encryption.recipient.none`, `encryption.recipient.twice`, `documents.output_exists`,
+            `cdoc2.file_changed`.
+        Malformed: `documents.too_large`, `documents.count`, `cdoc2.name.…`.
+        NotFound: `documents.file`, `documents.output`. Unavailable: `documents.output`.
+    """
+    # 1 What can be refused before anything is written.
+    sizes = _sizes(files, limits)
+    _check_recipients(recipients)
+    if output.exists():
+        raise _refused("documents.output_exists", f"{output} is there already.")
+    # 2 Fresh keys; the file master key for each recipient.
+    fmk = cdoc2.derive_file_master_key(entropy.token_bytes(cdoc2.MASTER_SECRET_BYTES))
+    header = cdoc2.build_header(tuple(_seal(fmk, recipient, entropy) for recipient in recipients))
+    keys = cdoc2.seal_header(fmk, header)
+    # 3 The payload. What our own reader would take for a bomb is stored uncompressed.
+    total = sum(sizes)
+    with _new_file(output) as (out, place):
+        for level in (_COMPRESSED, _STORED):
+            nonce = entropy.token_bytes(cdoc2.NONCE_BYTES)
+            prefix = cdoc2.build_prefix(header, keys.header_hmac, nonce)
+            out.seek(0)
+            out.truncate()
+            out.write(prefix)
+            chunks = cdoc2.pack_files(_sources(files, sizes, progress), level=level)
+            aad = cdoc2.build_aad(header, keys.header_hmac)
+            for chunk in cdoc2.encrypt_payload(chunks, keys.cek, nonce, aad=aad):
+                out.write(chunk)
+            written = out.tell()
+            if not cdoc2.is_bomb(total, written - len(prefix), limits):
+                break
+        place()
+    return written
+
+
+def _sizes(files: Sequence[Path], limits: ArchiveLimits) -> Sequence[int]:
+    if not 1 <= len(files) <= limits.max_files:
+        raise Malformed("documents.count", f"1 to {limits.max_files} files go into a container")
+    sizes = []
+    names: set[str] = set()
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError as error:
+            raise NotFound("documents.file", f"{file}: {error.strerror}") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise Malformed("documents.file", f"{file} is not a file")
+        cdoc2.check_name(file.name)
+        if cdoc2.fold_name(file.name) in names:
+            raise Malformed("cdoc2.name.duplicate", f"two files are called {file.name}")
+        names.add(cdoc2.fold_name(file.name))
+        sizes.append(found.st_size)
+    if sum(sizes) > limits.max_bytes:
+        raise Malformed("documents.too_large", f"more than {limits.max_bytes} bytes")
+    return sizes
+
+
+def _check_recipients(recipients: Sequence[NewRecipient]) -> None:
+    if not recipients:
+        raise _refused("encryption.recipient.none", "Name at least one recipient, a password or a key.")
+    seen: list[PublicKey] = []
+    for recipient in recipients:
+        if isinstance(recipient, KeyRecipient):
+            if recipient.key in seen:
+                raise _refused("encryption.recipient.twice", "The same recipient is named twice.")
+            seen.append(recipient.key)
+
+
+def _seal(fmk: bytes, recipient: NewRecipient, entropy: Entropy) -> Recipient:
+    match recipient:
+        case KeyRecipient(label, rsa.RSAPublicKey() as key):
+            return cdoc2.seal_to_rsa(fmk, label, key, kek=entropy.token_bytes(len(fmk)))
+        case KeyRecipient(label, key):
+            assert isinstance(key, ec.EllipticCurvePublicKey)
+            return cdoc2.seal_to_ec(fmk, label, key, ephemeral=generate_ec_key(key.curve.name))
+        case PasswordRecipient(label, password):
+            salt, password_salt = entropy.token_bytes(cdoc2.SALT_BYTES), entropy.token_bytes(cdoc2.SALT_BYTES)
+            return cdoc2.seal_to_password(fmk, label, password, salt=salt, password_salt=password_salt)
+        case SecretRecipient(label, secret):
+            return cdoc2.seal_to_secret(fmk, label, secret, salt=entropy.token_bytes(cdoc2.SALT_BYTES))
+
+
+def _sources(files: Sequence[Path], sizes: Sequence[int], progress: ProgressReport) -> Iterator[SourceFile]:
+    total, done = sum(sizes), 0
+    for file, size in zip(files, sizes, strict=True):
+
+        def chunks(file: Path = file, before: int = done) -> Iterator[bytes]:
+            for chunk in _read_chunks(file):
+                yield chunk
+                before += len(chunk)
+                progress(min(before, total), total)
+
+        yield SourceFile(file.name, size, chunks)
+        done += size
+
+
+def _read_chunks(file: Path) -> Iterator[bytes]:
+    try:
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                yield chunk
+    except OSError as error:
+        raise NotFound("documents.file", f"{file}: {error.strerror}") from error
+
+
+# --- decrypting ---
+
+
+def list_recipients(container: Path) -> Sequence[RecipientInfo]:
+    """Who may open a container, as it says itself: nothing of it is verified without a key.
+
+    Raises: NotFound `documents.file`; Malformed `cdoc2.…`.
+    """
+    with _opened(container) as file:
+        return [_describe(recipient) for recipient in cdoc2.parse_envelope(file).recipients]
+
+
+def decrypt_files(
+    container: Path,
+    folder: Path,
+    *,
+    key: DecryptionKey,
+    progress: ProgressReport = lambda done, total: None,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+) -> Sequence[Path]:
+    """Decrypt a container into a folder: all of its files, mode 0600, or none. Nothing there is overwritten.
+
+    Raises:
+        Refused: `cdoc2.recipient.none`, `cdoc2.recipient.key_server`, `cdoc2.key.wrong`, `cdoc2.payload.changed`,
+            `documents.output_exists`; what the key raises, `card.pin.wrong` for one.
+        Malformed: `cdoc2.…`.
+        NotFound: `documents.file`, `documents.output`. Unavailable: `documents.output`.
+    """
+    with _opened(container) as file:
+        # 1 Who it is for, the key, and the header's HMAC.
+        envelope = cdoc2.parse_envelope(file)
+        keys = unlock(envelope, key)
+        # 2 The tag over all of it: what follows was made by the sender and not changed since.
+        payload_bytes = len(envelope.ciphertext)
+        done = 0
+
+        def count(more: int) -> None:
+            nonlocal done
+            done += more
+            progress(done, 2 * payload_bytes)
+
+        aad, span = envelope.aad, envelope.ciphertext
+        cdoc2.verify_payload(file, keys.cek, envelope.nonce, aad=aad, span=span, progress=count)
+        # 3 The files, where nobody else looks, and then all at once.
+        chunks = cdoc2.decrypt_payload(file, keys.cek, envelope.nonce, aad=aad, span=span, progress=count)
+        packed = cdoc2.unpack_files(chunks, payload_bytes=payload_bytes, limits=limits)
+        return _write_files(folder, packed)
+
+
+def unlock(envelope: UnverifiedEnvelope, key: DecryptionKey) -> VerifiedKeys:
+    """The payload's key, and proof by the header's HMAC that it is the right one.
+
+    Raises: Refused `cdoc2.recipient.none`, `cdoc2.recipient.key_server`, `cdoc2.key.wrong`, `cdoc2.key.short`;
+        Malformed `cdoc2.point`; what the key raises.
+    """
+    candidates = _candidates(envelope.recipients, key)
+    if not candidates:
+        raise _no_candidate(envelope.recipients, key)
+    refusal: DigiidError | None = None
+    for recipient in candidates[:_MAX_PASSWORDS_TRIED]:
+        kek = _derive_kek(recipient, key)
+        try:
+            return cdoc2.verify_header(recipient, kek, header=envelope.header, header_hmac=envelope.header_hmac)
+        except Refused as error:
+            refusal = error
+    assert refusal is not None
+    raise refusal
+
+
+def _candidates(recipients: Iterable[Recipient], key: DecryptionKey) -> Sequence[Recipient]:
+    match key:
+        case AgreementKey() | TransportKey():
+            return [recipient for recipient in recipients if cdoc2.is_for_key(recipient.capsule, key.public_key)]
+        case PasswordKey():
+            return [found for found in recipients if isinstance(found.capsule, PasswordCapsule) and _named(found, key)]
+        case SecretKey():
+            return [found for found in recipients if isinstance(found.capsule, SymmetricCapsule) and _named(found, key)]
+
+
+def _named(recipient: Recipient, key: PasswordKey | SecretKey) -> bool:
+    if key.label is None or key.label == recipient.label:
+        return True
+    return (cdoc2.parse_label(recipient.label) or {}).get("label") == key.label
+
+
+def _derive_kek(recipient: Recipient, key: DecryptionKey) -> bytes:
+    match recipient.capsule, key:
+        case EcCapsule() as capsule, AgreementKey():
+            shared_x = key.agree(cdoc2.decode_sender_key(capsule))
+            return cdoc2.derive_ec_kek(shared_x, capsule.recipient_key, capsule.sender_key)
+        case RsaCapsule() as capsule, TransportKey():
+            try:
+                return key.decrypt(capsule.encrypted_kek)
+            except ValueError as error:
+                raise Refused("cdoc2.key.wrong", "the key does not undo RSA-OAEP") from error
+        case PasswordCapsule() as capsule, PasswordKey():
+            return cdoc2.derive_password_kek(capsule, recipient.label, key.password)
+        case SymmetricCapsule() as capsule, SecretKey():
+            return cdoc2.derive_secret_kek(capsule, recipient.label, key.secret)
+        case _:
+            raise AssertionError("candidates were chosen by the kind of key")
+
+
+def _no_candidate(recipients: Sequence[Recipient], key: DecryptionKey) -> Refused:
+    if isinstance(key, AgreementKey | TransportKey):
+        if any(_waits_at_server(recipient, key.public_key) for recipient in recipients):
+            text = "The sender's part of the key lies on a key server, which this program does not ask."
+            return _refused("cdoc2.recipient.key_server", text)
+        return _refused("cdoc2.recipient.none", "The container is not encrypted to this key.")
+    kind = "password" if isinstance(key, PasswordKey) else "key"
+    named = "" if key.label is None else f" called {key.label}"
+    return _refused("cdoc2.recipient.none", f"The container is not encrypted to a {kind}{named}.")
+
+
+def _waits_at_server(recipient: Recipient, key: PublicKey) -> bool:
+    capsule = recipient.capsule
+    return isinstance(capsule, KeyServerCapsule) and capsule.recipient_key == cdoc2.encode_public_key(key)
+
+
+def _describe(recipient: Recipient) -> RecipientInfo:
+    name = cdoc2.describe_label(recipient.label)
+    match recipient.capsule:
+        case EcCapsule():
+            return RecipientInfo("ec", name, recipient.label)
+        case RsaCapsule():
+            return RecipientInfo("rsa", name, recipient.label)
+        case PasswordCapsule():
+            return RecipientInfo("password", name, recipient.label)
+        case SymmetricCapsule():
+            return RecipientInfo("secret", name, recipient.label)
+        case KeyServerCapsule(keyserver_id=server):
+            return RecipientInfo("key_server", name, recipient.label, f"needs the key server {server}")
+        case KeySharesCapsule(server_urls=urls):
+            return RecipientInfo("key_shares", name, recipient.label, f"needs {len(urls)} key share servers")
+        case UnknownCapsule(reason):
+            return RecipientInfo("unknown", name, recipient.label, f"unknown {reason}")
+
+
+# --- files ---
+
+
+def _opened(container: Path) -> BinaryIO:
+    try:
+        return container.open("rb")
+    except OSError as error:
+        raise NotFound("documents.file", f"{container}: {error.strerror}") from error
+
+
+@contextmanager
+def _new_file(output: Path) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
+    """A file beside `output` that becomes it when the second value is called, and vanishes otherwise."""
+    try:
+        handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}-")
+    except OSError as error:
+        raise NotFound("documents.output", f"{output}: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as out:
+
+            def place() -> None:
+                out.flush()
+                os.fsync(out.fileno())
+                temporary.chmod(0o644)
+                _move(temporary, output)
+
+            yield out, place
+    except OSError as error:
+        raise Unavailable("documents.output", f"{output}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_files(folder: Path, packed: Iterable[PackedFile]) -> Sequence[Path]:
+    """Write everything into a private folder inside `folder`, then move it up: all of it, or nothing."""
+    is_new = not folder.exists()
+    placed: list[Path] = []
+    private: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        private = Path(tempfile.mkdtemp(dir=folder, prefix=".digiid-"))
+        # 1 To the very end of the container, since only there the tag was checked.
+        names = [_write_file(private, file) for file in packed]
+        # 2 Up, without overwriting; what was moved is taken back when one cannot be.
+        for name in names:
+            if (folder / name).exists():
+                raise _refused("documents.output_exists", f"{folder / name} is there already.")
+        for name in names:
+            _move(private / name, folder / name)
+            placed.append(folder / name)
+    except BaseException as error:
+        for target in placed:
+            target.unlink(missing_ok=True)
+        if private is not None:
+            shutil.rmtree(private, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise Unavailable("documents.output", f"{folder}: {error.strerror}") from error
+        raise
+    private.rmdir()
+    return placed
+
+
+def _write_file(private: Path, file: PackedFile) -> str:
+    # The name was checked by the reader: no folders, no second file of that name.
+    descriptor = os.open(private / file.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        for chunk in file.chunks:
+            out.write(chunk)
+        out.flush()
+        os.fsync(out.fileno())
+    return file.name
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename without overwriting, where the file system has hard links; elsewhere after a look.
+
+    Raises: Refused `documents.output_exists`; OSError.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise _refused("documents.output_exists", f"{target} is there already.") from None
+    except OSError:
+        if target.exists():
+            raise _refused("documents.output_exists", f"{target} is there already.") from None
+        source.rename(target)
+    else:
+        source.unlink()
+
+
+def _refused(code: str, text: str) -> Refused:
+    return Refused(code, text, public=text)
