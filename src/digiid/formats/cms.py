@@ -88,6 +88,7 @@ class VerifiedSigner:
     """`certificate` holds the key that made the signature and is the one that the signer committed to."""
 
     certificate: x509.Certificate
+    certificate_der: bytes
     parts: CertificateParts
     digest_name: str
 
@@ -271,7 +272,7 @@ def verify_signer(
         )
     except Refused as error:
         raise Refused("cms.signature", error.detail) from error
-    return VerifiedSigner(certificate, parts, signer.digest_name)
+    return VerifiedSigner(certificate, encoded, parts, signer.digest_name)
 
 
 def _find_certificate(

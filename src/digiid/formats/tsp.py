@@ -5,7 +5,7 @@ request extensions (none is defined that we would know), ordering, tokens with s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
@@ -181,6 +181,8 @@ class VerifiedTimeStamp:
     imprint: bytes
     nonce: int | None
     tsu: x509.Certificate
+    tsu_der: bytes = field(repr=False)
+    tsu_parts: x509_parts.CertificateParts = field(repr=False)
     certificates: tuple[x509.Certificate, ...]
     token_der: bytes
 
@@ -273,6 +275,8 @@ def verify_token(
         imprint=info.imprint,
         nonce=info.nonce,
         tsu=signer.certificate,
+        tsu_der=signer.certificate_der,
+        tsu_parts=signer.parts,
         certificates=signed_data.certificates,
         token_der=token_der,
     )

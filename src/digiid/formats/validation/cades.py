@@ -18,6 +18,8 @@ from digiid.formats.asic.container import MAX_CMS_BYTES, MAX_MANIFEST_BYTES
 from digiid.formats.asic.manifest import AsicManifest, parse_asic_manifest
 from digiid.formats.cades import UnverifiedCades, parse_cades
 from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.validation.certificate import find_issuer
+from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid
 from digiid.formats.validation.policy import find_weak_key
 from digiid.formats.validation.report import (
     Indication,
@@ -29,17 +31,10 @@ from digiid.formats.validation.report import (
     TimeStampReport,
     TimeStampTokenReport,
 )
-from digiid.formats.validation.signature import (
-    FAILED,
-    INDETERMINATE,
-    _check_revocation,
-    _Facts,
-    _find_issuer,
-    _NotValid,
-    _refuse_without_time_stamp,
-    _report,
-)
-from digiid.formats.validation.time_stamped import find_unit_service, judge_archive_tokens
+from digiid.formats.validation.revocation import check_revocation
+from digiid.formats.validation.signature import build_report
+from digiid.formats.validation.time_stamped import judge_archive_tokens
+from digiid.formats.validation.time_stamps import find_unit_service, refuse_without_time_stamp
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, public_key_of
 from digiid.formats.xades import UnverifiedSignature
 from digiid.formats.xades.algorithms import SignatureMethod
@@ -163,11 +158,11 @@ class _Case:
 
 
 def _validate(case: _Case, trust: VerifiedTrust, at: datetime) -> SignatureReport:
-    facts = _Facts(_as_signature(case.cades))
+    facts = Facts(_as_signature(case.cades))
     indication, sub = Indication.TOTAL_PASSED, None
     try:
         _climb(facts, case, trust, at)
-    except _NotValid as end:
+    except NotValid as end:
         facts.error(end.code, end.text)
         indication, sub = end.indication, end.sub
     except Malformed as error:
@@ -175,7 +170,7 @@ def _validate(case: _Case, trust: VerifiedTrust, at: datetime) -> SignatureRepor
             raise
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")
         indication, sub = FAILED, Sub.FORMAT_FAILURE
-    report = _report(facts, case.file_name, indication, sub)
+    report = build_report(facts, case.file_name, indication, sub)
     signature_format = "CAdES_BASELINE_" + case.cades.level.replace("B", "B_BES")
     return replace(report, signature_format=signature_format, scopes=tuple(case.scopes), place=case.cades.place)
 
@@ -210,7 +205,7 @@ def _as_signature(cades: UnverifiedCades) -> UnverifiedSignature:
     )
 
 
-def _climb(facts: _Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> None:
+def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> None:
     cades, container = case.cades, case.container
     # 1 what is signed, by whom, and is the value theirs (§5.2.3, §5.2.7)
     over, manifest = _find_signed(case)
@@ -236,27 +231,27 @@ def _climb(facts: _Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> No
     best_at = facts.best_signature_at or at
 
     # 4 the signer's certificate comes from a listed CA, and was valid and not revoked then (§5.2.5, §5.2.6)
-    issuer = _find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=bool(passed))
+    issuer = find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=bool(passed))
     usage = parts.key_usage()
     if usage is None or CONTENT_COMMITMENT not in usage:
-        raise _NotValid(
+        raise NotValid(
             INDETERMINATE,
             Sub.CHAIN_CONSTRAINTS_FAILURE,
             "validation.key_usage",
             "The signer's certificate has not expected key-usage!",
         )
-    _check_revocation(facts, verified.certificate, parts, issuer, trust=trust, best_at=best_at, has_proof=bool(passed))
+    check_revocation(facts, verified.certificate, parts, issuer, trust=trust, best_at=best_at, has_proof=bool(passed))
 
     # 5 what the policy asks of the signature itself (§5.2.8)
     if not passed:
-        _refuse_without_time_stamp(facts)
+        refuse_without_time_stamp(facts)
     _check_attributes(facts, cades, verified, best_at)
 
 
 def _find_signed(case: _Case) -> tuple[Entry, AsicManifest | None]:
     cades, container = case.cades, case.container
     if cades.hash_name not in ("sha256", "sha384", "sha512"):
-        raise _NotValid(
+        raise NotValid(
             INDETERMINATE,
             Sub.CRYPTO_CONSTRAINTS_FAILURE,
             "cms.algorithm",
@@ -267,28 +262,28 @@ def _find_signed(case: _Case) -> tuple[Entry, AsicManifest | None]:
     found = [item for item in case.manifests if item[1].signature_name == case.file_name]
     if len(found) != 1:
         text = f"{len(found)} manifests belong to the signature, one is needed"
-        raise _NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.cades.manifest", text)
+        raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.cades.manifest", text)
     return found[0]
 
 
-def _verify(facts: _Facts, cades: UnverifiedCades, container: Container, over: Entry) -> cms.VerifiedSigner:
+def _verify(facts: Facts, cades: UnverifiedCades, container: Container, over: Entry) -> cms.VerifiedSigner:
     try:
         verified = cms.verify_signer(
             cades.signed_data, cades.signer, content_digest=container.digest(over, cades.hash_name)
         )
     except Refused as error:
         indication, sub, text = _REFUSED.get(error.code, _NOT_INTACT)
-        raise _NotValid(indication, sub, error.code, f"{text} ({error.detail})") from error
+        raise NotValid(indication, sub, error.code, f"{text} ({error.detail})") from error
     facts.certificate = verified.certificate
     return verified
 
 
-def _check_manifest(facts: _Facts, container: Container, manifest: AsicManifest) -> list[Scope]:
+def _check_manifest(facts: Facts, container: Container, manifest: AsicManifest) -> list[Scope]:
     scopes = []
     for item in manifest.objects:
         entry = container.archive.find(item.name) if item.name else None
         if entry is None or entry.is_directory:
-            raise _NotValid(
+            raise NotValid(
                 INDETERMINATE,
                 Sub.SIGNED_DATA_NOT_FOUND,
                 "validation.cades.object_missing",
@@ -296,7 +291,7 @@ def _check_manifest(facts: _Facts, container: Container, manifest: AsicManifest)
             )
         if container.digest(entry, item.hash_name) != item.digest:
             text = f"The manifest entry object is not intact! ({item.name})"
-            raise _NotValid(FAILED, Sub.HASH_FAILURE, "validation.cades.object", text)
+            raise NotValid(FAILED, Sub.HASH_FAILURE, "validation.cades.object", text)
         if item.hash_name in ("sha1", "sha224"):
             name = item.hash_name.upper()
             facts.warn("validation.weak_hash", f"The algorithm {name} is weak; it must not be used any more")
@@ -304,13 +299,13 @@ def _check_manifest(facts: _Facts, container: Container, manifest: AsicManifest)
     return scopes
 
 
-def _check_coverage(facts: _Facts, container: Container, signed: set[str]) -> None:
+def _check_coverage(facts: Facts, container: Container, signed: set[str]) -> None:
     missing = [entry.name for entry in container.data_files if entry.name not in signed]
     for name in missing:
         text = f"Container contains a file named <{name}> which is not found in the signature file"
         facts.error("validation.file_not_signed", text)
     if missing or any(problem.is_error for problem in container.problems):
-        raise _NotValid(
+        raise NotValid(
             FAILED, Sub.FORMAT_FAILURE, "validation.container", "The container and the signature do not fit together"
         )
 
@@ -333,13 +328,13 @@ def _validate_time_stamp(token_der: bytes, message: bytes, trust: VerifiedTrust)
     return TimeStampReport("PASSED", None, token.gen_at, token.tsu)
 
 
-def _check_attributes(facts: _Facts, cades: UnverifiedCades, verified: cms.VerifiedSigner, best_at: datetime) -> None:
+def _check_attributes(facts: Facts, cades: UnverifiedCades, verified: cms.VerifiedSigner, best_at: datetime) -> None:
     if cades.claimed_signing_at is None:
-        raise _NotValid(
+        raise NotValid(
             INDETERMINATE, Sub.SIG_CONSTRAINTS_FAILURE, "validation.signing_time", "The signing time is not stated"
         )
     if cades.policy not in (None, "implied"):
-        raise _NotValid(
+        raise NotValid(
             INDETERMINATE,
             Sub.SIGNATURE_POLICY_NOT_AVAILABLE,
             "validation.signature_policy",
@@ -347,7 +342,7 @@ def _check_attributes(facts: _Facts, cades: UnverifiedCades, verified: cms.Verif
         )
     weakness = find_weak_key(public_key_of(verified.certificate), at=best_at)
     if weakness:
-        raise _NotValid(
+        raise NotValid(
             INDETERMINATE,
             Sub.CRYPTO_CONSTRAINTS_FAILURE,
             "validation.weak_key",

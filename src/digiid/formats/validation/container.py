@@ -9,6 +9,7 @@ from digiid.formats.asic import Container, Limits, parse_container
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.cades import read_frame, validate_cades_file
 from digiid.formats.validation.ddoc import validate_ddoc
+from digiid.formats.validation.facts import ContainerFiles
 from digiid.formats.validation.policy import POLV4, Policy, apply_policy
 from digiid.formats.validation.report import (
     Indication,
@@ -152,7 +153,5 @@ def _validate_file(container: Container, name: str, trust: VerifiedTrust, at: da
                 ),
             )
         ]
-    return [
-        validate_signature(signature, container=container, file_name=name, trust=trust, at=at)
-        for signature in unverified
-    ]
+    files = ContainerFiles(container)
+    return [validate_signature(signature, files=files, file_name=name, trust=trust, at=at) for signature in unverified]

@@ -15,6 +15,8 @@ from cryptography import x509
 from digiid.formats import der, ocsp
 from digiid.formats.ddoc import MAX_DDOC_BYTES, Ddoc, alternate_digest_of, digest_of, parse_ddoc
 from digiid.formats.trusted_list import CA_QC, ServiceCertificate, VerifiedTrust
+from digiid.formats.validation.certificate import find_issuer
+from digiid.formats.validation.facts import FAILED, INDETERMINATE, SHA1_UNTIL, Facts, NotValid
 from digiid.formats.validation.policy import POLV4, Policy
 from digiid.formats.validation.report import (
     Indication,
@@ -24,19 +26,8 @@ from digiid.formats.validation.report import (
     SignatureReport,
     SubIndication,
 )
-from digiid.formats.validation.signature import (
-    _VERIFY,
-    FAILED,
-    INDETERMINATE,
-    SHA1_UNTIL,
-    _check_algorithms,
-    _claimed_certificate,
-    _Facts,
-    _find_issuer,
-    _judge_status,
-    _NotValid,
-    _report,
-)
+from digiid.formats.validation.revocation import judge_status
+from digiid.formats.validation.signature import VERIFY_VERDICTS, build_report, check_algorithms, claimed_certificate
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, CertificateParts, certificate_der, parse_parts
 from digiid.formats.x509.signature import read_hash_identifier
 from digiid.formats.xades import Reference, UnverifiedSignature, VerifiedSignature, verify_signature
@@ -129,21 +120,21 @@ def validate_ddoc_signature(
     signature: UnverifiedSignature, document: Ddoc, *, trust: VerifiedTrust, at: datetime
 ) -> SignatureReport:
     """Judge one signature at `at`. Never raises for what is wrong with the signature: that is the verdict."""
-    facts = _Facts(signature)
+    facts = Facts(signature)
     indication, sub = Indication.TOTAL_PASSED, None
     try:
         _climb(facts, document, trust, at)
-    except _NotValid as end:
+    except NotValid as end:
         facts.error(end.code, end.text)
         indication, sub = end.indication, end.sub
     except Malformed as error:
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")
         indication, sub = FAILED, Sub.FORMAT_FAILURE
-    report = _report(facts, "", indication, sub)
+    report = build_report(facts, "", indication, sub)
     return replace(report, signature_format=document.form.removesuffix("_hashcode"))
 
 
-def _climb(facts: _Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> None:
+def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> None:
     signature = facts.signature
     # 1 who signed, what was signed, and is the value theirs (§5.2.3, §5.2.7)
     verified = _verify(facts, document)
@@ -154,7 +145,7 @@ def _climb(facts: _Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) ->
     missing = [file.name for file in document.data_files if f"#{file.id}" not in signed]
     if missing or not document.data_files:
         text = "; ".join(f"The file <{name}> is not signed" for name in missing) or "There is no file in the document"
-        raise _NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.file_not_signed", text)
+        raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.file_not_signed", text)
 
     # 3 proof of when: the time-mark
     mark, problem = _find_mark(signature, verified.certificate, parts, trust)
@@ -164,10 +155,10 @@ def _climb(facts: _Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) ->
     best_at = facts.best_signature_at or at
 
     # 4 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
-    _find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=mark is not None)
+    find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=mark is not None)
     usage = parts.key_usage()
     if usage is None or CONTENT_COMMITMENT not in usage:
-        raise _NotValid(
+        raise NotValid(
             INDETERMINATE,
             Sub.CHAIN_CONSTRAINTS_FAILURE,
             "validation.key_usage",
@@ -177,13 +168,13 @@ def _climb(facts: _Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) ->
     # 5 it was not revoked when the mark was made (§5.2.5)
     if mark is None:
         raise problem
-    _judge_status(facts, mark, best_at, has_proof=True)
+    judge_status(facts, mark, best_at, has_proof=True)
 
     # 6 algorithms, as at that time (§5.2.8)
-    _check_algorithms(facts, verified, best_at)
+    check_algorithms(facts, verified, best_at)
 
 
-def _verify(facts: _Facts, document: Ddoc) -> VerifiedSignature:
+def _verify(facts: Facts, document: Ddoc) -> VerifiedSignature:
     def find_digest(reference: Reference) -> bytes | None:
         file = document.find_file(reference.uri)
         if file is None:
@@ -198,9 +189,9 @@ def _verify(facts: _Facts, document: Ddoc) -> VerifiedSignature:
     try:
         verified = verify_signature(facts.signature, find_digest)
     except Refused as error:
-        facts.certificate = _claimed_certificate(facts.signature)
-        indication, sub, text = _VERIFY[error.code]
-        raise _NotValid(indication, sub, error.code, f"{text} ({error.detail})") from error
+        facts.certificate = claimed_certificate(facts.signature)
+        indication, sub, text = VERIFY_VERDICTS[error.code]
+        raise NotValid(indication, sub, error.code, f"{text} ({error.detail})") from error
     facts.certificate = verified.certificate
     return verified
 
@@ -210,9 +201,9 @@ def _verify(facts: _Facts, document: Ddoc) -> VerifiedSignature:
 
 def _find_mark(
     signature: UnverifiedSignature, certificate: x509.Certificate, parts: CertificateParts, trust: VerifiedTrust
-) -> tuple[ocsp.VerifiedOcsp | None, _NotValid]:
+) -> tuple[ocsp.VerifiedOcsp | None, NotValid]:
     """The OCSP response that is about this certificate and this signature value; else why there is none."""
-    problem = _NotValid(
+    problem = NotValid(
         INDETERMINATE,
         Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE,
         "validation.no_revocation_data",
@@ -226,12 +217,12 @@ def _find_mark(
                 answer = _verify_response(response_der, certificate, parts, item, trust)
             except Refused as error:
                 text = f"The OCSP confirmation cannot be used: {error.detail}"
-                problem = _NotValid(INDETERMINATE, Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE, error.code, text)
+                problem = NotValid(INDETERMINATE, Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE, error.code, text)
                 continue
             if is_mark(answer.nonce, signature.signature_value):
                 return answer, problem
             text = "The nonce of the OCSP confirmation is not the digest of the signature value"
-            problem = _NotValid(INDETERMINATE, Sub.SIG_CONSTRAINTS_FAILURE, "validation.ddoc.nonce", text)
+            problem = NotValid(INDETERMINATE, Sub.SIG_CONSTRAINTS_FAILURE, "validation.ddoc.nonce", text)
     return None, problem
 
 

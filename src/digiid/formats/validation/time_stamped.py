@@ -29,8 +29,8 @@ from digiid.formats.validation.report import (
     SubIndication,
     TimeStampTokenReport,
 )
-from digiid.formats.x509.parts import certificate_der, parts_of, public_key_of
-from digiid.formats.x509.path import verify_path
+from digiid.formats.validation.time_stamps import find_unit_service
+from digiid.formats.x509.parts import public_key_of
 from digiid.kernel.errors import Malformed, Refused
 
 MAX_NESTED_DEPTH: Final = 3
@@ -38,7 +38,6 @@ MAX_NESTED_BYTES: Final = 64 * 1024 * 1024  # of a compressed container inside; 
 _MAX_TOKENS: Final = 500
 SNIFFED_BYTES: Final = 4096
 
-_TSA: Final = "http://uri.etsi.org/TrstSvc/Svctype/TSA"  # TS 119 612 §5.5.1.2: not qualified
 _NOT_COVERING: Final = "The time-stamp token does not cover container datafile!"
 _NOT_GRANTED_NOW: Final = "The certificate is not related to a granted status at time-stamp lowest POE time!"
 _PASSED, _FAILED, _INDETERMINATE = Indication.TOTAL_PASSED, Indication.TOTAL_FAILED, Indication.INDETERMINATE
@@ -314,42 +313,6 @@ def _judge_unit(token: _Token, trust: VerifiedTrust) -> None:
     except Refused as error:
         token.fail(_INDETERMINATE, Sub.NO_CERTIFICATE_CHAIN_FOUND, error.code, error.detail)
         token.level = "TSA" if error.code == "validation.token.not_qualified" else "N/A"
-
-
-def find_unit_service(token: tsp.VerifiedTimeStamp, trust: VerifiedTrust) -> ServiceCertificate:
-    """The qualified time-stamping service, granted when the token was made, whose unit made it.
-
-    Raises: Refused `validation.token.not_listed`, `.not_granted`, `.not_qualified`.
-    """
-    unit_der, parts = certificate_der(token.tsu), parts_of(token.tsu)
-    problem = Refused(
-        "validation.token.not_listed",
-        "The certificate chain for timestamp is not trusted, it does not contain a trust anchor.",
-    )
-    not_granted = Refused(
-        "validation.token.not_granted", "The time-stamping service was not granted when it made the time-stamp"
-    )
-    for item in trust.find_services(unit_der, service_type=TSA_QTST):
-        if granted_period(item.service, (TSA_QTST,), token.gen_at):
-            return item
-        problem = not_granted
-    issuers = trust.find_issuers(
-        parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=TSA_QTST
-    )
-    for item in issuers:
-        if not granted_period(item.service, (TSA_QTST,), token.gen_at):
-            problem = not_granted
-            continue
-        try:
-            verify_path(token.tsu, intermediates=(), anchors=item.anchors, at=token.gen_at)
-        except Refused:
-            continue
-        return item
-    if trust.find_services(unit_der, service_type=_TSA):
-        raise Refused(
-            "validation.token.not_qualified", "The time-stamping service is listed, but not as a qualified one"
-        )
-    raise problem
 
 
 # ------------------------------------------------------------------ tokens among one another

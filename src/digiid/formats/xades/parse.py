@@ -104,11 +104,14 @@ class ProductionPlace:
 
 @dataclass(frozen=True, slots=True)
 class EncapsulatedTimeStamp:
-    """A time-stamp token and the canonicalization that made its message imprint."""
+    """A time-stamp token and the canonicalization that made its message imprint. `place` is its place among the
+    unsigned properties: an archive time-stamp covers the places before its own.
+    """
 
     token_der: bytes = field(repr=False)
     c14n: str
     element: etree._Element = field(repr=False, compare=False)
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ class UnverifiedSignature:
     unknown_properties: tuple[str, ...]
     element: etree._Element = field(repr=False, compare=False)
     time_stamp_ocsp_values_der: tuple[bytes, ...] = field(default=(), repr=False)  # about time-stamping units
+    revocation_place: int = 0  # of the last RevocationValues among the unsigned properties
     properties_position: int | None = None  # of the signed properties among the references; None: the last one
 
     @property
@@ -279,6 +283,7 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         unknown_properties=(*unknown, *unsigned.unknown),
         element=signature,
         time_stamp_ocsp_values_der=unsigned.time_stamp_ocsp_der,
+        revocation_place=unsigned.revocation_place,
         properties_position=position,
     )
 
@@ -464,7 +469,7 @@ def _parse_policy(said: _Said) -> str | None:
     policy = _child(_child(holder, _XADES["SignaturePolicyId"]), _XADES["SigPolicyId"])
     identifier = text_of(_child(policy, _XADES["Identifier"]), code="xades", max_chars=1024).strip()
     match = _POLICY_OID.fullmatch(identifier)
-    return match.group(1) if match else identifier or "without a name"
+    return match.group(1) if match else identifier
 
 
 def _parse_media_types(about_data: etree._Element | None) -> dict[str, str]:
@@ -491,6 +496,7 @@ class _Unsigned:
     ocsp_der: tuple[bytes, ...] = ()
     time_stamp_ocsp_der: tuple[bytes, ...] = ()
     crl_values: int = 0
+    revocation_place: int = 0
     unknown: tuple[str, ...] = ()
 
 
@@ -503,13 +509,15 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
     holder = _optional(qualifying[1], _XADES["UnsignedSignatureProperties"])
     if len(qualifying[1]) != (0 if holder is None else 1):
         raise Malformed("xades.structure", "UnsignedProperties holds something other than signature properties")
-    for element in () if holder is None else holder:
+    for place, element in enumerate(() if holder is None else holder):
         if element.tag == _XADES["SignatureTimeStamp"]:
-            found.signature_time_stamps += (_parse_time_stamp(element),)
+            found.signature_time_stamps += (_parse_time_stamp(element, place),)
         elif element.tag == _ARCHIVE_TIME_STAMP:
-            found.archive_time_stamps += (_parse_time_stamp(element),)
+            found.archive_time_stamps += (_parse_time_stamp(element, place),)
         elif element.tag in (_XADES["CertificateValues"], _XADES["RevocationValues"]):
             _parse_values(element, found)
+            if element.tag == _XADES["RevocationValues"]:
+                found.revocation_place = place
         elif element.tag == _TIME_STAMP_VALIDATION_DATA:
             for values in element:
                 _parse_values(values, found, about_time_stamps=True)
@@ -550,7 +558,7 @@ def _encapsulated(holder: etree._Element, name: str, max_bytes: int) -> Iterator
             yield base64_of(element, code="xades", max_bytes=max_bytes)
 
 
-def _parse_time_stamp(element: etree._Element) -> EncapsulatedTimeStamp:
+def _parse_time_stamp(element: etree._Element, place: int) -> EncapsulatedTimeStamp:
     children = list(element)
     c14n = C14N_10  # EN 319 132-1 §4.5: when the method is absent
     if children and children[0].tag == _DS["CanonicalizationMethod"]:
@@ -558,7 +566,7 @@ def _parse_time_stamp(element: etree._Element) -> EncapsulatedTimeStamp:
     if len(children) != 1 or children[0].tag != _XADES["EncapsulatedTimeStamp"]:
         raise Malformed("xades.time_stamp", "a time-stamp property holds exactly one token, and no Include")
     token_der = base64_of(children[0], code="xades", max_bytes=MAX_TOKEN_BYTES)
-    return EncapsulatedTimeStamp(token_der=token_der, c14n=c14n, element=element)
+    return EncapsulatedTimeStamp(token_der=token_der, c14n=c14n, element=element, place=place)
 
 
 def parse_date_time(text: str) -> datetime:

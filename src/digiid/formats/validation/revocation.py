@@ -1,0 +1,217 @@
+"""Revocation of the signer's certificate: EN 319 102-1 V1.4.1 §5.2.5, with the OCSP answers that the signature carries.
+
+Nothing is fetched. Who may answer is RFC 6960 §4.2.2.2: the CA, its delegate, or a responder that a list names.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+
+from digiid.formats import der, ocsp
+from digiid.formats.trusted_list import CA_QC, ServiceCertificate, VerifiedTrust
+from digiid.formats.validation.facts import CLOCK_SKEW, FAILED, INDETERMINATE, SHA1_UNTIL, Facts, NotValid, Sub
+from digiid.formats.validation.policy import find_weak_key
+from digiid.formats.x509.parts import CertificateParts, certificate_der, parts_of, public_key_of
+from digiid.formats.x509.signature import read_hash_identifier
+from digiid.formats.xades.algorithms import hash_bytes
+from digiid.kernel.errors import Refused
+
+OCSP_LATE_AFTER: Final = timedelta(minutes=15)
+_STATUS_BEFORE_TIME_STAMP: Final = timedelta(minutes=15)  # how much older than the time-stamp a status may be
+TIME_MARK_RESPONDERS: Final = frozenset({"1.3.6.1.4.1.10015.4.1.2", "1.3.6.1.4.1.10015.3.1.1"})  # the latter: TEST
+
+
+def check_revocation(
+    facts: Facts,
+    certificate: x509.Certificate,
+    parts: CertificateParts,
+    issuer: ServiceCertificate,
+    *,
+    trust: VerifiedTrust,
+    best_at: datetime,
+    has_proof: bool,
+) -> None:
+    """The certificate was not revoked when it was used, in the words of an answer inside the signature.
+
+    Raises: NotValid.
+    """
+    problem = NotValid(
+        INDETERMINATE,
+        Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE,
+        "validation.no_revocation_data",
+        "No revocation data found for the signer's certificate",
+    )
+    answers: list[ocsp.VerifiedOcsp] = []
+    for response_der in facts.signature.ocsp_values_der:
+        try:
+            answers.append(verify_ocsp(response_der, certificate, parts, issuer, trust))
+        except Refused as error:
+            if error.code == "ocsp.cert_id":
+                continue  # about another certificate; nothing about the signer
+            text = f"The revocation data cannot be used: {error.detail}"
+            problem = NotValid(INDETERMINATE, Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE, error.code, text)
+    answers.sort(key=lambda answer: answer.produced_at)
+    for answer in answers:
+        facts.ocsp_produced_at, facts.responder = answer.produced_at, answer.responder
+        try:
+            _check_strength(facts, answer)
+            judge_status(facts, answer, best_at, has_proof=has_proof)
+        except NotValid as error:
+            if error.sub in (Sub.REVOKED, Sub.REVOKED_NO_POE):
+                raise
+            problem = error
+            continue
+        return
+    if not has_proof and not facts.time_stamps:
+        facts.error("validation.no_time_stamp", "There is no signature time-stamp: nothing proves when it was signed")
+    raise problem
+
+
+def verify_ocsp(
+    response_der: bytes,
+    certificate: x509.Certificate,
+    parts: CertificateParts,
+    issuer: ServiceCertificate,
+    trust: VerifiedTrust,
+) -> ocsp.VerifiedOcsp:
+    """An answer by the CA, its delegate, or else by a responder that was listed when it answered.
+
+    Raises: Refused `ocsp.…`; Malformed `ocsp.…`, `der.…`.
+    """
+
+    def verify(extra_responders: Sequence[x509.Certificate]) -> ocsp.VerifiedOcsp:
+        return ocsp.verify_response(
+            response_der,
+            certificate=certificate,
+            issuer=issuer.certificate,
+            extra_responders=extra_responders,
+            certificate_parts=parts,
+            issuer_parts=issuer.parts,
+            sha1_until=SHA1_UNTIL,
+        )
+
+    try:
+        return verify(())
+    except Refused as error:
+        if error.code in ("ocsp.cert_id", "ocsp.response_status"):
+            raise
+        first = error
+    answer = verify(trust.responders)
+    if trust.was_responder(certificate_der(answer.responder), at=answer.produced_at):
+        return answer
+    raise first
+
+
+def _check_strength(facts: Facts, answer: ocsp.VerifiedOcsp) -> None:
+    """§5.2.8: an answer counts as long as its key could not have been broken before the answer is proven to exist."""
+    if facts.ocsp_proven_at is None:
+        return
+    weakness = find_weak_key(public_key_of(answer.responder), at=facts.ocsp_proven_at)
+    if weakness:
+        raise NotValid(
+            INDETERMINATE,
+            Sub.CRYPTO_CONSTRAINTS_FAILURE_NO_POE,
+            "validation.ocsp_weak_key",
+            f"The responder's key is too weak by now, and nothing proves that it answered earlier: {weakness}",
+        )
+
+
+def judge_status(facts: Facts, answer: ocsp.VerifiedOcsp, best_at: datetime, *, has_proof: bool) -> None:
+    """What an answer says about the time of the signature. Raises: NotValid."""
+    signed_at = best_at.replace(microsecond=0)  # OCSP has whole seconds only
+    if answer.status is ocsp.CertStatus.UNKNOWN:
+        raise NotValid(
+            INDETERMINATE,
+            Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE,
+            "validation.status_unknown",
+            "The responder does not know the signer's certificate",
+        )
+    if answer.status is ocsp.CertStatus.REVOKED and answer.revoked_at is not None and answer.revoked_at <= signed_at:
+        if answer.reason == "certificateHold":
+            raise NotValid(
+                INDETERMINATE,
+                Sub.TRY_LATER,
+                "validation.on_hold",
+                "The signer's certificate was suspended when it was used",
+            )
+        if not has_proof:
+            raise NotValid(
+                INDETERMINATE,
+                Sub.REVOKED_NO_POE,
+                "validation.revoked",
+                "The signer's certificate is revoked, and nothing proves that it was used before that",
+            )
+        raise NotValid(
+            FAILED,
+            Sub.REVOKED,
+            "validation.revoked",
+            "The signer's certificate was revoked before the signature was made",
+        )
+    if not has_proof:
+        return  # without a time-stamp there is nothing to compare with; the ladder refuses for that
+    if answer.produced_at < signed_at:
+        raise NotValid(
+            INDETERMINATE,
+            Sub.TRY_LATER,
+            "validation.ocsp_before_time_stamp",
+            "OCSP response production time is before timestamp time",
+        )
+    stale = answer.next_update_at is not None and answer.next_update_at < signed_at
+    if stale or answer.this_update_at < signed_at - _STATUS_BEFORE_TIME_STAMP:
+        raise NotValid(
+            INDETERMINATE,
+            Sub.TRY_LATER,
+            "validation.ocsp_stale",
+            "The OCSP response tells an older status than that of the time of signing",
+        )
+    if answer.produced_at - signed_at > OCSP_LATE_AFTER:
+        facts.warn(
+            "validation.ocsp_late",
+            "The time difference between the signature timestamp and the OCSP response exceeds 15 minutes, rendering "
+            "the OCSP response not 'fresh'.",
+        )
+
+
+def check_not_from_future(facts: Facts, at: datetime) -> None:
+    """Raises: NotValid, the answer that was used was produced after `at`."""
+    if facts.ocsp_produced_at is not None and facts.ocsp_produced_at > at + CLOCK_SKEW:
+        raise NotValid(
+            INDETERMINATE,
+            Sub.TRY_LATER,
+            "validation.ocsp_from_future",
+            "The OCSP response comes from the future: its responder's clock cannot be relied on",
+        )
+
+
+# ------------------------------------------------------------------ time-marks
+
+
+def find_time_mark(
+    facts: Facts, certificate: x509.Certificate, parts: CertificateParts, trust: VerifiedTrust
+) -> datetime | None:
+    """BDOC 2.1 §6.1, read only: the responder's nonce is the digest of the signature value, its time is the proof."""
+    for item in trust.find_issuers(
+        parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=CA_QC
+    ):
+        for response_der in facts.signature.ocsp_values_der:
+            try:
+                answer = verify_ocsp(response_der, certificate, parts, item, trust)
+            except Refused:
+                continue  # what is wrong with it is said where revocation is judged
+            makes_time_marks = not TIME_MARK_RESPONDERS.isdisjoint(parts_of(answer.responder).policies())
+            if makes_time_marks and _is_time_mark(answer.nonce, facts.signature.signature_value):
+                facts.time_mark_nonce = answer.nonce
+                return answer.produced_at
+    return None
+
+
+def _is_time_mark(nonce: bytes | None, signature_value: bytes) -> bool:
+    if nonce is None:
+        return False
+    reader = der.read_whole(nonce, max_bytes=256)  # DigestInfo, RFC 8017 §9.2
+    hash_name = read_hash_identifier(reader.take(der.SEQUENCE))
+    digest = reader.take(der.OCTET_STRING).content
+    reader.finish()
+    return hash_name != "sha1" and digest == hash_bytes(hash_name, signature_value)
