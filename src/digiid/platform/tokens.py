@@ -245,7 +245,11 @@ def load_token_identity(uri: str, pin_file: Path | None) -> tuple[TokenKey, x509
 def _open(address: TokenAddress, pin_file: Path | None) -> Any:
     source = address.pin_file or pin_file
     pin = read_passphrase(source).decode() if source else None
-    return pkcs11.lib(address.module_path).get_token(token_label=address.token).open(user_pin=pin)
+    token = pkcs11.lib(address.module_path).get_token(token_label=address.token)
+    try:
+        return token.open(user_pin=pin)
+    except pkcs11.UserAlreadyLoggedIn:
+        return token.open()  # a process logs in once for all its sessions (PKCS#11 v2.40 §5.6)
 
 
 def _signing_certificates(session: Any, address: TokenAddress) -> Sequence[tuple[bytes, x509.Certificate]]:

@@ -195,24 +195,59 @@ def prepare_signature(
         Malformed: `asic.data_file.…`, `xml.character`.
         Refused: `documents.certificate.…`, not a signing certificate, not valid now, or of another CA.
     """
-    # 1 the files can be put into a container
-    check_data_files(files)
-    # 2 the certificate is one to sign with
+    signer = check_signer(certificate, issuers=issuers, at=at)
+    prepared = prepare_files(files, signer=signer, at=at, roles=roles, place=place, method=method)
+    return replace(prepared, container=build_container(files, (), at=at))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSigner:
+    """A certificate for signing and the CA that issued it. `check_signer` makes it; good for one run of work."""
+
+    certificate: x509.Certificate
+    issuer: x509.Certificate
+    certificate_der: bytes = field(repr=False)
+
+
+def check_signer(certificate: x509.Certificate, *, issuers: Sequence[x509.Certificate], at: datetime) -> CheckedSigner:
+    """Raises what `check_signing_certificate` raises."""
     issuer = check_signing_certificate(certificate, issuers=issuers, at=at)
-    # 3 what will be signed
+    return CheckedSigner(certificate, issuer, certificate.public_bytes(Encoding.DER))
+
+
+def prepare_files(
+    files: Sequence[DataFile],
+    *,
+    signer: CheckedSigner,
+    at: datetime,
+    roles: Sequence[str] = (),
+    place: ProductionPlace | None = None,
+    method: SignatureMethod | None = None,
+) -> PreparedSignature:
+    """The first step for a signer who was checked before and files that the caller keeps: no container is made yet.
+
+    Raises: Malformed `asic.data_file.…`, `xml.character`.
+    """
+    check_data_files(files)
     digests = [FileDigest(file.name, file.media_type, hashlib.sha256(file.content).digest()) for file in files]
     xades = prepare_xades(
-        digests, certificate=certificate, claimed_signing_at=at, roles=roles, place=place, method=method
+        digests,
+        certificate=signer.certificate,
+        claimed_signing_at=at,
+        roles=roles,
+        place=place,
+        method=method,
+        certificate_der=signer.certificate_der,
     )
     return PreparedSignature(
         xades=xades,
-        certificate=certificate,
-        issuer=issuer,
+        certificate=signer.certificate,
+        issuer=signer.issuer,
         prepared_at=at,
         signature_name=_FIRST_SIGNATURE,
         file_names=tuple(file.name for file in files),
         files_digest=_digest_of(digests),
-        container=build_container(files, (), at=at),
+        container=b"",
     )
 
 
@@ -396,17 +431,7 @@ def finish_signature(
         Unavailable: a trust service does not answer.
         Broken: `documents.not_valid`, our own validator does not accept what was made.
     """
-    # 1 the first step was not long ago
-    now = trust.clock.now()
-    if not timedelta(0) <= now - prepared.prepared_at <= MAX_PREPARED_AGE:
-        raise Refused(
-            "documents.prepared.expired", "prepared too long ago", public="Signing took too long. Please start again."
-        )
-
-    # 2 the value is the signer's, over what was prepared
-    verify_prepared_value(prepared.xades, prepared.certificate, signature_value)
-
-    # 3 the files are still those; the next free name
+    # 1 the files are still those; the next free name
     container = parse_container(io.BytesIO(prepared.container if present is None else present))
     name = prepared.signature_name
     if present is not None:
@@ -414,29 +439,42 @@ def finish_signature(
             raise Conflict("documents.container.changed", "not the files that were prepared", public=_CHANGED)
         name = next_signature_name(container)
 
-    # 4 a time-stamp over the value, then, and not before, the status of the certificate; the signature file
-    xml = _build_signature_file(prepared, signature_value, trust=trust, level=level)
+    # 2 the signature file
+    xml = build_signature_file(prepared, signature_value, trust=trust, level=level)
 
-    # 5 the container
-    content = add_signature_file(container, name, xml, at=now)
+    # 3 the container
+    content = add_signature_file(container, name, xml, at=trust.clock.now())
 
-    # 6 our own verdict, or nothing
-    report = judge(content, trust=trust.trust(), at=trust.clock.now(), policy=policy)
-    signed = SignedDocument(content, name, prepared.xades.signature_id, level, report)
-    _check_verdict(signed)
-    return signed
+    # 4 our own verdict, or nothing
+    return judge_signed(content, prepared, name=name, level=level, trust=trust, policy=policy)
 
 
-def _build_signature_file(
+def build_signature_file(
     prepared: PreparedSignature, signature_value: bytes, *, trust: TrustServices, level: Level
 ) -> bytes:
+    """The signature with its value and what the level asks for, not judged yet.
+
+    Raises what `finish_signature` raises, but for the container and the verdict.
+    """
+    # 1 the first step was not long ago
+    if not timedelta(0) <= trust.clock.now() - prepared.prepared_at <= MAX_PREPARED_AGE:
+        raise Refused(
+            "documents.prepared.expired", "prepared too long ago", public="Signing took too long. Please start again."
+        )
+
+    # 2 the value is the signer's, over what was prepared
+    verify_prepared_value(prepared.xades, prepared.certificate, signature_value)
     if level is Level.B:
         return build_xades(prepared.xades, signature_value)
+
+    # 3 a time-stamp over the value
     canonical_value = canonical_signature_value(prepared.xades, signature_value)
     imprint = hashlib.new(_TIME_STAMP_HASH, canonical_value).digest()
     time_stamp_der, time_stamp = trust.tsa.fetch(imprint, _TIME_STAMP_HASH)
     if level is Level.T:
         return build_xades(prepared.xades, signature_value, time_stamp_der=time_stamp_der)
+
+    # 4 then, and not before, the status of the certificate
     ocsp_der, status = trust.ocsp.fetch(prepared.certificate, prepared.issuer)
     _check_status(status, stamped_at=time_stamp.gen_at)
     return build_xades(
@@ -446,6 +484,25 @@ def _build_signature_file(
         certificates_der=[prepared.issuer.public_bytes(Encoding.DER)],
         ocsp_der=ocsp_der,
     )
+
+
+def judge_signed(
+    content: bytes,
+    prepared: PreparedSignature,
+    *,
+    name: str,
+    level: Level,
+    trust: TrustServices,
+    policy: Policy = POLV4,
+) -> SignedDocument:
+    """Our validator's verdict about a container that got the signature file `name`.
+
+    Raises: Broken `documents.not_valid`; Refused `documents.container.not_valid`, something else in it is not valid.
+    """
+    report = judge(content, trust=trust.trust(), at=trust.clock.now(), policy=policy)
+    signed = SignedDocument(content, name, prepared.xades.signature_id, level, report)
+    _check_verdict(signed)
+    return signed
 
 
 def _check_verdict(signed: SignedDocument) -> None:
