@@ -1,0 +1,139 @@
+"""DigiDoc documents read: what is one, what is refused, and that damage ends in Malformed."""
+
+import base64
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from digiid.formats.asic import DataFile
+from digiid.formats.ddoc import parse_ddoc
+from digiid.kernel.errors import Malformed
+from tests.support.ddoc import DdocMaker
+from tests.support.pki import FILES
+from tests.unit.formats.fuzz import damaged, only_raises
+
+GOOD = DdocMaker().document()
+BASE64 = '<Transforms><Transform Algorithm="http://www.w3.org/2000/09/xmldsig#base64"/></Transforms>'
+VERSIONS = ("1.0", "1.1", "1.2", "1.3")
+SMALL = [DdocMaker(version=version, files=FILES[:1]).document() for version in VERSIONS]
+
+
+def edited(old: str, new: str, *, document: bytes = GOOD, count: int = 1) -> bytes:
+    text = document.decode()
+    assert old in text, old
+    return text.replace(old, new, count).encode()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_files_and_signatures_are_read(version: str) -> None:
+    document = parse_ddoc(DdocMaker(version=version).document())
+    assert document.form == f"DIGIDOC_XML_{version}"
+    assert document.broken == ()
+    assert [(file.name, file.content()) for file in document.data_files] == [(f.name, f.content) for f in FILES]
+    (signature,) = document.signatures
+    assert signature.claimed_roles == ("CEO",)
+    assert signature.production_place is not None
+    assert signature.production_place.city == "Tartu"
+    assert [reference.name for reference in signature.references] == [file.name for file in FILES]
+
+
+def test_a_document_with_digests_in_the_place_of_files() -> None:
+    document = parse_ddoc(DdocMaker(hashcode=True).document())
+    assert document.form == "DIGIDOC_XML_1.3_hashcode"
+    assert document.is_hashcode
+    with pytest.raises(Malformed, match=r"ddoc\.data_file"):
+        document.data_files[0].content()
+
+
+def test_xml_may_be_embedded_as_it_is() -> None:
+    data = edited(base64.encodebytes(FILES[0].content).decode(), "<a xmlns=''><b/>c</a>", document=GOOD).replace(
+        b'ContentType="EMBEDDED_BASE64"', b'ContentType="EMBEDDED"', 1
+    )
+    assert parse_ddoc(data).data_files[0].content() == b'<a xmlns=""><b/>c</a>'
+
+
+def test_a_file_of_more_than_ten_megabytes() -> None:
+    large = DataFile("large.bin", "application/octet-stream", bytes(12_000_000))
+    document = parse_ddoc(DdocMaker(files=[large]).document())
+    assert len(document.data_files[0].content()) == 12_000_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('format="DIGIDOC-XML"', 'format="OTHER"'),
+        ('version="1.3"', 'version="1.4"'),
+        ('version="1.3"', 'version="2.0"'),
+        ("<SignedDoc", "<!DOCTYPE x><SignedDoc"),
+        ('Id="D1"', 'Id="D0"'),
+        ('Id="D1"', 'Id="S0"'),
+        ("</SignedDoc>", "<Other/></SignedDoc>"),
+        ("</SignedDoc>", "<DataFile xmlns='urn:x'/></SignedDoc>"),
+        ('ContentType="EMBEDDED_BASE64"', 'ContentType="ELSEWHERE"'),
+        ("</DataFile>", "<x/></DataFile>"),
+        ("<Signature", "<!-- --><Signature"),
+        ("<Signature", "<?x?><Signature"),
+        (' Filename="contract.txt"', ""),
+    ],
+)
+def test_what_is_no_digidoc_document(old: str, new: str) -> None:
+    with pytest.raises(Malformed):
+        parse_ddoc(edited(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("<KeyInfo>", "<KeyInfo/><KeyInfo>", "ddoc.structure"),
+        ('Target="#S0"', 'Target="#S1"', "ddoc.target"),
+        ('Id="S0-SignedProperties"', 'Id="D0"', "ddoc.duplicate_id"),
+        ("REC-xml-c14n-20010315", "REC-xml-c14n-20010315#WithComments", "ddoc.algorithm"),
+        ("rsa-sha1", "rsa-md5", "ddoc.algorithm"),
+        ('URI="#D0"', 'URI="#S0"', "ddoc.reference"),
+        ('URI="#D0"', 'URI="D0"', "ddoc.reference"),
+        ('URI="#D1"', 'URI="#D0"', "ddoc.reference"),
+        ('URI="#S0-SignedProperties"', 'URI="#D7"', "ddoc.reference"),
+        ("<DigestValue>", BASE64 + "<DigestValue>", "ddoc.transform"),
+        ("</SignedSignatureProperties>", "<SigningTime/></SignedSignatureProperties>", "ddoc.structure"),
+        ("<SigningTime>20", "<SigningTime>x", "xades.date_time"),
+        ("</Object>", "<QualifyingProperties xmlns='http://uri.etsi.org/01903/v1.1.1#'/></Object>", "ddoc.structure"),
+    ],
+)  # fmt: skip
+def test_a_signature_that_cannot_be_read_is_counted(old: str, new: str, code: str) -> None:
+    document = parse_ddoc(edited(old, new))
+    assert document.signatures == ()
+    ((signature_id, error),) = document.broken
+    assert (signature_id, error.code) == ("S0", code)
+
+
+def test_transforms_belong_to_the_versions_that_prescribe_them() -> None:
+    old = parse_ddoc(DdocMaker(version="1.0").document())
+    assert len(old.signatures) == 1
+    moved = edited('format="SK-XML" version="1.0"', 'format="DIGIDOC-XML" version="1.1"', document=DdocMaker(
+        version="1.0").document())  # fmt: skip
+    assert parse_ddoc(moved).signatures == ()
+
+
+def test_media_types_are_signed_in_the_first_version() -> None:
+    changed = edited('MimeType="text/plain"', 'MimeType="text/other"', document=DdocMaker(version="1.0").document())
+    ((_, error),) = parse_ddoc(changed).broken
+    assert error.code == "ddoc.media_type"
+
+
+def test_entities_cannot_grow() -> None:
+    bomb = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
+    with pytest.raises(Malformed, match="doctype"):
+        parse_ddoc(GOOD.replace(b"<SignedDoc", bomb + b"<SignedDoc", 1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of([damaged(document) for document in SMALL]))
+def test_damaged_documents(document: bytes) -> None:
+    only_raises(Malformed, lambda: parse_ddoc(document))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200))
+def test_noise(noise: bytes) -> None:
+    only_raises(Malformed, lambda: parse_ddoc(noise))
