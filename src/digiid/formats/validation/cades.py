@@ -12,7 +12,7 @@ from typing import Final
 
 from lxml import etree
 
-from digiid.formats import cms, tsp
+from digiid.formats import cms
 from digiid.formats.asic import Container, Entry
 from digiid.formats.asic.container import MAX_CMS_BYTES, MAX_MANIFEST_BYTES
 from digiid.formats.asic.manifest import AsicManifest, parse_asic_manifest
@@ -34,11 +34,11 @@ from digiid.formats.validation.report import (
 from digiid.formats.validation.revocation import check_revocation
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamped import judge_archive_tokens
-from digiid.formats.validation.time_stamps import find_unit_service, refuse_without_time_stamp
+from digiid.formats.validation.time_stamps import judge_token, refuse_without_time_stamp
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, public_key_of
 from digiid.formats.xades import UnverifiedSignature
-from digiid.formats.xades.algorithms import SignatureMethod
-from digiid.kernel.errors import DigiidError, Malformed, Refused
+from digiid.formats.xades.algorithms import SignatureMethod, hash_bytes
+from digiid.kernel.errors import Malformed, Refused
 
 Manifests = Sequence[tuple[Entry, AsicManifest]]
 Sub = SubIndication
@@ -220,8 +220,10 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
     _check_coverage(facts, container, {scope.name for scope in case.scopes})
 
     # 3 proof of when: the earliest time-stamp that holds (§5.4, §5.5.4)
+    value = cades.signer.signature
     for token_der in cades.signature_time_stamps_der:
-        facts.time_stamps.append(_validate_time_stamp(token_der, cades.signer.signature, trust))
+        report = judge_token(token_der, lambda hash_name: hash_bytes(hash_name, value), trust=trust, at=at)
+        facts.time_stamps.append(report)
     passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]
     for report in facts.time_stamps:
         if report.indication != "PASSED":
@@ -308,24 +310,6 @@ def _check_coverage(facts: Facts, container: Container, signed: set[str]) -> Non
         raise NotValid(
             FAILED, Sub.FORMAT_FAILURE, "validation.container", "The container and the signature do not fit together"
         )
-
-
-def _validate_time_stamp(token_der: bytes, message: bytes, trust: VerifiedTrust) -> TimeStampReport:
-    """One signature time-stamp (§5.4): over this signature value, by a unit that was listed when it said so."""
-    try:
-        token = tsp.verify_token(token_der)
-    except DigiidError as error:
-        sub = Sub.FORMAT_FAILURE if isinstance(error, Malformed) else Sub.SIG_CRYPTO_FAILURE
-        return TimeStampReport("FAILED", sub, None, None, f"The time-stamp does not verify: {error.detail}")
-    if hashlib.new(token.hash_name, message).digest() != token.imprint:
-        text = "The time-stamp message imprint is not intact!"
-        return TimeStampReport("FAILED", Sub.HASH_FAILURE, token.gen_at, token.tsu, text)
-    try:
-        find_unit_service(token, trust)
-    except Refused as error:
-        sub = Sub.NO_CERTIFICATE_CHAIN_FOUND
-        return TimeStampReport("INDETERMINATE", sub, token.gen_at, token.tsu, error.detail)
-    return TimeStampReport("PASSED", None, token.gen_at, token.tsu)
 
 
 def _check_attributes(facts: Facts, cades: UnverifiedCades, verified: cms.VerifiedSigner, best_at: datetime) -> None:

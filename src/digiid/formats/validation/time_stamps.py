@@ -161,7 +161,8 @@ def find_unit_service(token: tsp.VerifiedTimeStamp, trust: VerifiedTrust) -> Ser
         return item
     if trust.find_services(token.tsu_der, service_type=_TSA):
         raise Refused(
-            "validation.token.not_qualified", "The time-stamping service is listed, but not as a qualified one"
+            "validation.token.not_qualified",
+            "The certificate chain for timestamp is not trusted: the service is listed, but not as a qualified one",
         )
     raise problem
 
@@ -299,6 +300,8 @@ def refuse_without_time_stamp(facts: Facts) -> None:
             "There is no signature time-stamp: nothing proves when it was signed",
         )
     report = facts.time_stamps[0]
-    sub = report.sub_indication if report.sub_indication in _ABOUT_TIME else None
+    # Only of a token that holds by itself: else there is no time at all to speak of.
+    is_about_time = report.proven_at is not None and report.sub_indication in _ABOUT_TIME
+    sub = report.sub_indication if is_about_time else None
     text = "No time-stamp of the signature holds: nothing proves when it was signed"
     raise NotValid(INDETERMINATE, sub or Sub.SIG_CONSTRAINTS_FAILURE, "validation.no_valid_time_stamp", text)
