@@ -893,7 +893,42 @@ _SPLIT = (
     "xades:EncapsulatedTimeStamp",
     "xades:EncapsulatedOCSPValue",
 )
+
+
+def _many_namespaces(xml: bytes) -> bytes:
+    """In scope of every signed element: canonicalization would take time with the square of their number."""
+    names = b" ".join(b'xmlns:a%d="u:%d"' % (i, i) for i in range(10_000))
+    reference = etree.tostring(_reference("x"))
+    return xml.replace(b"<asic:XAdESSignatures ", b"<asic:XAdESSignatures " + names + b" ", 1).replace(
+        b"</ds:SignedInfo>", reference * 500 + b"</ds:SignedInfo>", 1
+    )
+
+
 XML_CASES = [
+    _format(XML, "10,000 namespaces above 500 references", _raw(_many_namespaces), "xades.namespaces"),
+    _format(
+        XML,
+        "40,000 attributes on what is signed",
+        _raw(
+            lambda xml: xml.replace(
+                b"<ds:SignedInfo>", b"<ds:SignedInfo " + b" ".join(b'a%d=""' % i for i in range(40_000)) + b">", 1
+            )
+        ),
+        "xades.attributes",
+    ),
+    _format(
+        XML,
+        "60,000 Ids",
+        _raw(
+            lambda xml: xml.replace(
+                b"<ds:Object>",
+                b"<ds:Object>"
+                + b"".join(b'<a Id="a%d"/><a ID="b%d"/><a id="c%d"/>' % (i, i, i) for i in range(20_000)),
+                1,
+            )
+        ),
+        "xades.",
+    ),
     _format(XML, "DOCTYPE", _with_doctype("<!DOCTYPE x>"), "xades.doctype"),
     _format(
         XML,

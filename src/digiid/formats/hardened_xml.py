@@ -27,6 +27,10 @@ _IS_EXCLUSIVE = {
 }
 
 _MAX_DEPTH = 64
+# libxml2 canonicalizes in time that grows with the square of these; no document of the field comes near.
+_MAX_NAMESPACES = 48  # in scope of one element
+_MAX_ATTRIBUTES = 48  # of one element
+_MANY_QUOTES = 4 * 1024  # fewer attributes than that all together cost nothing, wherever they are
 
 
 def _parser(*, huge_tree: bool) -> etree.XMLParser:
@@ -47,6 +51,7 @@ def _parser(*, huge_tree: bool) -> etree.XMLParser:
 _PARSER = _parser(huge_tree=False)
 _LONG_TEXT_PARSER = _parser(huge_tree=True)
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * _MAX_DEPTH + ")")
+_TOO_MANY_ATTRIBUTES = etree.XPath(f"boolean(//*[count(@*) > {_MAX_ATTRIBUTES}])")
 _HAS_XML_ABOVE = etree.XPath("boolean(ancestor::*/@xml:*)")
 _WHITE = re.compile(r"[ \t\r\n]+")
 
@@ -54,7 +59,8 @@ _WHITE = re.compile(r"[ \t\r\n]+")
 def parse_xml(data: bytes, *, code: str, max_bytes: int, has_long_text: bool = False) -> etree._Element:
     """The root element of a UTF-8 document. `has_long_text` lifts libxml2's limit of 10 MB on one text.
 
-    Raises: Malformed `<code>.too_large`, `.encoding`, `.doctype`, `.xml`, `.depth`, `.processing_instruction`.
+    Raises: Malformed `<code>.too_large`, `.encoding`, `.doctype`, `.xml`, `.depth`, `.namespaces`,
+        `.attributes`.
     """
     if len(data) > max_bytes:
         raise Malformed(f"{code}.too_large", f"{len(data)} bytes, at most {max_bytes}")
@@ -76,7 +82,17 @@ def parse_xml(data: bytes, *, code: str, max_bytes: int, has_long_text: bool = F
         raise Malformed(f"{code}.doctype", "a document type declaration is not allowed")
     if has_long_text and _TOO_DEEP(root):
         raise Malformed(f"{code}.depth", f"elements nested more than {_MAX_DEPTH} deep")
+    _check_width(root, data, code)
     return root
+
+
+def _check_width(root: etree._Element, data: bytes, code: str) -> None:
+    if data.count(b"xmlns") > _MAX_NAMESPACES and any(
+        len(element.nsmap) > _MAX_NAMESPACES for element in root.iter(etree.Element)
+    ):
+        raise Malformed(f"{code}.namespaces", f"more than {_MAX_NAMESPACES} namespaces in scope of one element")
+    if data.count(b'"') + data.count(b"'") > _MANY_QUOTES and _TOO_MANY_ATTRIBUTES(root):
+        raise Malformed(f"{code}.attributes", f"more than {_MAX_ATTRIBUTES} attributes on one element")
 
 
 def check_no_foreign_nodes(element: etree._Element, *, code: str) -> None:
