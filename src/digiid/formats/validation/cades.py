@@ -68,7 +68,7 @@ class CadesFrame:
     messages: tuple[Message, ...]
 
 
-def read_frame(container: Container, *, trust: VerifiedTrust) -> CadesFrame:
+def read_frame(container: Container, *, trust: VerifiedTrust, at: datetime) -> CadesFrame:
     """Every ASiCManifest of the container; one that cannot be read is told of as an error.
 
     Raises: Malformed `asic.…`, `tsp.…`: a time-stamp token cannot be read.
@@ -85,7 +85,7 @@ def read_frame(container: Container, *, trust: VerifiedTrust) -> CadesFrame:
     for name in sorted(named - known):
         text = f"A manifest belongs to <{name}>, which is not in the container"
         messages.append(Message(Severity.ERROR, "asic.asic_manifest.no_signature", text))
-    tokens = judge_archive_tokens(container, trust=trust) if container.token_files and not messages else ()
+    tokens = judge_archive_tokens(container, trust=trust, at=at) if container.token_files and not messages else ()
     return CadesFrame(tuple(found), tokens, tuple(messages))
 
 

@@ -5,11 +5,13 @@ from datetime import datetime
 from functools import partial
 from typing import BinaryIO
 
-from digiid.formats.asic import Container, Limits, parse_container
+from digiid.formats.asic import Container, Entry, Limits, parse_container
+from digiid.formats.asic.hashcode import is_hashcode_container
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.cades import read_frame, validate_cades_file
 from digiid.formats.validation.ddoc import validate_ddoc
-from digiid.formats.validation.facts import ContainerFiles
+from digiid.formats.validation.facts import ContainerFiles, SignedFiles
+from digiid.formats.validation.hashcode import files_of
 from digiid.formats.validation.policy import POLV4, Policy, apply_policy
 from digiid.formats.validation.report import (
     Indication,
@@ -46,7 +48,7 @@ def validate_container(
     """Judge every signature and time-stamp token of a container at `at`.
 
     Judged: ASiC-E with XAdES or CAdES; ASiC-S with XAdES, CAdES or time-stamp tokens, and in the last case the
-    container inside, as of the time that is proven for it.
+    container inside, as of the time that is proven for it; hashcode containers, by their digests.
 
     Raises: Malformed `asic.…`, `tsp.…`, `cms.…`, `ddoc.…`: it cannot be read as one container;
         `validation.too_many_signatures`.
@@ -77,14 +79,19 @@ def _validate(
             judge_nested=judge_nested if depth < MAX_NESTED_DEPTH else None,
         )
     messages = list(container_messages(container))
+    files: SignedFiles = ContainerFiles(container)
+    names = tuple(entry.name for entry in container.data_files)
+    if is_hashcode_container(container):
+        files, names, told = files_of(container)
+        messages = [told]
 
     # 2 every signature by itself
     signatures: list[SignatureReport] = []
     for entry in container.signature_files:
-        signatures += _validate_file(container, entry.name, trust, at)
+        signatures += _validate_file(container, entry, files, trust, at)
         _check_count(signatures)
     if container.cms_files or container.asic_manifest_files:
-        frame = read_frame(container, trust=trust)
+        frame = read_frame(container, trust=trust, at=at)
         messages += frame.messages
         for entry in container.cms_files:
             signatures += validate_cades_file(container, entry, frame, trust=trust, at=at)
@@ -100,7 +107,7 @@ def _validate(
         policy_description=policy.description,
         validated_at=at,
         file_name=file_name,
-        data_files=tuple(entry.name for entry in container.data_files),
+        data_files=names,
         messages=tuple(messages),
         signatures=tuple(signatures),
     )
@@ -131,9 +138,10 @@ def _judge_nested(
     return _validate(file, trust=trust, at=at, policy=policy, file_name=name, limits=limits, depth=depth)
 
 
-def _validate_file(container: Container, name: str, trust: VerifiedTrust, at: datetime) -> list[SignatureReport]:
-    entry = container.archive.find(name)
-    assert entry is not None
+def _validate_file(
+    container: Container, entry: Entry, files: SignedFiles, trust: VerifiedTrust, at: datetime
+) -> list[SignatureReport]:
+    name = entry.name
     try:
         unverified = parse_signatures(container.read_signature_file(entry))
     except Malformed as error:
@@ -153,5 +161,4 @@ def _validate_file(container: Container, name: str, trust: VerifiedTrust, at: da
                 ),
             )
         ]
-    files = ContainerFiles(container)
     return [validate_signature(signature, files=files, file_name=name, trust=trust, at=at) for signature in unverified]

@@ -19,7 +19,8 @@ from digiid.formats.asic.archive import STORED, parse_archive
 from digiid.formats.asic.container import MAX_MANIFEST_BYTES, MAX_TOKEN_BYTES, MIMETYPE_NAME
 from digiid.formats.asic.manifest import AsicManifest, parse_asic_manifest
 from digiid.formats.trusted_list import TSA_QTST, ServiceCertificate, VerifiedTrust, granted_period
-from digiid.formats.validation.policy import Policy, find_weak_key
+from digiid.formats.validation.facts import CLOCK_SKEW
+from digiid.formats.validation.policy import Policy
 from digiid.formats.validation.report import (
     Indication,
     Message,
@@ -29,8 +30,7 @@ from digiid.formats.validation.report import (
     SubIndication,
     TimeStampTokenReport,
 )
-from digiid.formats.validation.time_stamps import find_unit_service
-from digiid.formats.x509.parts import public_key_of
+from digiid.formats.validation.time_stamps import find_aged, find_unit_service
 from digiid.kernel.errors import Malformed, Refused
 
 MAX_NESTED_DEPTH: Final = 3
@@ -187,16 +187,14 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
     for token in tokens:
         _judge_imprint(token, container)
         _judge_unit(token, trust)
-        if token.sub is None:
-            token.indication = _PASSED
 
-    # 3 each token against the ones before it: it covers what they covered, and is not older
+    # 3 newest first: can it still be relied on at the time at which it is proven to have existed (§5.6.3.4)
     tokens.sort(key=lambda token: (token.gen_at is None, token.gen_at or at, token.manifest is not None))
-    _judge_sequence(tokens, data_name)
+    for index in reversed(range(len(tokens))):
+        _judge_age(tokens[index], _existed_at(tokens[index], tokens[index + 1 :], at), at)
 
-    # 4 is the unit's service still what it was when the token is proven to have existed
-    for index, token in enumerate(tokens):
-        _judge_level(token, _existed_at(token, tokens[index + 1 :], at))
+    # 4 each token against the ones before it: it covers what they covered, and is not older
+    _judge_sequence(tokens, data_name)
     if any(message.code == "validation.token.not_granted_now" for token in tokens for message in token.messages):
         text = (
             "Found a timestamp token not related to granted status. If not yet covered with a fresh timestamp token, "
@@ -218,7 +216,7 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
 
 
 def judge_archive_tokens(
-    container: Container, *, trust: VerifiedTrust
+    container: Container, *, trust: VerifiedTrust, at: datetime
 ) -> tuple[tuple[TimeStampTokenReport, frozenset[str]], ...]:
     """The verdict about every token that covers the CAdES signatures of an ASiC-E container through a manifest (EN 319
     162-1 §A.7), and the names of the files that it covers.
@@ -231,8 +229,7 @@ def judge_archive_tokens(
             continue
         _judge_imprint(token, container)
         _judge_unit(token, trust)
-        token.indication = _PASSED if token.sub is None else token.indication
-        token.level = "QTSA" if token.service is not None else token.level
+        _judge_age(token, at, at)
         judged.append((_report(token), frozenset(item.name for item in token.manifest.objects)))
     return tuple(judged)
 
@@ -304,10 +301,6 @@ def _judge_unit(token: _Token, trust: VerifiedTrust) -> None:
     verified = token.verified
     if verified is None:
         return
-    weakness = find_weak_key(public_key_of(verified.tsu), at=verified.gen_at)
-    if weakness:
-        text = f"The time-stamping unit's key was too weak: {weakness}"
-        token.fail(_INDETERMINATE, Sub.CRYPTO_CONSTRAINTS_FAILURE, "validation.weak_key", text)
     try:
         token.service = find_unit_service(verified, trust)
     except Refused as error:
@@ -355,13 +348,21 @@ def _existed_at(token: _Token, later: Sequence[_Token], at: datetime) -> datetim
     return min(proofs, default=at)
 
 
-def _judge_level(token: _Token, existed_at: datetime) -> None:
-    if token.service is None:
-        return
-    token.level = "QTSA"
-    if not granted_period(token.service.service, (TSA_QTST,), existed_at):
-        token.level = "TSA"
-        token.warn("validation.token.not_granted_now", _NOT_GRANTED_NOW)
+def _judge_age(token: _Token, existed_at: datetime, at: datetime) -> None:
+    """What a token is worth that is first proven to have existed at `existed_at`; settles its indication."""
+    if token.verified is not None and token.service is not None:
+        problem = find_aged(token.verified, token.service, existed_at)
+        if problem is not None:
+            token.fail(_INDETERMINATE, problem[0], "validation.token.aged", problem[1])
+        if token.verified.gen_at > at + CLOCK_SKEW:
+            text = "The time-stamp comes from the future: its unit's clock cannot be relied on"
+            token.fail(_INDETERMINATE, Sub.SIG_CONSTRAINTS_FAILURE, "validation.token.future", text)
+        token.level = "QTSA"
+        if not granted_period(token.service.service, (TSA_QTST,), existed_at):
+            token.level = "TSA"
+            token.warn("validation.token.not_granted_now", _NOT_GRANTED_NOW)
+    if token.sub is None:
+        token.indication = _PASSED
 
 
 def _report(token: _Token) -> TimeStampTokenReport:

@@ -110,7 +110,7 @@ def judge_token(
         service = find_unit_service(token, trust)
     except Refused as error:
         return _worse(report, "INDETERMINATE", Sub.NO_CERTIFICATE_CHAIN_FOUND, error.detail)
-    problem = _find_aged(token, service, proven_at) or _find_revoked(token, service, proven_at, ocsp_values_der)
+    problem = find_aged(token, service, proven_at) or _find_revoked(token, service, proven_at, ocsp_values_der)
     if problem is not None:
         return _worse(report, "INDETERMINATE", *problem)
     return refuse_from_future(report, at)
@@ -167,9 +167,10 @@ def find_unit_service(token: tsp.VerifiedTimeStamp, trust: VerifiedTrust) -> Ser
     raise problem
 
 
-def _find_aged(
+def find_aged(
     token: tsp.VerifiedTimeStamp, service: ServiceCertificate, proven_at: datetime
 ) -> tuple[SubIndication, str] | None:
+    """Why a token that is first proven to have existed at `proven_at` can be no proof any more; None if it can."""
     key = public_key_of(token.tsu)
     weakness = find_weak_key(key, at=token.gen_at)
     if weakness:

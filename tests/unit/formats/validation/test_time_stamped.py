@@ -280,6 +280,37 @@ def test_a_token_renewed_before_its_service_was_withdrawn() -> None:
     assert [token.level for token in judge(late, trust=trust).time_stamp_tokens] == ["TSA", "QTSA"]
 
 
+# ------------------------------------------------------------------ age
+
+
+def aging() -> tuple[bytes, VerifiedTrust]:
+    """A container stamped by a unit of a listed CA whose certificate runs out a day later."""
+    authority = make_certificate(distinguished_name("TEST TSA CA"), new_key(), PKI.root, CA_EXTENSIONS)
+    name = distinguished_name("TEST Unit of a CA")
+    unit = make_certificate(name, new_key(), authority, UNIT_EXTENSIONS, not_after=AT + DAY)
+    listed = ListedService(TSA_QTST, "TEST TSA CA", authority.certificate, GRANTED, AT - 390 * DAY)
+    return stamped(TEXT, unit=unit), PKI.trust(services=[*PKI.services(), listed])
+
+
+def test_a_unit_of_a_listed_authority_that_has_run_out_proves_nothing_any_more() -> None:
+    container, trust = aging()
+    assert verdicts(container, trust=trust) == [PASSED]
+    assert verdicts(container, trust=trust, at=AT + 2 * DAY) == ["INDETERMINATE/OUT_OF_BOUNDS_NO_POE"]
+
+
+def test_a_renewal_in_time_keeps_what_it_covers() -> None:
+    container, trust = aging()
+    in_time = renewed(container, at=AT + DAY / 2)
+    assert verdicts(in_time, trust=trust, at=AT + 100 * DAY) == [PASSED, PASSED]
+    late = renewed(container, at=AT + 2 * DAY)
+    assert verdicts(late, trust=trust, at=AT + 100 * DAY) == ["INDETERMINATE/OUT_OF_BOUNDS_NO_POE", PASSED]
+
+
+def test_a_token_from_the_future_proves_nothing() -> None:
+    assert verdicts(stamped(TEXT, at=AT + HOUR)) == ["INDETERMINATE/SIG_CONSTRAINTS_FAILURE"]
+    assert verdicts(stamped(TEXT, at=AT + timedelta(minutes=1))) == [PASSED]
+
+
 # ------------------------------------------------------------------ what is inside
 
 
