@@ -68,7 +68,7 @@ def _validate(
 ) -> Report:
     # 1 the container, and by which of its files it is to be judged
     container = parse_container(file, limits)
-    if container.form == "ASiC-S" and container.token_files:
+    if container.token_files and not (container.signature_files or container.cms_files):
         judge_nested = partial(_judge_nested, trust=trust, policy=policy, limits=limits, depth=depth + 1)
         return validate_time_stamped(
             container,

@@ -1,7 +1,9 @@
-"""Validation of time-stamped ASiC-S containers: EN 319 162-1 §4.3, §A.7 around EN 319 102-1 §5.4.
+"""Validation of containers with time-stamp tokens and no signature: EN 319 162-1 §4.3, §4.4.4, §A.7 around EN 319 102-1
+§5.4.
 
-A token is over the data file itself, or over an ASiCArchiveManifest whose digests it vouches for. A container inside is
-judged as of the earliest time at which a token that holds proves that it was there, and so on at most three deep.
+In ASiC-S a token is over the data file itself, or over an ASiCArchiveManifest whose digests it vouches for; in ASiC-E
+always over a manifest. A container inside ASiC-S is judged as of the earliest time at which a token that holds proves
+that it was there, and so on at most three deep.
 
 A token is QTSA when the unit's service was granted when the token was made, and still is at the time that proves that
 the token existed: that of the next token over it, else today. It is TSA when the service is not granted any more.
@@ -124,29 +126,29 @@ def validate_time_stamped(
     file_name: str,
     judge_nested: JudgeNested | None,
 ) -> Report:
-    """Judge a time-stamped ASiC-S container at `at`. `judge_nested` judges a container inside; None when it lies too
+    """Judge a time-stamped container at `at`. `judge_nested` judges a container inside; None when it lies too
     deep to be judged.
 
     Raises: what `judge_tokens` raises; Malformed when what is inside is a container that cannot be read.
     """
     # 1 the container and its tokens
     verdict = judge_tokens(container, trust=trust, at=at)
-    data_file = container.data_files[0]
     report = Report(
         form=container.form,
         policy_name=policy.name,
         policy_description=policy.description,
         validated_at=at,
         file_name=file_name,
-        data_files=(data_file.name,),
+        data_files=tuple(entry.name for entry in container.data_files),
         messages=(*container_messages(container), *verdict.messages),
         signatures=(),
         time_stamp_tokens=verdict.tokens,
     )
 
     # 2 what is inside, as of the time that is proven for it; without proof nothing inside is judged
-    if verdict.proven_at is None:
+    if verdict.proven_at is None or container.form != "ASiC-S":
         return report
+    data_file = container.data_files[0]
     kind = sniff_nested(container, data_file)
     if kind == "PDF":
         text = f"The signatures inside {data_file.name} were not judged; take the file out and judge it by itself"
@@ -173,7 +175,7 @@ def _with(report: Report, severity: Severity, code: str, text: str) -> Report:
 
 
 def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) -> TimeStampedVerdict:
-    """The verdict about every time-stamp token of an ASiC-S container.
+    """The verdict about every time-stamp token of a container without signatures.
 
     Raises: Malformed `asic.…`, `tsp.…`, `cms.…`, `der.…`, `ber.…`: a token or a manifest cannot be read, or two of them
         contradict one another.
@@ -181,7 +183,7 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
     # 1 read every token and what it is over
     messages: list[Message] = []
     tokens = _read_tokens(container, messages)
-    data_name = container.data_files[0].name
+    data_names = {entry.name for entry in container.data_files}
 
     # 2 each token by itself: over what is there, by a unit that was listed
     for token in tokens:
@@ -194,7 +196,7 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
         _judge_age(tokens[index], _existed_at(tokens[index], tokens[index + 1 :], at), at)
 
     # 4 each token against the ones before it: it covers what they covered, and is not older
-    _judge_sequence(tokens, data_name)
+    _judge_sequence(tokens, data_names)
     if any(message.code == "validation.token.not_granted_now" for token in tokens for message in token.messages):
         text = (
             "Found a timestamp token not related to granted status. If not yet covered with a fresh timestamp token, "
@@ -207,7 +209,7 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
         if token.indication is not _PASSED:
             text = f"The time-stamp token {token.entry.name} is not valid"
             messages.append(Message(Severity.ERROR, "validation.token.not_valid", text))
-    covering = [token for token in tokens if token.indication is _PASSED and _covers(token, data_name)]
+    covering = [token for token in tokens if token.indication is _PASSED and _covers(token, data_names)]
     if not covering:
         text = "No time-stamp token that holds covers the data file"
         messages.append(Message(Severity.ERROR, "validation.token.none_covers", text))
@@ -274,8 +276,9 @@ def _judge_imprint(token: _Token, container: Container) -> None:
         assert token.problem is not None
         indication, sub, text = _REFUSED.get(token.problem.code, _NOT_INTACT)
         token.fail(indication, sub, token.problem.code, f"{text} ({token.problem.detail})")
-    data_file = container.data_files[0]
-    over = token.manifest_entry or data_file
+    over = token.manifest_entry or _data_file_alone(token, container)
+    if over is None:
+        return
     hash_name = "sha256" if verified is None else verified.hash_name
     scopes = [Scope(over.name, hash_name, container.digest(over, hash_name))]
     if verified is not None and verified.imprint != scopes[0].digest:
@@ -297,6 +300,14 @@ def _judge_imprint(token: _Token, container: Container) -> None:
     token.scopes = tuple(scopes)
 
 
+def _data_file_alone(token: _Token, container: Container) -> Entry | None:
+    if container.form == "ASiC-S":
+        return container.data_files[0]
+    text = "No manifest says what the time-stamp token is over"
+    token.fail(_FAILED, Sub.FORMAT_FAILURE, "validation.token.manifest", text)
+    return None
+
+
 def _judge_unit(token: _Token, trust: VerifiedTrust) -> None:
     verified = token.verified
     if verified is None:
@@ -311,16 +322,16 @@ def _judge_unit(token: _Token, trust: VerifiedTrust) -> None:
 # ------------------------------------------------------------------ tokens among one another
 
 
-def _judge_sequence(tokens: Sequence[_Token], data_name: str) -> None:
-    covered: set[str] = {data_name}
+def _judge_sequence(tokens: Sequence[_Token], data_names: set[str]) -> None:
+    covered: set[str] = set(data_names)
     for token in tokens:
-        if not _covers(token, data_name):
+        if not _covers(token, data_names):
             token.warn("validation.token.not_covering", _NOT_COVERING)
         if token.manifest is None:
             covered.add(token.entry.name)
             continue
         own = {item.name for item in token.manifest.objects}
-        for name in sorted(covered - own - {data_name}):
+        for name in sorted(covered - own - data_names):
             token.warn("validation.token.not_covering_all", f"The time-stamp token does not cover {name} any more")
         for other in tokens:
             if other.entry.name in own and other.gen_at and token.gen_at and other.gen_at > token.gen_at:
@@ -331,11 +342,11 @@ def _judge_sequence(tokens: Sequence[_Token], data_name: str) -> None:
             covered.add(token.manifest_entry.name)
 
 
-def _covers(token: _Token, data_name: str) -> bool:
+def _covers(token: _Token, data_names: set[str]) -> bool:
+    """Whether the token is over every data file, itself or through its manifest."""
     if token.manifest is None:
-        return True
-    item = token.manifest.find(data_name)
-    return item is not None
+        return len(data_names) == 1
+    return data_names <= {item.name for item in token.manifest.objects}
 
 
 def _existed_at(token: _Token, later: Sequence[_Token], at: datetime) -> datetime:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digiid.formats.asic import build_container
-from digiid.formats.asic.manifest import ARCHIVE_MANIFEST_NAME, build_asic_manifest, parse_asic_manifest
+from digiid.formats.asic.manifest import ARCHIVE_MANIFEST_NAME, DataObject, build_asic_manifest, parse_asic_manifest
 from digiid.formats.asic.simple import TOKEN_NAME
 from digiid.formats.trusted_list import GRANTED, TSA_QTST, WITHDRAWN, ListedService, VerifiedTrust
 from digiid.formats.validation import POLV4, Report, list_findings, validate_container
@@ -417,6 +417,45 @@ def test_an_asic_s_container_with_neither_signature_nor_token() -> None:
     report = judge(simple({"a.txt": b"x"}))
     assert not report.is_valid
     assert "validation.no_signature" in codes(report)
+
+
+# ------------------------------------------------------------------ ASiC-E
+
+
+def extended(*, over: tuple[str, ...] = tuple(file.name for file in FILES), token_over: bytes | None = None) -> bytes:
+    """ASiC-E with a token over a manifest over files, and no signature."""
+    objects = [
+        DataObject(file.name, file.media_type, "sha256", hashlib.sha256(file.content).digest())
+        for file in FILES
+        if file.name in over
+    ]
+    manifest = build_asic_manifest(TOKEN_NAME, objects)
+    imprint = hashlib.sha256(manifest if token_over is None else token_over).digest()
+    files = {"mimetype": b"application/vnd.etsi.asic-e+zip", **{file.name: file.content for file in FILES}}
+    token = PKI.time_stamp(imprint, gen_at=SIGNED_AT)
+    return pack({**files, "META-INF/ASiCManifest1.xml": manifest, TOKEN_NAME: token})
+
+
+def test_a_token_over_the_files_of_asic_e() -> None:
+    report = judge(extended())
+    assert report.is_valid
+    assert report.form == "ASiC-E"
+    assert set(report.data_files) == {file.name for file in FILES}
+
+
+def test_a_token_that_leaves_a_file_of_asic_e_out() -> None:
+    report = judge(extended(over=(FILES[0].name,)))
+    assert not report.is_valid
+    assert "validation.token.none_covers" in codes(report)
+
+
+def test_tokens_of_asic_e_that_are_over_something_else() -> None:
+    assert verdicts(extended(token_over=b"other")) == ["TOTAL-FAILED/HASH_FAILURE"]
+    assert verdicts(changed(extended(), {FILES[0].name: b"other"})) == ["TOTAL-FAILED/HASH_FAILURE"]
+    alone = changed(extended(), {"META-INF/ASiCManifest1.xml": build_asic_manifest("META-INF/timestamp9.tst", [
+        DataObject(FILES[0].name, "text/plain", "sha256", bytes(32)),
+    ])})  # fmt: skip
+    assert verdicts(alone) == ["TOTAL-FAILED/FORMAT_FAILURE"]
 
 
 # ------------------------------------------------------------------ damage
