@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from digiid.formats.asic import DataFile, build_container, parse_container
+from digiid.formats.asic.hashcode import hash_file, parse_hashcode_container, restore_container, strip_container
 from digiid.formats.validation import POLV3, Indication, SubIndication, validate_container
 from digiid.formats.xades import ProductionPlace
 from digiid.kernel.errors import Conflict, NotFound, Refused
@@ -18,6 +19,7 @@ from digiid.platform.documents import (
     SignedDocument,
     finish_signature,
     prepare_additional_signature,
+    prepare_hashcode_signature,
     prepare_signature,
     sign_container,
     sign_files,
@@ -83,6 +85,52 @@ def test_level_t_carries_a_time_stamp_and_no_verdict_of_validity(room: SigningRo
     assert not signed.report.is_valid and signed.signature.time_stamps
     report = validate_container(io.BytesIO(signed.content), trust=room.trust.trust(), at=AT, policy=POLV3)
     assert report.signatures[0].sub_indication is SubIndication.CERTIFICATE_CHAIN_GENERAL_FAILURE
+
+
+def test_level_lta_carries_an_archive_time_stamp_over_this_signature_alone(room: SigningRoom) -> None:
+    first = sign(room, room.signer("FIRST")).content
+    second = room.signer("SECOND", kind="p521")
+    prepared = prepare(room, first, second)
+    signed = finish_signature(prepared, second.sign(prepared.digest), trust=room.trust, level=Level.LTA)
+    assert signed.report.is_valid
+    assert [len(found.archive_time_stamps) for found in signed.report.signatures] == [0, 1]
+    before, after = packed_entries(first), packed_entries(signed.content)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_container_of_digests_is_signed_and_the_files_put_back(room: SigningRoom) -> None:
+    hashes = [hash_file(io.BytesIO(file.content), name=file.name, media_type=file.media_type) for file in FILES]
+    signers = [room.signer("FIRST"), room.signer("SECOND", kind="rsa", pss=True)]
+    prepared = prepare_hashcode_signature(
+        hashes, certificate=signers[0].certificate, issuers=room.issuers, at=AT, method=signers[0].method
+    )
+    assert all(file.content not in prepared.to_bytes() for file in FILES)
+    signed = finish_signature(prepared, signers[0].sign(prepared.digest), trust=room.trust)
+    both = sign_container(signed.content, signer=signers[1], issuers=room.issuers, trust=room.trust)
+    hashcode = parse_hashcode_container(io.BytesIO(both))
+    full = restore_container(hashcode, FILES, at=AT)
+    report = validate_container(io.BytesIO(full), trust=room.trust.trust(), at=AT)
+    assert report.is_valid and len(report.signatures) == 2
+    assert report.data_files == tuple(file.name for file in FILES)
+    # the signatures are the same bytes, and so they are on the way back
+    names = [entry.name for entry in hashcode.container.signature_files]
+    assert [packed_entries(full)[name] for name in names] == [packed_entries(both)[name] for name in names]
+    again = strip_container(parse_container(io.BytesIO(full)), at=AT)
+    assert parse_hashcode_container(io.BytesIO(again)).files == hashcode.files
+    assert validate_container(io.BytesIO(again), trust=room.trust.trust(), at=AT).is_valid
+
+
+def test_other_files_are_not_put_into_a_container_of_digests(room: SigningRoom) -> None:
+    container = strip_container(parse_container(io.BytesIO(sign(room, room.signer()).content)), at=AT)
+    hashcode = parse_hashcode_container(io.BytesIO(container))
+    for files in (
+        FILES[:1],
+        [replace(FILES[0], content=b"J, the undersigned, agree.\n"), FILES[1]],
+        [replace(FILES[0], name="Contract.txt"), FILES[1]],
+        [*FILES, DataFile("more.txt", "text/plain", b"more")],
+    ):
+        with pytest.raises(Refused, match=r"asic\.hashcode\.other_file"):
+            restore_container(hashcode, files, at=AT)
 
 
 def test_a_container_that_nobody_signed_yet_can_be_signed(room: SigningRoom) -> None:

@@ -57,6 +57,13 @@ class PreparedXades:
         return SIGNATURE_METHODS[self.method_uri]
 
     @property
+    def canonical_signed_info(self) -> bytes:
+        """The octets whose hash is `digest`, for a signer that hashes by itself."""
+        head = f'{_HEAD}<ds:Signature Id="{self.signature_id}"><ds:SignedInfo'
+        info = self.before_value[len(head) : self.before_value.rindex("<ds:SignatureValue ")]
+        return f"<ds:SignedInfo{_NAMESPACES}{info}".encode()
+
+    @property
     def hash_name(self) -> str:
         return self.method.hash_name
 

@@ -190,7 +190,13 @@ class _Run:
         """Wait for the value, add what the level asks for, judge, write."""
         prepared, verdict = begun.prepared, None
         try:
-            xml = build_signature_file(prepared, value.result(), trust=self.trust, level=self.level)
+            xml = build_signature_file(
+                prepared,
+                value.result(),
+                trust=self.trust,
+                level=self.level,
+                stream=lambda _name: iter([begun.file.content]),
+            )
             content = build_container([begun.file], [(prepared.signature_name, xml)], at=self.trust.clock.now())
             if self.level is not Level.B:
                 signed = judge_signed(

@@ -1,7 +1,7 @@
 """The signing ladder: files in, an ASiC-E container out, in two steps around the signer's device.
 
 Between the steps a `PreparedSignature` is kept by the caller, bound to one session, used once, at most 15 minutes.
-At level LT nothing leaves that our own validator does not call TOTAL-PASSED. Levels B and T can be asked for
+At levels LT and LTA nothing leaves that our own validator does not call TOTAL-PASSED. Levels B and T can be asked for
 by name; they leave with the validator's verdict beside them, and it never is that they are valid.
 
 Several people may prepare over the same container at once: whoever completes hands in the container as it is by then,
@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -44,6 +44,7 @@ from digiid.formats.xades import (
     PreparedXades,
     ProductionPlace,
     SignatureMethod,
+    StreamFile,
     build_xades,
     canonical_signature_value,
     choose_method,
@@ -72,6 +73,7 @@ class Level(StrEnum):
     B = "B"  # the signature alone
     T = "T"  # with a time-stamp
     LT = "LT"  # with the status of the certificate as well
+    LTA = "LTA"  # with an archive time-stamp over all of it and the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,29 +433,58 @@ def finish_signature(
         Unavailable: a trust service does not answer.
         Broken: `documents.not_valid`, our own validator does not accept what was made.
     """
-    # 1 the files are still those; the next free name
-    container = parse_container(io.BytesIO(prepared.container if present is None else present))
-    name = prepared.signature_name
-    if present is not None:
-        if _digest_of(read_digests(container)) != prepared.files_digest:
-            raise Conflict("documents.container.changed", "not the files that were prepared", public=_CHANGED)
-        name = next_signature_name(container)
+    # 1 the container is still over those files, before anybody is asked for anything
+    container = prepared.container if present is None else present
+    check_files(prepared, container)
 
     # 2 the signature file
-    xml = build_signature_file(prepared, signature_value, trust=trust, level=level)
+    xml = build_signature_file(
+        prepared, signature_value, trust=trust, level=level, stream=stream_of(parse_container(io.BytesIO(container)))
+    )
 
-    # 3 the container
-    content = add_signature_file(container, name, xml, at=trust.clock.now())
+    # 3 in its place; our own verdict, or nothing
+    return place_signature_file(prepared, xml, container, level=level, trust=trust, policy=policy)
 
-    # 4 our own verdict, or nothing
+
+def check_files(prepared: PreparedSignature, container: bytes) -> None:
+    """Raises: Conflict `documents.container.changed`, other files than were prepared; Malformed `asic.…`."""
+    if _digest_of(read_digests(parse_container(io.BytesIO(container)))) != prepared.files_digest:
+        raise Conflict("documents.container.changed", "not the files that were prepared", public=_CHANGED)
+
+
+def place_signature_file(
+    prepared: PreparedSignature,
+    xml: bytes,
+    container: bytes,
+    *,
+    level: Level,
+    trust: TrustServices,
+    policy: Policy = POLV4,
+) -> SignedDocument:
+    """Put a signature file into the container as it is now, under the next free name, and judge the whole.
+
+    Raises: Conflict `documents.container.changed`; Broken `documents.not_valid`; Refused
+        `documents.container.not_valid`; Malformed `asic.…`.
+    """
+    parsed = parse_container(io.BytesIO(container))
+    if _digest_of(read_digests(parsed)) != prepared.files_digest:
+        raise Conflict("documents.container.changed", "not the files that were prepared", public=_CHANGED)
+    name = next_signature_name(parsed)
+    content = add_signature_file(parsed, name, xml, at=trust.clock.now())
     return judge_signed(content, prepared, name=name, level=level, trust=trust, policy=policy)
 
 
 def build_signature_file(
-    prepared: PreparedSignature, signature_value: bytes, *, trust: TrustServices, level: Level
+    prepared: PreparedSignature,
+    signature_value: bytes,
+    *,
+    trust: TrustServices,
+    level: Level,
+    stream: StreamFile,
 ) -> bytes:
     """The signature with its value and what the level asks for, not judged yet.
 
+    `stream` gives the octets of a data file by its name: an archive time-stamp covers them.
     Raises what `finish_signature` raises, but for the container and the verdict.
     """
     # 1 the first step was not long ago
@@ -477,13 +508,30 @@ def build_signature_file(
     # 4 then, and not before, the status of the certificate
     ocsp_der, status = trust.ocsp.fetch(prepared.certificate, prepared.issuer)
     _check_status(status, stamped_at=time_stamp.gen_at)
-    return build_xades(
+    xml = build_xades(
         prepared.xades,
         signature_value,
         time_stamp_der=time_stamp_der,
         certificates_der=[prepared.issuer.public_bytes(Encoding.DER)],
         ocsp_der=ocsp_der,
     )
+    if level is Level.LT:
+        return xml
+
+    # 5 an archive time-stamp over all of it
+    from digiid.platform.documents.extending import add_archive_time_stamp  # it builds on this module
+
+    return add_archive_time_stamp(xml, prepared.xades.signature_id, stream=stream, tsa=trust.tsa)
+
+
+def stream_of(container: Container) -> StreamFile:
+    """Gives the octets of a container's data files by their names."""
+
+    def stream(name: str) -> Iterator[bytes] | None:
+        entry = container.find_data_file(name)
+        return None if entry is None else container.archive.stream(entry)
+
+    return stream
 
 
 def judge_signed(
