@@ -60,6 +60,7 @@ def apply_policy(report: SignatureReport, policy: Policy) -> SignatureReport:
 
 
 _WEAK_HASHES: Final = frozenset({"sha1", "sha224"})
+_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 _RSA_1900_FROM: Final = datetime(2019, 10, 1, tzinfo=UTC)
 _RSA_3000_FROM: Final = datetime(2029, 1, 1, tzinfo=UTC)
 
@@ -72,6 +73,16 @@ def find_weak_key(key: PublicKeyTypes, *, at: datetime) -> str | None:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"ECDSA on {key.curve.name}" if key.curve.key_size < 256 else None
     return "a kind of key that is not accepted"
+
+
+def weak_from(key: PublicKeyTypes) -> datetime | None:
+    """When a key becomes too weak by the same table; None when no date is set."""
+    if isinstance(key, rsa.RSAPublicKey):
+        steps = ((1024, _ALWAYS), (1900, _RSA_1900_FROM), (3000, _RSA_3000_FROM))
+        return next((at for least, at in steps if key.key_size < least), None)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _ALWAYS if key.curve.key_size < 256 else None
+    return _ALWAYS
 
 
 def find_weak_hashes(method: SignatureMethod, reference_hashes: frozenset[str]) -> frozenset[str]:

@@ -21,7 +21,7 @@ _POLICY_URL: Final = "http://open-eid.github.io/SiVa/siva3/appendix/validation_p
 _MAX_CHAIN: Final = 8
 _SCOPE_CONTENTS: Final = {
     "FULL": "Full document",
-    "DIGEST": "Digest of the document",
+    "DIGEST": "Digest of the document content",
     "PARTIAL": "Part of the document",
 }
 
