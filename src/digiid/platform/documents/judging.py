@@ -6,6 +6,8 @@ from typing import BinaryIO
 from digiid.formats.asic import Limits
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import POLV4, Policy, Report, validate_container
+from digiid.formats.validation.ddoc import validate_ddoc
+from digiid.formats.validation.time_stamped import SNIFFED_BYTES, sniff
 from digiid.kernel.errors import Malformed
 
 
@@ -18,12 +20,14 @@ def validate_document(
     file_name: str = "",
     limits: Limits | None = None,
 ) -> Report:
-    """Judge a container at `at`.
+    """Judge a container or a DigiDoc document at `at`.
 
     Raises: Malformed `validation.unknown_form`, it is no form that is judged here; whatever its parser refuses.
     """
-    begin = file.read(4)
+    kind = sniff(file.read(SNIFFED_BYTES))
     file.seek(0)
-    if begin.startswith(b"PK"):
+    if kind == "DDOC":
+        return validate_ddoc(file, trust=trust, at=at, policy=policy, file_name=file_name)
+    if kind == "ZIP":
         return validate_container(file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits)
     raise Malformed("validation.unknown_form", "the file is no signed container that is known here")
