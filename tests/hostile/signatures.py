@@ -9,8 +9,9 @@ import base64
 import copy
 import hashlib
 import random
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -20,7 +21,7 @@ from lxml import etree
 
 from tests.hostile.case import GOOD, PKI, Case, failed, refused, unproven
 from tests.support.containers import MANIFEST, SIGNATURES, changed, edited, unpack
-from tests.support.pki import NATURAL_QSCD, SIGNED_AT, make_certificate, new_key, person
+from tests.support.pki import NATURAL_QSCD, SIGNED_AT, PrivateKey, make_certificate, new_key, person
 
 DS, XADES = "http://www.w3.org/2000/09/xmldsig#", "http://uri.etsi.org/01903/v1.3.2#"
 ASIC = "http://uri.etsi.org/02918/v1.2.1#"
@@ -121,13 +122,13 @@ def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _sign_anew(parts: Parts) -> None:
+def _sign_anew(parts: Parts, key: PrivateKey = PKI.signer.key) -> None:
     properties = parts.root.findall(".//xades:SignedProperties", _N)
     digest = parts.root.find(f".//ds:Reference[@Type='{_SIGNED_PROPERTIES}']/ds:DigestValue", _N)
     if digest is not None and properties:
         digest.text = _b64(hashlib.sha256(_canonical(properties[0])).digest())
-    assert isinstance(PKI.signer.key, ec.EllipticCurvePrivateKey)
-    der = PKI.signer.key.sign(_canonical(parts.info), ec.ECDSA(hashes.SHA384()))
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    der = key.sign(_canonical(parts.info), ec.ECDSA(hashes.SHA384()))
     r, s = decode_dss_signature(der)
     parts.value.text = _b64(r.to_bytes(48, "big") + s.to_bytes(48, "big"))
     _stamp_anew(parts)
@@ -446,6 +447,57 @@ def _serial_v1(serial: str) -> Edit:
 
     return edit
 
+
+# A certificate by nobody that names the listed CA, so that all that reads it is reached; each of its parts spoiled.
+_FALSE_CA = replace(PKI.ca, key=new_key())
+NAMELESS = make_certificate(person("NAMELESS", "38001085718"), new_key(), _FALSE_CA, NATURAL_QSCD)
+_KEY_IDS = [
+    x509.SubjectKeyIdentifier.from_public_key(identity.key.public_key()).digest for identity in (_FALSE_CA, PKI.ca)
+]
+NAMELESS_DER = NAMELESS.der.replace(*_KEY_IDS)
+_TEXT = bytes.fromhex("06035504030c")  # commonName, UTF8String
+_ECDSA_SHA384, _P384 = bytes.fromhex("06082a8648ce3d040303"), bytes.fromhex("06052b81040022")
+_KEY_USAGE = bytes.fromhex("0603551d0f0101ff0404")
+
+
+def _own_certificate(old: bytes, new: bytes, *, at: int | None = 0) -> Callable[[], bytes]:
+    """A right signature by a certificate in which bytes were exchanged: in the place `at`, or (None) everywhere."""
+    places = [found.start() for found in re.finditer(re.escape(old), NAMELESS_DER)]
+    if at is None:
+        der = NAMELESS_DER.replace(old, new)
+    else:
+        der = NAMELESS_DER[: places[at]] + new + NAMELESS_DER[places[at] + len(old) :]
+
+    def edit(parts: Parts) -> None:
+        _certificate(der)(parts)
+        parts.get(".//xades:CertDigest/ds:DigestValue").text = _b64(hashlib.sha256(der).digest())
+        _sign_anew(parts, NAMELESS.key)
+
+    return _tree(edit)
+
+
+def _not_valid(name: str, make: Callable[[], bytes]) -> Case:
+    return Case(KEYS, name, make, "", "", "")
+
+
+CERTIFICATE_CASES = [
+    _not_valid("a certificate by nobody", _own_certificate(b"", b"")),
+    _not_valid("the subject's name in an unknown type", _own_certificate(_TEXT, _TEXT[:-1] + b"\x0d", at=1)),
+    _not_valid("the issuer's name in an unknown type", _own_certificate(_TEXT, _TEXT[:-1] + b"\x0d")),
+    _not_valid("a name that is not UTF-8", _own_certificate("ÄNN".encode(), b"\xff" * 4)),
+    _not_valid(
+        "an unknown signature algorithm", _own_certificate(_ECDSA_SHA384, _ECDSA_SHA384[:-1] + b"\x7f", at=None)
+    ),
+    _not_valid(
+        "signed by MD5 with RSA", _own_certificate(_ECDSA_SHA384, bytes.fromhex("06082a864886f70d0204"), at=None)
+    ),
+    _not_valid("an unknown curve", _own_certificate(_P384, _P384[:-1] + b"\x7f")),
+    _not_valid("another curve than the point's", _own_certificate(_P384, bytes.fromhex("06052b81040023"))),
+    _not_valid("a point that is none", _own_certificate(bytes.fromhex("03620004"), bytes.fromhex("03620007"))),
+    _not_valid("a key usage that is none", _own_certificate(_KEY_USAGE, _KEY_USAGE[:-1] + b"\x05")),
+    _not_valid("two key usages", _own_certificate(bytes.fromhex("0603551d20"), bytes.fromhex("0603551d0f"))),
+    _not_valid("a time that is none", _own_certificate(b"Z\x17\r", b"z\x17\r")),
+]
 
 _UNNAMED = "NO_SIGNING_CERTIFICATE_FOUND"
 KEY_CASES = [
@@ -1278,4 +1330,12 @@ MANIFEST_CASES = [
 
 
 def all_cases() -> list[Case]:
-    return [*WRAPPING_CASES, *KEY_CASES, *VALUE_CASES, *REFERENCE_CASES, *XML_CASES, *MANIFEST_CASES]
+    return [
+        *WRAPPING_CASES,
+        *KEY_CASES,
+        *CERTIFICATE_CASES,
+        *VALUE_CASES,
+        *REFERENCE_CASES,
+        *XML_CASES,
+        *MANIFEST_CASES,
+    ]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from digiid.formats.validation import POLV3, Report, Severity, validate_container
+from digiid.formats.validation import POLV3, Report, Severity, list_findings, validate_container
 from digiid.kernel.errors import Malformed
 from tests.hostile import archives, proofs, signatures
 from tests.hostile.case import GOOD, TRUST, Case
@@ -52,6 +52,8 @@ def test_hostile(case: Case) -> None:
         assert outcome.code.startswith(case.code)
         assert case.says in outcome.detail
     else:
+        outcome.to_simple_report()
+        list_findings(outcome)
         messages = _messages(outcome)
         assert outcome.is_valid == case.is_odd, messages
         assert case.indication is not None, messages

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from digiid.formats.trusted_list import CA_QC, ServiceCertificate, ServicePeriod, VerifiedTrust, granted_period
@@ -82,8 +82,13 @@ def _issued_with_sha1(
     """True for a certificate that its CA signed with SHA-1 and that is proven to have been used before collisions of
     SHA-1 were in reach (EN 319 102-1 §5.2.8: algorithms are judged at the best signature time). One hop, RSA only.
     """
-    algorithm = certificate.signature_hash_algorithm
-    if not has_proof or best_at >= SHA1_UNTIL or algorithm is None or algorithm.name != "sha1":
+    if not has_proof or best_at >= SHA1_UNTIL:
+        return False
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return False  # the path refuses it
+    if algorithm is None or algorithm.name != "sha1":
         return False
     key = public_key_of(issuer)
     if not isinstance(key, rsa.RSAPublicKey) or not names_match(

@@ -165,7 +165,8 @@ class SignatureReport:
         """The signer's common name; empty when there is no readable certificate."""
         if self.certificate is None:
             return ""
-        return subject_value(self.certificate, NameOID.COMMON_NAME) or self.certificate.subject.rfc4514_string()
+        subject, _ = _names(self.certificate)
+        return subject_value(self.certificate, NameOID.COMMON_NAME) or subject.rfc4514_string()
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -232,9 +233,18 @@ class Report:
 
 def subject_value(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str | None:
     """The first value of a subject attribute as text."""
-    for attribute in certificate.subject.get_attributes_for_oid(oid):
+    subject, _ = _names(certificate)
+    for attribute in subject.get_attributes_for_oid(oid):
         return attribute.value if isinstance(attribute.value, str) else None
     return None
+
+
+def _names(certificate: x509.Certificate) -> tuple[x509.Name, x509.Name]:
+    """Subject and issuer; empty where they cannot be read: the library decodes a stranger's names only now."""
+    try:
+        return certificate.subject, certificate.issuer
+    except ValueError:
+        return x509.Name([]), x509.Name([])
 
 
 def _time(at: datetime) -> str:
@@ -260,8 +270,9 @@ def _certificate(
 def _chain(certificate: x509.Certificate, issuers: Sequence[x509.Certificate], depth: int) -> dict[str, Any]:
     """A certificate, inside it its issuer as far as it is at hand. For reading: the verdict rests on other code."""
     issuer = None
-    if depth and certificate.issuer != certificate.subject:
-        issuer = next((found for found in issuers if found.subject == certificate.issuer), None)
+    subject_name, issuer_name = _names(certificate)
+    if depth and issuer_name != subject_name:
+        issuer = next((found for found in issuers if _names(found)[0] == issuer_name), None)
     return _without_none(
         {
             "commonName": subject_value(certificate, NameOID.COMMON_NAME) or "",

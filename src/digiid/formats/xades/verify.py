@@ -76,7 +76,7 @@ def _check_issuer_serial(reference: CertificateReference, certificate: x509.Cert
             serial_number = value["serial_number"].native
         except (ValueError, TypeError) as error:
             raise Malformed("xades.certificate.issuer_serial", "IssuerSerialV2 cannot be read") from error
-        if serial_number != certificate.serial_number or certificate.issuer.public_bytes() not in names:
+        if serial_number != certificate.serial_number or parts_of(certificate).issuer_der not in names:
             raise wrong
 
 
