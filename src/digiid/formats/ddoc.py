@@ -55,9 +55,10 @@ FORMS: Final = {
     ("DIGIDOC-XML", "1.3"): "DIGIDOC_XML_1.3",
 }
 
-MAX_DDOC_BYTES: Final = 128 * 1024 * 1024
+MAX_DDOC_BYTES: Final = 64 * 1024 * 1024
+_PIECE: Final = 1024 * 1024
 MAX_DATA_FILES: Final = 1000
-MAX_DDOC_SIGNATURES: Final = 2000
+MAX_DDOC_SIGNATURES: Final = 1024
 _MAX_FILE_NAME: Final = 1024
 
 EMBEDDED_BASE64, EMBEDDED = "EMBEDDED_BASE64", "EMBEDDED"
@@ -65,6 +66,7 @@ _BY_DIGEST: Final = frozenset(("HASHCODE", "DETATCHED", "DETACHED"))
 _OLD_DATE: Final = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)T")
 _DEFAULT_NAMESPACE: Final = re.compile(rb"\A(<[^>\"]*) xmlns=\"[^\"]*\"")
 _WHITE: Final = re.compile(r"[ \t\r\n]+")
+_NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/= \t\n]")  # a carriage return would be escaped by canonicalization
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,15 @@ class DdocFile:
     is_there: bool
     digest: bytes | None  # what DigestValue says, when only that is there
     element: etree._Element = field(repr=False, compare=False)
+
+    @property
+    def content_bytes(self) -> int | None:
+        """How long base64 content is; None when there is none."""
+        if self.content_type != EMBEDDED_BASE64:
+            return None
+        text = self.element.text or ""
+        used = len(text) - sum(map(text.count, " \t\r\n"))
+        return used // 4 * 3 - text[-8:].count("=")
 
     def content(self) -> bytes:
         """The file itself.
@@ -104,9 +115,35 @@ class Ddoc:
     signatures: tuple[UnverifiedSignature, ...] = field(repr=False)
     # Signature files that cannot be read, by their Id: counted, as what cannot be read must not disappear.
     broken: tuple[tuple[str, Malformed], ...] = ()
+    _by_uri: dict[str, DdocFile] = field(default_factory=dict, repr=False, compare=False)
+    _digests: dict[tuple[str, str, bool], bytes | None] = field(default_factory=dict, repr=False, compare=False)
 
     def find_file(self, uri: str) -> DdocFile | None:
-        return next((file for file in self.data_files if uri == f"#{file.id}"), None)
+        if not self._by_uri:
+            self._by_uri.update((f"#{file.id}", file) for file in self.data_files)
+        return self._by_uri.get(uri)
+
+    def digest(self, file: DdocFile, hash_name: str) -> bytes:
+        """What a signature's reference to the file has to say; made once per hash.
+
+        Raises: Malformed `ddoc.…`, `xml.inherited_attribute`.
+        """
+        key = (file.id, hash_name, False)
+        found = self._digests.get(key)
+        if found is None:
+            found = self._digests[key] = _digest_of(file, hash_name, self.version)
+        return found
+
+    def alternate_digest(self, file: DdocFile, hash_name: str) -> bytes | None:
+        """The digest that programs of the field made of a DataFile whose namespace was only declared further up: as if
+        it had none. The content is the same; None when only its digest is in the document.
+
+        Raises: Malformed `ddoc.…`.
+        """
+        key = (file.id, hash_name, True)
+        if key not in self._digests:
+            self._digests[key] = _alternate_digest_of(file, hash_name)
+        return self._digests[key]
 
 
 def parse_ddoc(data: bytes) -> Ddoc:
@@ -160,22 +197,40 @@ def parse_ddoc(data: bytes) -> Ddoc:
     )
 
 
-def digest_of(file: DdocFile, hash_name: str, *, version: str) -> bytes:
-    """What a signature's reference to the file has to say.
-
-    Raises: Malformed `ddoc.…`, `xml.inherited_attribute`.
-    """
+def _digest_of(file: DdocFile, hash_name: str, version: str) -> bytes:
     if file.digest is not None:
         return file.digest
     if version == "1.0":
         return hashlib.new(hash_name, file.content()).digest()
+    if file.content_type == EMBEDDED_BASE64:
+        return _digest_base64(file.element, hash_name, dict(file.element.nsmap))
     return hashlib.new(hash_name, canonicalize(file.element, C14N_10)).digest()
 
 
-def alternate_digest_of(file: DdocFile, hash_name: str) -> bytes | None:
-    """The digest that programs of the field made of a DataFile whose namespace was only declared further up: as if it
-    had none. The content is the same; None when only its digest is in the document."""
-    return hashlib.new(hash_name, _canonicalize_alone(file.element)).digest() if file.is_there else None
+def _alternate_digest_of(file: DdocFile, hash_name: str) -> bytes | None:
+    if not file.is_there:
+        return None
+    if file.content_type == EMBEDDED_BASE64:
+        return _digest_base64(file.element, hash_name, {})
+    return hashlib.new(hash_name, _canonicalize_alone(file.element)).digest()
+
+
+def _digest_base64(element: etree._Element, hash_name: str, nsmap: dict[str | None, str]) -> bytes:
+    """The digest of the canonical form of an element with nothing but base64 in it, without a copy of the whole: the
+    tags are canonicalized around nothing, the text needs no escapes."""
+    name = etree.QName(element)
+    tag = element.tag if nsmap else name.localname
+    frame = etree.tostring(etree.Element(tag, dict(element.attrib), nsmap=nsmap), method="c14n")
+    end_at = frame.rindex(b"</")
+    digest = hashlib.new(hash_name, frame[:end_at])
+    text = element.text or ""
+    for at in range(0, len(text), _PIECE):
+        piece = text[at : at + _PIECE]
+        if _NOT_BASE64.search(piece):
+            raise Malformed("ddoc.base64", "content that is not base64")
+        digest.update(piece.encode("ascii"))
+    digest.update(frame[end_at:])
+    return digest.digest()
 
 
 def _canonicalize_alone(element: etree._Element) -> bytes:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from cryptography import x509
 
 from digiid.formats import der, ocsp
-from digiid.formats.ddoc import MAX_DDOC_BYTES, Ddoc, alternate_digest_of, digest_of, parse_ddoc
+from digiid.formats.ddoc import MAX_DDOC_BYTES, Ddoc, parse_ddoc
 from digiid.formats.trusted_list import CA_QC, ServiceCertificate, VerifiedTrust
 from digiid.formats.validation.certificate import find_issuer
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, SHA1_UNTIL, Facts, NotValid
@@ -44,8 +44,7 @@ def validate_ddoc(
     Raises: Malformed `ddoc.…`, `xml.…`: it cannot be read as such a document.
     """
     # 1 the document
-    data = file.read(MAX_DDOC_BYTES + 1)
-    document = parse_ddoc(data)
+    document = parse_ddoc(file.read(MAX_DDOC_BYTES + 1))
     messages = _document_messages(document)
 
     # 2 every signature by itself; what cannot be read is counted as one that failed
@@ -84,7 +83,7 @@ def _document_messages(document: Ddoc) -> list[Message]:
         if not file.is_there:
             messages.append(warning("validation.ddoc.detached", f"Only the digest of '{file.name}' is in the document"))
             continue
-        if file.content_type == "EMBEDDED_BASE64" and file.size_bytes != len(file.content()):
+        if file.content_bytes not in (None, file.size_bytes):
             messages.append(warning("validation.ddoc.size", f"'{file.name}' has not the size that it says"))
     return messages
 
@@ -179,8 +178,8 @@ def _verify(facts: Facts, document: Ddoc) -> VerifiedSignature:
         file = document.find_file(reference.uri)
         if file is None:
             return None
-        digest = digest_of(file, reference.hash_name, version=document.version)
-        if digest != reference.digest and alternate_digest_of(file, reference.hash_name) == reference.digest:
+        digest = document.digest(file, reference.hash_name)
+        if digest != reference.digest and document.alternate_digest(file, reference.hash_name) == reference.digest:
             text = f"Bad digest for DataFile: {file.id} alternate digest matches!"
             facts.warn("validation.ddoc.alternate_digest", text)
             return reference.digest

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -118,6 +119,20 @@ def test_a_document_without_signatures_proves_nothing() -> None:
     report = judge(GOOD[:start] + GOOD[end:])
     assert not report.is_valid
     assert "validation.no_signature" in {message.code for message in report.messages}
+
+
+def test_a_thousand_signatures_are_judged_in_bounded_time() -> None:
+    maker = DdocMaker()
+    one = maker.signature()
+    many = "".join(one.replace("S0", f"S{number}") for number in range(1, 1000))
+    document = GOOD.decode().replace("</SignedDoc>", f"{many}</SignedDoc>").encode()
+    started = time.process_time()
+    report = judge(document)
+    assert time.process_time() - started < 20
+    assert len(report.signatures) == 1000
+    assert report.valid_count == 1  # the others say other Ids than were signed
+    with pytest.raises(Malformed, match=r"ddoc\.count"):
+        judge(document.replace(b"</SignedDoc>", one.replace("S0", "X").encode() * 30 + b"</SignedDoc>"))
 
 
 # ------------------------------------------------------------------ the time-mark
