@@ -38,6 +38,7 @@ from digiid.kernel.errors import Malformed, Refused
 MAX_NESTED_DEPTH: Final = 3
 MAX_NESTED_BYTES: Final = 64 * 1024 * 1024  # of a compressed container inside; one that is stored is read in place
 _MAX_TOKENS: Final = 500
+_MAX_MANIFESTS_BYTES: Final = 24 * 1024 * 1024  # two hundred renewals need 13
 SNIFFED_BYTES: Final = 4096
 
 _NOT_COVERING: Final = "The time-stamp token does not cover container datafile!"
@@ -93,6 +94,7 @@ class _Token:
     level: str = "N/A"
     messages: list[Message] = field(default_factory=list)
     scopes: tuple[Scope, ...] = ()
+    covered: frozenset[str] = frozenset()  # by the manifest
 
     @property
     def gen_at(self) -> datetime | None:
@@ -232,7 +234,7 @@ def judge_archive_tokens(
         _judge_imprint(token, container)
         _judge_unit(token, trust)
         _judge_age(token, at, at)
-        judged.append((_report(token), frozenset(item.name for item in token.manifest.objects)))
+        judged.append((_report(token), token.covered))
     return tuple(judged)
 
 
@@ -242,6 +244,8 @@ def judge_archive_tokens(
 def _read_tokens(container: Container, messages: list[Message]) -> list[_Token]:
     if len(container.token_files) > _MAX_TOKENS:
         raise Malformed("asic.simple.too_many_tokens", f"{len(container.token_files)} tokens, at most {_MAX_TOKENS}")
+    if sum(entry.size_bytes for entry in container.asic_manifest_files) > _MAX_MANIFESTS_BYTES:
+        raise Malformed("asic.asic_manifest.too_large", f"manifests of more than {_MAX_MANIFESTS_BYTES} bytes together")
     tokens = {entry.name: _read_token(container, entry) for entry in container.token_files}
     signatures = {entry.name for entry in container.cms_files}
     for entry in container.asic_manifest_files:
@@ -256,6 +260,7 @@ def _read_tokens(container: Container, messages: list[Message]) -> list[_Token]:
             raise Malformed("asic.asic_manifest.duplicate", f"two manifests belong to {token.entry.name!r}")
         else:
             token.manifest_entry, token.manifest = entry, manifest
+            token.covered = frozenset(item.name for item in manifest.objects)
     return list(tokens.values())
 
 
@@ -330,7 +335,7 @@ def _judge_sequence(tokens: Sequence[_Token], data_names: set[str]) -> None:
         if token.manifest is None:
             covered.add(token.entry.name)
             continue
-        own = {item.name for item in token.manifest.objects}
+        own = token.covered
         for name in sorted(covered - own - data_names):
             token.warn("validation.token.not_covering_all", f"The time-stamp token does not cover {name} any more")
         for other in tokens:
@@ -346,7 +351,7 @@ def _covers(token: _Token, data_names: set[str]) -> bool:
     """Whether the token is over every data file, itself or through its manifest."""
     if token.manifest is None:
         return len(data_names) == 1
-    return data_names <= {item.name for item in token.manifest.objects}
+    return data_names <= token.covered
 
 
 def _existed_at(token: _Token, later: Sequence[_Token], at: datetime) -> datetime:
@@ -354,7 +359,7 @@ def _existed_at(token: _Token, later: Sequence[_Token], at: datetime) -> datetim
     proofs = [
         other.gen_at
         for other in later
-        if other.indication is _PASSED and other.manifest and other.manifest.find(token.entry.name) and other.gen_at
+        if other.indication is _PASSED and token.entry.name in other.covered and other.gen_at
     ]
     return min(proofs, default=at)
 

@@ -458,6 +458,28 @@ def test_tokens_of_asic_e_that_are_over_something_else() -> None:
     assert verdicts(alone) == ["TOTAL-FAILED/FORMAT_FAILURE"]
 
 
+# ------------------------------------------------------------------ cost
+
+
+def test_manifests_are_bounded_together() -> None:
+    objects = [DataObject(f"META-INF/timestamp{n}.tst", "x/x", "sha256", bytes(32)) for n in range(2000)]
+    files = unpack(GOOD)
+    token = files[TOKEN_NAME]
+    for number in range(60):
+        files[f"META-INF/timestamp{number}.tst"] = token
+        files[f"META-INF/ASiCArchiveManifest{number}.xml"] = build_asic_manifest(
+            f"META-INF/timestamp{number}.tst", objects
+        )
+    with pytest.raises(Malformed, match="too_large"):
+        judge(pack(files))
+
+
+def test_tokens_are_counted() -> None:
+    files = {**unpack(GOOD), **{f"META-INF/timestamp{n}.tst": b"x" for n in range(501)}}
+    with pytest.raises(Malformed, match="too_many_tokens"):
+        judge(pack(files))
+
+
 # ------------------------------------------------------------------ damage
 
 
