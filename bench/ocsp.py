@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from bench.measure import Ratio, best_us
 from digiid.formats import ocsp, tsp
 from digiid.formats.x509.path import TrustAnchors, verify_path
 from digiid.formats.x509.profile import CertificateKind, DocumentPolicy, HierarchyNames, Holder
@@ -38,33 +39,6 @@ from digiid.institutions.trust_services.status import StatusBoard, StatusFollowe
 from digiid.platform.clock import SystemClock
 from digiid.platform.db import Database
 from digiid.platform.entropy import SystemEntropy
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """`value` compares two things of one run. `wanted` is the figure to reach, `at_least` its direction."""
-
-    name: str
-    value: float
-    wanted: float | None
-    at_least: bool
-    detail: str
-
-    @property
-    def met(self) -> bool:
-        return self.wanted is None or (self.value >= self.wanted if self.at_least else self.value <= self.wanted)
-
-
-def best_us(*functions: Callable[[], object], batch: int = 20, rounds: int = 100) -> list[float]:
-    """The fastest batch of each, in microseconds a call; the functions take turns, so that noise hits all alike."""
-    best = [float("inf")] * len(functions)
-    for _ in range(rounds):
-        for index, function in enumerate(functions):
-            begin = time.perf_counter()
-            for _ in range(batch):
-                function()
-            best[index] = min(best[index], (time.perf_counter() - begin) / batch * 1e6)
-    return best
 
 
 @dataclass
@@ -337,5 +311,5 @@ def measure() -> list[Ratio]:
 
 if __name__ == "__main__":
     for ratio in measure():
-        wanted = f" (wanted {'≥' if ratio.at_least else '≤'} {ratio.wanted})" if ratio.wanted is not None else ""
+        wanted = f" (wanted {ratio.target})" if ratio.target else ""
         print(f"{'ok  ' if ratio.met else 'MISS'} {ratio.name}: {ratio.value:.2f}{wanted} — {ratio.detail}")
