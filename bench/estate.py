@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench import sign_ins
 from bench.measure import Ratio
 from digiid.apps.demonstration import read_people
 from digiid.apps.seed import E_RESIDENT_ROLE
