@@ -37,8 +37,8 @@ _KNOWN_SIGNED: Final = frozenset(
 )
 
 MAX_CADES_BYTES: Final = 1024 * 1024
-_MAX_TIME_STAMPS: Final = 32
-_MAX_OCSP: Final = 64
+_MAX_TIME_STAMPS: Final = 8
+_MAX_OCSP: Final = 32
 
 _MORE: Final = "http://www.w3.org/2001/04/xmldsig-more#"
 _MORE_2007: Final = "http://www.w3.org/2007/05/xmldsig-more#"

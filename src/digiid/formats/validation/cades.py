@@ -33,7 +33,7 @@ from digiid.formats.validation.report import (
 )
 from digiid.formats.validation.revocation import check_revocation
 from digiid.formats.validation.signature import build_report
-from digiid.formats.validation.time_stamped import judge_archive_tokens
+from digiid.formats.validation.time_stamped import check_manifests_size, judge_archive_tokens
 from digiid.formats.validation.time_stamps import judge_token, refuse_without_time_stamp
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, public_key_of
 from digiid.formats.xades import UnverifiedSignature
@@ -75,6 +75,7 @@ def read_frame(container: Container, *, trust: VerifiedTrust, at: datetime) -> C
     """
     found: list[tuple[Entry, AsicManifest]] = []
     messages: list[Message] = []
+    check_manifests_size(container)
     for entry in container.asic_manifest_files:
         try:
             found.append((entry, parse_asic_manifest(container.archive.read(entry, max_bytes=MAX_MANIFEST_BYTES))))

@@ -244,8 +244,7 @@ def judge_archive_tokens(
 def _read_tokens(container: Container, messages: list[Message]) -> list[_Token]:
     if len(container.token_files) > _MAX_TOKENS:
         raise Malformed("asic.simple.too_many_tokens", f"{len(container.token_files)} tokens, at most {_MAX_TOKENS}")
-    if sum(entry.size_bytes for entry in container.asic_manifest_files) > _MAX_MANIFESTS_BYTES:
-        raise Malformed("asic.asic_manifest.too_large", f"manifests of more than {_MAX_MANIFESTS_BYTES} bytes together")
+    check_manifests_size(container)
     tokens = {entry.name: _read_token(container, entry) for entry in container.token_files}
     signatures = {entry.name for entry in container.cms_files}
     for entry in container.asic_manifest_files:
@@ -262,6 +261,15 @@ def _read_tokens(container: Container, messages: list[Message]) -> list[_Token]:
             token.manifest_entry, token.manifest = entry, manifest
             token.covered = frozenset(item.name for item in manifest.objects)
     return list(tokens.values())
+
+
+def check_manifests_size(container: Container) -> None:
+    """What all manifests may cost together.
+
+    Raises: Malformed `asic.asic_manifest.too_large`.
+    """
+    if sum(entry.size_bytes for entry in container.asic_manifest_files) > _MAX_MANIFESTS_BYTES:
+        raise Malformed("asic.asic_manifest.too_large", f"manifests of more than {_MAX_MANIFESTS_BYTES} bytes together")
 
 
 def _read_token(container: Container, entry: Entry) -> _Token:
