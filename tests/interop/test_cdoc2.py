@@ -1,13 +1,14 @@
 """CDOC2 before referees that are not ours: libcdoc, the state's own library, and OpenSSL's key derivation.
 
-libcdoc writes what we open, and unpacks what we wrote. Its Python bindings cannot hand over a secret, so its own key
-derivation is tried where its PKCS#11 code has the key: beside the card, in `opensc/test_decryption.py`.
+libcdoc encrypts and we decrypt, which tries the whole derivation to EC and RSA keys. The other way round its Python
+bindings cannot take a secret from a program, so there it reads our header and unpacks our payload with the master key.
 
 Run as a program (`python -m tests.interop.test_cdoc2 FOLDER`) it writes the container of tests/vectors/cdoc2 anew.
 """
 
 import hashlib
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,50 @@ def test_openssl_derives_the_same_keys() -> None:
     shared, points = hashlib.sha384(b"x").digest(), b"\x04" + bytes(192)
     expected = hkdf(b"CDOC20kekpremaster", shared, b"CDOC20kekXOR" + points)
     assert derive_ec_kek(shared, points[:97], points[97:]) == expected
+
+
+_SOFTHSM = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
+# The module reads its configuration once a process, so all of this happens in one of its own.
+_IN_TOKEN = """
+import sys, pkcs11
+from pathlib import Path
+from pkcs11.util.ec import encode_named_curve_parameters
+from digiid.platform.documents.decryption_keys import load_decryption_key
+from digiid.platform.documents.encryption import KeyRecipient, decrypt_files, encrypt_files
+from digiid.platform.entropy import SystemEntropy
+module, folder = sys.argv[1], Path(sys.argv[2])
+names = ("secp256r1", "secp384r1", "secp521r1")
+with pkcs11.lib(module).get_token(token_label="keys").open(rw=True, user_pin="5678") as session:
+    for name in names:
+        curve = {pkcs11.Attribute.EC_PARAMS: encode_named_curve_parameters(name)}
+        parameters = session.create_domain_parameters(pkcs11.KeyType.EC, curve, local=True)
+        capabilities = pkcs11.MechanismFlag.DERIVE
+        parameters.generate_keypair(store=True, label=name, capabilities=capabilities)
+for name in names:
+    key = load_decryption_key(f"pkcs11:token=keys;object={name}?module-path={module}", folder / "pin")
+    to = [KeyRecipient(name, key.public_key)]
+    container = folder / f"{name}.cdoc2"
+    encrypt_files([folder / "secret.txt"], container, recipients=to, entropy=SystemEntropy())
+    [written] = decrypt_files(container, folder / name, key=key)
+    print(written.read_text())
+"""
+
+
+def test_keys_in_a_token_decrypt(tmp_path: Path) -> None:
+    module = next((path for path in _SOFTHSM if Path(path).exists()), None)
+    if module is None or shutil.which("softhsm2-util") is None:
+        pytest.skip("SoftHSM is not installed")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nobjectstore.backend = file\n")
+    (tmp_path / "pin").write_text("5678\n")
+    (tmp_path / "secret.txt").write_text("a secret")
+    environment = {**os.environ, "SOFTHSM2_CONF": str(tmp_path / "softhsm.conf")}
+    make = ["softhsm2-util", "--init-token", "--free", "--label", "keys", "--so-pin", "1234", "--pin", "5678"]
+    subprocess.run(make, check=True, capture_output=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_TOKEN, module, str(tmp_path)], capture_output=True, env=environment, check=False
+    )
+    assert done.stdout.decode().split("\n") == ["a secret"] * 3 + [""], done.stderr.decode()
 
 
 def _write_vector(folder: Path) -> None:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     KeySerializationEncryption,
     PrivateFormat,
+    PublicFormat,
     load_der_public_key,
 )
 from pkcs11.util.ec import encode_ec_public_key
@@ -97,8 +98,29 @@ class Pkcs11Key(_InToken, ec.EllipticCurvePrivateKey):
             raise Broken("keys.token", f"the token returned {len(raw)} bytes")
         return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
 
-    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> NoReturn:
-        raise Broken("keys.not_exportable", "a token's key is used for signing only")
+    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
+        """The X coordinate of the shared point (CKM_ECDH1_DERIVE without a KDF, PKCS#11 v2.40 §2.3.7).
+
+        Raises: Unavailable `keys.token`.
+        """
+        size = (self.key_size + 7) // 8
+        point = peer_public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        template = {pkcs11.Attribute.SENSITIVE: False, pkcs11.Attribute.EXTRACTABLE: True}
+        try:
+            with self._lock:
+                secret = self._private.derive_key(
+                    pkcs11.KeyType.GENERIC_SECRET,
+                    8 * size,
+                    mechanism=pkcs11.Mechanism.ECDH1_DERIVE,
+                    mechanism_param=(pkcs11.KDF.NULL, None, point),
+                    template=template,
+                )
+                shared_x = bytes(secret[pkcs11.Attribute.VALUE])
+        except pkcs11.PKCS11Error as error:
+            raise Unavailable("keys.token", f"the token did not derive: {type(error).__name__}") from error
+        if len(shared_x) != size:
+            raise Broken("keys.token", f"the token returned {len(shared_x)} bytes")
+        return shared_x
 
     def __copy__(self) -> "Pkcs11Key":
         return self
@@ -144,7 +166,7 @@ class Pkcs11RsaKey(_InToken, rsa.RSAPrivateKey):
         raise Refused("keys.padding", f"{type(asked).__name__} is not a padding to sign with")
 
     def decrypt(self, ciphertext: bytes, padding: Any) -> NoReturn:
-        raise Broken("keys.not_exportable", "a token's key is used for signing only")
+        raise Refused("keys.padding", "RSA keys in tokens sign and do not decrypt here")
 
     def __copy__(self) -> "Pkcs11RsaKey":
         return self
