@@ -6,8 +6,8 @@ CA as TSA/QTST, the OCSP responder is authorised by RFC 6960 §4.2.2.2 or listed
 at the time of what they signed; that is what the lists vouch for.
 
 A signature without a time-stamp or without revocation data of its own is not fetched data for: its verdict is
-INDETERMINATE, never valid. An archive time-stamp that does not hold is told of; it makes a signature invalid only where
-what it should have proven is needed.
+INDETERMINATE, never valid. So is that of one with a broken archive time-stamp; one that merely cannot be relied on is
+told of, and matters only where what it should have proven is needed.
 """
 
 from datetime import datetime
@@ -21,7 +21,11 @@ from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotVal
 from digiid.formats.validation.policy import find_weak_hashes, find_weak_key
 from digiid.formats.validation.report import Indication, Scope, SignatureReport, SubIndication
 from digiid.formats.validation.revocation import check_not_from_future, check_revocation, find_time_mark
-from digiid.formats.validation.time_stamps import judge_time_stamps, refuse_without_time_stamp
+from digiid.formats.validation.time_stamps import (
+    judge_time_stamps,
+    refuse_broken_archive,
+    refuse_without_time_stamp,
+)
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, parse_parts
 from digiid.formats.xades import UnverifiedSignature, VerifiedSignature, verify_signature
 from digiid.formats.xades.parse import ProductionPlace
@@ -108,6 +112,7 @@ def _climb(facts: Facts, files: SignedFiles, trust: VerifiedTrust, at: datetime)
     if not passed:
         refuse_without_time_stamp(facts)
     check_not_from_future(facts, at)
+    refuse_broken_archive(facts)
     _check_signed_properties(facts)
     check_algorithms(facts, verified, best_at)
     for name in signature.unknown_properties:

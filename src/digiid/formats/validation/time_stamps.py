@@ -268,7 +268,7 @@ def _judge_archive_time_stamps(
         facts.archive_time_stamps.insert(0, report)
         if report.indication == "PASSED" and report.gen_at is not None:
             proofs.covering.append((stamp.place, report.gen_at))
-        else:
+        elif report.indication != "FAILED":
             facts.warn("validation.archive_time_stamp", f"An archive time-stamp proves nothing: {report.text}")
 
 
@@ -288,6 +288,22 @@ def _check_order(facts: Facts, signature: UnverifiedSignature) -> None:
                 Sub.TIMESTAMP_ORDER_FAILURE,
                 "validation.time_stamp_order",
                 "An archive time-stamp is older than a time-stamp that it covers",
+            )
+
+
+def refuse_broken_archive(facts: Facts) -> None:
+    """Something was changed after it was archived. The standard passes over such a time-stamp where the rest stands by
+    itself (§5.6.3.4); the validators of the field do not, and neither do we.
+
+    Raises: NotValid.
+    """
+    for report in facts.archive_time_stamps:
+        if report.indication == "FAILED":
+            raise NotValid(
+                INDETERMINATE,
+                Sub.SIG_CONSTRAINTS_FAILURE,
+                "validation.archive_time_stamp_broken",
+                f"An archive time-stamp is not intact: {report.text}",
             )
 
 
