@@ -166,7 +166,7 @@ class Pkcs11RsaKey(_InToken, rsa.RSAPrivateKey):
         raise Refused("keys.padding", f"{type(asked).__name__} is not a padding to sign with")
 
     def decrypt(self, ciphertext: bytes, padding: Any) -> NoReturn:
-        raise Refused("keys.padding", "RSA keys in tokens sign and do not decrypt here")
+        raise Broken("keys.not_exportable", "a token's RSA key is used for signing only")
 
     def __copy__(self) -> "Pkcs11RsaKey":
         return self

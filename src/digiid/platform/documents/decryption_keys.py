@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from digiid.formats.apdu import Transport
 from digiid.formats.cdoc2 import OAEP
-from digiid.kernel.errors import Malformed
+from digiid.kernel.errors import Malformed, Refused
 from digiid.platform import eid_card
 from digiid.platform.documents.encryption import AgreementKey, TransportKey
 from digiid.platform.eid_card import CardKey
@@ -43,10 +43,14 @@ def load_decryption_key(source: str, password_path: Path | None) -> AgreementKey
     """The key in a PEM or PKCS#12 file, or in a token that a `pkcs11:` URI names. `password_path` is a file that holds
     the password or the PIN.
 
-    Raises: Malformed `keys.unreadable`, `keys.uri`; Unavailable `keys.token`.
+    Raises: Malformed `keys.unreadable`, `keys.uri`; Refused `encryption.key.token_rsa`; Unavailable `keys.token`.
     """
     if source.startswith("pkcs11:"):
-        return key_of_private_key(load_token_key(source, password_path))
+        in_token = load_token_key(source, password_path)
+        if isinstance(in_token, rsa.RSAPrivateKey):
+            text = "A token's RSA key does not decrypt here: only EC keys do."
+            raise Refused("encryption.key.token_rsa", text, public=text)
+        return key_of_private_key(in_token)
     file = Path(source)
     if file.suffix.lower() in _PKCS12_SUFFIXES:
         return key_of_private_key(load_pkcs12_file(file, password_path).key)
