@@ -29,14 +29,6 @@ def to_der(data: bytes, *, max_bytes: int) -> bytes:
     return encoded
 
 
-def as_der(data: bytes, *, max_bytes: int) -> bytes:
-    """`data` itself, or when its outermost length is indefinite, which DER never has, `to_der` of it.
-
-    Raises: Malformed `ber.…`.
-    """
-    return to_der(data, max_bytes=max_bytes) if data[1:2] == b"\x80" else data
-
-
 class _Walk:
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -1,7 +1,8 @@
 """Time-stamp protocol, RFC 3161 with RFC 5816 (ESSCertIDv2), profile of ETSI EN 319 422.
 
 Both sides. Imprints are SHA-256, SHA-384 or SHA-512; SHA-1 and MD5 are refused. Not supported:
-request extensions (none is defined that we would know), ordering, tokens with several signers.
+request extensions (none is defined that we would know), ordering, tokens with several signers. Requests and responses
+are DER; a token may be BER around what it signs.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from digiid.formats import cms, der
+from digiid.formats import ber, cms, der
 from digiid.formats.x509 import parts as x509_parts
 from digiid.formats.x509.parts import parts_of
 from digiid.formats.x509.signature import HASH_OIDS, read_hash_identifier
@@ -242,7 +243,7 @@ def verify_token(
         Refused: `tsp.signer`, `tsp.usage`, `tsp.imprint`, `tsp.nonce`, `tsp.time`, `cms.…`.
     """
     # 1 read
-    signed_data = cms.parse_signed_data(token_der)
+    signed_data = _parse_signed_data(token_der)
     if signed_data.content_type != ID_CT_TST_INFO:
         raise Malformed("tsp.token", "the content is not a TSTInfo")
     info = _parse_tst_info(signed_data.content)
@@ -280,6 +281,20 @@ def verify_token(
         certificates=signed_data.certificates,
         token_der=token_der,
     )
+
+
+def _parse_signed_data(token_der: bytes) -> cms.SignedData:
+    """The token's SignedData. Around what is signed CMS allows BER (RFC 5652 §5.1), and programs that add certificates
+    to a token make use of it; what is signed has to be DER all the same."""
+    try:
+        return cms.parse_signed_data(token_der)
+    except Malformed as error:
+        if error.code not in ("der.length", "der.tag"):
+            raise
+        encoded = ber.to_der(token_der, max_bytes=MAX_RESPONSE_BYTES)
+        if encoded == token_der:
+            raise
+        return cms.parse_signed_data(encoded)
 
 
 def _parse_tst_info(data: bytes) -> _TstInfo:

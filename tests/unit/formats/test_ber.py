@@ -26,11 +26,6 @@ def test_both_give_the_same() -> None:
     assert ber.to_der(PLAIN, max_bytes=1000) == PLAIN
 
 
-def test_der_is_handed_through() -> None:
-    assert ber.as_der(PLAIN, max_bytes=1) is PLAIN
-    assert ber.as_der(LOOSE, max_bytes=1000) == PLAIN
-
-
 @pytest.mark.parametrize(
     "data",
     [

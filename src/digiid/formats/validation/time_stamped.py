@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, Final
 
-from digiid.formats import ber, tsp
+from digiid.formats import tsp
 from digiid.formats.asic import Container, Entry
 from digiid.formats.asic.archive import STORED, parse_archive
 from digiid.formats.asic.container import MAX_MANIFEST_BYTES, MAX_TOKEN_BYTES, MIMETYPE_NAME
@@ -275,7 +275,7 @@ def check_manifests_size(container: Container) -> None:
 def _read_token(container: Container, entry: Entry) -> _Token:
     unverified = container.archive.read(entry, max_bytes=MAX_TOKEN_BYTES)
     try:
-        return _Token(entry, tsp.verify_token(ber.as_der(unverified, max_bytes=MAX_TOKEN_BYTES)), None)
+        return _Token(entry, tsp.verify_token(unverified), None)
     except Refused as error:
         return _Token(entry, None, error)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from digiid.formats import der
 from digiid.formats.asic import build_container
 from digiid.formats.asic.manifest import ARCHIVE_MANIFEST_NAME, DataObject, build_asic_manifest, parse_asic_manifest
 from digiid.formats.asic.simple import TOKEN_NAME
@@ -86,6 +87,12 @@ def test_a_token_in_ber_is_read() -> None:
     loose = as_ber(files[TOKEN_NAME])
     assert loose[1] == 0x80
     assert verdicts(changed(GOOD, {TOKEN_NAME: loose})) == [PASSED]
+    # The outermost length definite, the ones inside not.
+    inner = der.read_whole(files[TOKEN_NAME], max_bytes=100_000)
+    oid, rest = inner.take(der.OBJECT_IDENTIFIER).raw, inner.take(der.context(0)).raw
+    mixed = der.sequence(oid, as_ber(rest))
+    assert mixed != files[TOKEN_NAME]
+    assert verdicts(changed(GOOD, {TOKEN_NAME: mixed})) == [PASSED]
 
 
 def test_renewals_cover_all_before_them() -> None:
