@@ -73,7 +73,8 @@ _HARMLESS: Final[Mapping[str, str]] = {
     "validation.ocsp_late": "The certificate was confirmed later than is usual; it was in force all the same.",
     "validation.weak_hash": "It was good enough when it was signed, and would not be accepted in a new signature.",
     "validation.property_ignored": "It does not change the verdict.",
-    "validation.archive_time_stamp": "It does not change the verdict.",
+    "validation.archive_time_stamp": "The verdict stands without it; have the document stamped anew if it is to last.",
+    "validation.hashcode": "Compare your files with those digests before you rely on it.",
     "validation.policy.level_tolerated": "It is an advanced signature on a qualified certificate: legally weaker than "
     "one by hand, unless you have agreed otherwise.",
 }
