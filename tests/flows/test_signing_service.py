@@ -1,0 +1,400 @@
+"""Providers sign over HTTP: whole files and digests, several signers, broken requests, replays, other clients."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from digiid.formats.asic.hashcode import hash_file, parse_hashcode_container, restore_container
+from digiid.formats.validation import validate_container
+from digiid.institutions.information_authority.signing_service import store, use_cases
+from digiid.institutions.information_authority.signing_service.api import build_signing_service_app
+from digiid.institutions.information_authority.signing_service.clients import ClientCredentials, Registry
+from digiid.institutions.information_authority.signing_service.settings import Settings
+from digiid.institutions.information_authority.signing_service.use_cases import Deps
+from digiid.kernel.errors import Conflict, NotFound, Refused
+from digiid.platform import journal
+from digiid.platform.clock import ManualClock
+from digiid.platform.db import Database
+from digiid.platform.documents import KeySigner, sign_files
+from digiid.platform.entropy import SeededEntropy, SystemEntropy
+from digiid.platform.pools import Pools
+from tests.support.pki import AT, FILES
+from tests.support.schema import schema_differences
+from tests.support.serve import free_port, serving
+from tests.support.signing_client import SigningClient, b64
+from tests.support.signing_room import SigningRoom, packed_entries, signing_room
+
+PACKAGE = "digiid.institutions.information_authority.signing_service"
+
+
+@dataclass
+class Desk:
+    room: SigningRoom
+    deps: Deps
+    client: SigningClient
+    other: SigningClient
+    clock: ManualClock
+
+    def prepare(self, container_id: str, signer: KeySigner, form: str = "containers", **more: Any) -> dict[str, str]:
+        body = {"signingCertificate": b64(signer.certificate.public_bytes(Encoding.DER)), **more}
+        return dict(self.client.ok("POST", f"/signing/{form}/{container_id}/remotesigning", body))
+
+    def complete(self, container_id: str, prepared: dict[str, str], value: bytes, form: str = "containers") -> Any:
+        path = f"/signing/{form}/{container_id}/remotesigning/{prepared['generatedSignatureId']}"
+        return self.client.call("PUT", path, {"signatureValue": b64(value)})
+
+    def sign(self, container_id: str, signer: KeySigner, form: str = "containers", **more: Any) -> None:
+        prepared = self.prepare(container_id, signer, form, **more)
+        answer = self.complete(container_id, prepared, signer.sign(base64.b64decode(prepared["digest"])), form)
+        assert answer.status_code == 200, answer.text
+
+    def report(self, container: bytes) -> Any:
+        return validate_container(io.BytesIO(container), trust=self.room.trust.trust(), at=self.clock.now())
+
+
+@pytest.fixture
+def desk(clock: ManualClock, entropy: SeededEntropy, tmp_path: Path) -> Iterator[Desk]:
+    database = Database.sqlite(tmp_path / "signing.sqlite")
+    database.migrate(PACKAGE)
+    with desk_over(database, clock, entropy) as opened:
+        yield opened
+    database.close()
+
+
+@pytest.fixture
+def any_desk(clock: ManualClock, entropy: SeededEntropy, new_database: Callable[[str], Database]) -> Iterator[Desk]:
+    """The same on SQLite and on PostgreSQL."""
+    with desk_over(new_database(PACKAGE), clock, entropy) as opened:
+        yield opened
+
+
+@contextmanager
+def desk_over(database: Database, clock: ManualClock, entropy: SeededEntropy) -> Iterator[Desk]:
+    pools = Pools(pages=4, services=1)
+    with signing_room(clock, entropy) as room:
+        registry = Registry(database, clock, SystemEntropy(), b"m" * 32)
+        settings = Settings(max_containers=12, max_files=3, max_body_bytes=400_000)
+        deps = Deps(database, clock, SystemEntropy(), registry, room.issuers, room.trust, settings)
+        port = free_port()
+        with serving(build_signing_service_app(deps, pools), port):
+            base_url = f"http://127.0.0.1:{port}"
+            clients = [SigningClient(base_url, registry.add(name), clock) for name in ("TEST provider", "TEST other")]
+            yield Desk(room, deps, *clients, clock)
+    pools.close()
+
+
+def test_files_are_signed_in_two_steps_and_our_validator_agrees(any_desk: Desk) -> None:
+    desk = any_desk
+    signer = desk.room.signer()
+    container_id = desk.client.create(FILES)
+    prepared = desk.prepare(
+        container_id,
+        signer,
+        signatureProfile="LT",
+        roles=["Board member"],
+        signatureProductionPlace={"city": "Tallinn", "countryName": "EE"},
+    )
+    data = base64.b64decode(prepared["dataToSign"])
+    assert prepared["digestAlgorithm"] == "SHA384"
+    assert hashlib.sha384(data).digest() == base64.b64decode(prepared["digest"])
+    # a provider's program may hash by itself, as with every ordinary crypto library
+    assert isinstance(signer.key, ec.EllipticCurvePrivateKey)
+    from cryptography.hazmat.primitives import hashes
+
+    r, s = decode_dss_signature(signer.key.sign(data, ec.ECDSA(hashes.SHA384())))
+    assert desk.complete(container_id, prepared, r.to_bytes(48, "big") + s.to_bytes(48, "big")).json() == {
+        "result": "OK"
+    }
+    report = desk.report(desk.client.fetch(container_id))
+    assert report.is_valid and report.signatures[0].claimed_roles == ("Board member",)
+    assert desk.client.ok("GET", f"/signing/containers/{container_id}/datafiles")["dataFiles"][0] == {
+        "fileName": FILES[0].name,
+        "mimeType": "text/plain",
+        "fileSize": len(FILES[0].content),
+    }
+    listed = desk.client.ok("GET", f"/signing/containers/{container_id}/signatures")["signatures"]
+    assert [one["indication"] for one in listed] == ["TOTAL-PASSED"]
+    conclusion = desk.client.ok("GET", f"/signing/containers/{container_id}/validationreport")["validationConclusion"]
+    assert conclusion["validSignaturesCount"] == 1
+    assert desk.client.ok("DELETE", f"/signing/containers/{container_id}") == {"result": "OK"}
+    assert desk.client.refused(404, "GET", f"/signing/containers/{container_id}") == "signing.container"
+
+
+def test_digests_are_signed_and_the_client_puts_its_files_back(desk: Desk) -> None:
+    hashes = [hash_file(io.BytesIO(file.content), name=file.name) for file in FILES]
+    data_files = [
+        {
+            "fileName": one.name,
+            "fileHashSha256": b64(one.sha256),
+            "fileHashSha512": b64(one.sha512),
+            "fileSize": one.size_bytes,
+        }
+        for one in hashes
+    ]
+    created = desk.client.ok("POST", "/signing/hashcodecontainers", {"dataFiles": data_files})
+    container_id, form = created["containerId"], "hashcodecontainers"
+    signer = desk.room.signer(kind="rsa", pss=True)
+    desk.sign(container_id, signer, form, paddingScheme="PSS")
+    container = desk.client.fetch(container_id, form)
+    assert not any(file.content in container for file in FILES)
+    full = restore_container(parse_hashcode_container(io.BytesIO(container)), FILES, at=AT)
+    report = desk.report(full)
+    assert report.is_valid and "MGF1" in report.signatures[0].method_uri
+    assert isinstance(signer.key, rsa.RSAPrivateKey) and padding.PSS
+    listed = desk.client.ok("GET", f"/signing/{form}/{container_id}/datafiles")["dataFiles"]
+    assert [one["fileSize"] for one in listed] == [one.size_bytes for one in hashes]
+    certificate = b64(signer.certificate.public_bytes(Encoding.DER))
+    body = {"signingCertificate": certificate, "signatureProfile": "LTA"}
+    assert desk.client.refused(422, "POST", f"/signing/{form}/{container_id}/remotesigning", body) == "signing.level"
+    # under the other path it does not exist
+    assert desk.client.refused(404, "GET", f"/signing/containers/{container_id}") == "signing.container"
+
+
+def test_an_uploaded_container_gets_a_signature_more_one_less_and_an_archive_time_stamp(desk: Desk) -> None:
+    first = sign_files(FILES, signer=desk.room.signer("FIRST"), issuers=desk.room.issuers, trust=desk.room.trust)
+    body = {"containerName": "theirs.asice", "container": b64(first)}
+    container_id = desk.client.ok("POST", "/signing/upload/containers", body)["containerId"]
+    desk.sign(container_id, desk.room.signer("SECOND", kind="p256"), signatureProfile="LTA")
+    both = desk.client.fetch(container_id)
+    assert [len(one.archive_time_stamps) for one in desk.report(both).signatures] == [0, 1]
+    assert {name: packed_entries(both)[name] for name in packed_entries(first)} == packed_entries(first)
+    assert desk.client.ok("PUT", f"/signing/containers/{container_id}/augmentation") == {"result": "OK"}
+    report = desk.report(desk.client.fetch(container_id))
+    assert report.is_valid and [len(one.archive_time_stamps) for one in report.signatures] == [1, 2]
+    path = f"/signing/containers/{container_id}/signatures"
+    assert desk.client.ok("DELETE", f"{path}/{report.signatures[1].id}") == {"result": "OK"}
+    assert desk.client.refused(404, "DELETE", f"{path}/{report.signatures[1].id}") == "documents.signature"
+    assert len(desk.report(desk.client.fetch(container_id)).signatures) == 1
+
+
+def test_two_people_prepare_at_once_and_both_signatures_stay(any_desk: Desk) -> None:
+    desk = any_desk
+    signers = [desk.room.signer(name) for name in ("A", "B", "C", "D")]
+    container_id = desk.client.create(FILES)
+    prepared = [desk.prepare(container_id, signer) for signer in signers]
+    assert len({one["generatedSignatureId"] for one in prepared}) == 4
+    values = [signer.sign(base64.b64decode(one["digest"])) for signer, one in zip(signers, prepared, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda pair: desk.complete(container_id, *pair), zip(prepared, values, strict=True)))
+    assert [answer.status_code for answer in answers] == [200] * 4, [answer.text for answer in answers]
+    report = desk.report(desk.client.fetch(container_id))
+    assert report.is_valid and {one.signed_by[0] for one in report.signatures} == {"A", "B", "C", "D"}
+
+
+# ------------------------------------------------------------------------------------------ single use
+
+
+def test_a_value_is_used_once_and_its_repeat_changes_nothing(any_desk: Desk) -> None:
+    desk = any_desk
+    signer, container_id = desk.room.signer(), desk.client.create(FILES)
+    prepared = desk.prepare(container_id, signer)
+    value = signer.sign(base64.b64decode(prepared["digest"]))
+    assert desk.complete(container_id, prepared, value).status_code == 200
+    before = desk.client.fetch(container_id)
+    assert desk.complete(container_id, prepared, value).json() == {"result": "OK"}
+    assert desk.client.fetch(container_id) == before
+    another = signer.sign(base64.b64decode(prepared["digest"]))
+    assert desk.complete(container_id, prepared, another).json()["code"] == "signing.prepared.used"
+    assert desk.client.fetch(container_id) == before
+
+
+def test_a_wrong_value_ends_the_preparation_and_leaves_the_container(desk: Desk) -> None:
+    signer, container_id = desk.room.signer(), desk.client.create(FILES)
+    prepared = desk.prepare(container_id, signer)
+    before = desk.client.fetch(container_id)
+    wrong = desk.complete(container_id, prepared, desk.room.signer("OTHER").sign(base64.b64decode(prepared["digest"])))
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "xades.signature_value")
+    right = desk.complete(container_id, prepared, signer.sign(base64.b64decode(prepared["digest"])))
+    assert (right.status_code, right.json()["code"]) == (409, "signing.prepared.used")
+    assert desk.client.fetch(container_id) == before
+
+
+def test_after_a_quarter_of_an_hour_a_prepared_signature_is_worth_nothing(desk: Desk) -> None:
+    signer, container_id = desk.room.signer(), desk.client.create(FILES)
+    prepared = desk.prepare(container_id, signer)
+    desk.clock.advance(timedelta(minutes=15, seconds=1))
+    answer = desk.complete(container_id, prepared, signer.sign(base64.b64decode(prepared["digest"])))
+    assert (answer.status_code, answer.json()["code"]) == (422, "signing.prepared.expired")
+
+
+def test_when_the_time_stamp_cannot_be_had_the_same_value_may_come_again(any_desk: Desk) -> None:
+    desk = any_desk
+    signer, container_id = desk.room.signer(), desk.client.create(FILES)
+    prepared = desk.prepare(container_id, signer)
+    value = signer.sign(base64.b64decode(prepared["digest"]))
+    desk.room.server.change = lambda _path, _body: (503, b"")
+    assert desk.complete(container_id, prepared, value).status_code == 503
+    desk.room.server.change = lambda _path, body: (200, body)
+    assert desk.complete(container_id, prepared, value).status_code == 200
+    assert desk.report(desk.client.fetch(container_id)).is_valid
+
+
+def test_a_revoked_certificate_signs_nothing(desk: Desk) -> None:
+    signer, container_id = desk.room.signer(), desk.client.create(FILES)
+    prepared = desk.prepare(container_id, signer)
+    desk.room.server.status = "revoked"
+    answer = desk.complete(container_id, prepared, signer.sign(base64.b64decode(prepared["digest"])))
+    assert (answer.status_code, answer.json()["code"]) == (422, "documents.certificate.revoked")
+
+
+# ------------------------------------------------------------------------------------------ who asks
+
+
+def test_another_client_sees_and_changes_nothing(desk: Desk) -> None:
+    container_id, signer = desk.client.create(FILES), desk.room.signer()
+    prepared = desk.prepare(container_id, signer)
+    path = f"/signing/containers/{container_id}"
+    body = {"signingCertificate": b64(signer.certificate.public_bytes(Encoding.DER))}
+    assert desk.other.refused(404, "GET", path) == "signing.container"
+    assert desk.other.refused(404, "DELETE", path) == "signing.container"
+    assert desk.other.refused(404, "POST", f"{path}/remotesigning", body) == "signing.container"
+    value = {"signatureValue": b64(signer.sign(base64.b64decode(prepared["digest"])))}
+    complete = f"{path}/remotesigning/{prepared['generatedSignatureId']}"
+    assert desk.other.refused(404, "PUT", complete, value) == "signing.container"
+    # nor is a preparation found under another container of the same client
+    elsewhere = f"/signing/containers/{desk.client.create(FILES)}/remotesigning/{prepared['generatedSignatureId']}"
+    assert desk.client.refused(404, "PUT", elsewhere, value) == "signing.prepared"
+    assert desk.client.ok("PUT", complete, value) == {"result": "OK"}
+
+
+def test_a_request_counts_once_within_a_minute_and_as_it_was_signed(desk: Desk) -> None:
+    now, path = desk.clock.now(), "/signing/containers"
+    body = {"dataFiles": [{"fileName": "a.txt", "fileContent": b64(b"abc")}]}
+    assert desk.client.call("POST", path, body, at=now).status_code == 200
+    assert desk.client.refused(401, "POST", path, body, at=now) == "signing.auth.replayed"
+    for wrong in (timedelta(seconds=-62), timedelta(seconds=62)):
+        assert desk.client.refused(401, "POST", path, body, at=now + wrong) == "signing.auth.clock"
+    for header in ("X-Authorization-Signature", "X-Authorization-Timestamp", "X-Authorization-ServiceUUID"):
+        assert desk.client.refused(401, "POST", path, body, headers={header: ""}) == "signing.auth.missing"
+    algorithm = {"X-Authorization-Hmac-Algorithm": "HmacMD5"}
+    assert desk.client.refused(401, "POST", path, body, headers=algorithm) == "signing.auth.algorithm"
+    forged = {"X-Authorization-Signature": "0" * 64}
+    assert desk.client.refused(401, "POST", path, body, headers=forged) == "signing.auth.refused"
+    stranger = SigningClient(
+        desk.client.base_url, ClientCredentials("0" * 8 + "-0000" * 3 + "-" + "0" * 12, "", "x"), desk.clock
+    )
+    assert stranger.refused(401, "POST", path, body) == "signing.auth.refused"
+    # what was signed for one path or body is worth nothing for another
+    answer = desk.client.call("POST", path, body, headers={})
+    signed = {name: value for name, value in answer.request.headers.items() if name.startswith("x-auth")}
+    other = httpx.post(f"{desk.client.base_url}{path}?x=1", content=answer.request.content, headers=signed)
+    assert (other.status_code, other.json()["code"]) == (401, "signing.auth.refused")
+    other = httpx.post(f"{desk.client.base_url}{path}", content=answer.request.content + b" ", headers=signed)
+    assert other.json()["code"] == "signing.auth.refused"
+    assert httpx.get(f"{desk.client.base_url}/signing/containers/x").status_code == 401
+
+
+def test_a_closed_or_renewed_client_is_known_no_more(any_desk: Desk) -> None:
+    desk = any_desk
+    registry = desk.deps.registry
+    renewed = registry.renew(desk.client.credentials.client_id)
+    path = "/signing/containers/" + "0" * 36
+    assert desk.client.refused(401, "GET", path) == "signing.auth.refused"
+    desk.client.credentials = renewed
+    assert desk.client.refused(404, "GET", path) == "signing.container"
+    registry.close(renewed.client_id)
+    assert desk.client.refused(401, "GET", path) == "signing.auth.refused"
+    with pytest.raises(NotFound):
+        registry.renew(renewed.client_id)
+    with pytest.raises(Conflict):
+        registry.add("again", client_id=renewed.client_id)
+    with pytest.raises(Refused):
+        registry.add("")
+    with desk.deps.db.read() as tx:
+        journal.verify_chain(tx, store.JOURNAL)
+        rows = " ".join(str(row) for table in store.metadata.sorted_tables for row in tx.execute(table.select()))
+    assert renewed.secret not in rows
+
+
+# ------------------------------------------------------------------------------------------ what is not taken
+
+
+NOT_KEPT: list[tuple[Any, int, str]] = [
+    ({}, 400, "signing.request"),
+    ({"dataFiles": []}, 400, "signing.request"),
+    ({"dataFiles": [{"fileName": "a"}]}, 400, "signing.request"),
+    ({"dataFiles": [{"fileName": "a", "fileContent": "%%%%"}]}, 400, "signing.request"),
+    ({"dataFiles": [{"fileName": "a", "fileContent": "YWJjZ"}]}, 400, "signing.base64"),
+    ({"dataFiles": [{"fileName": "../a", "fileContent": "YWJj"}]}, 400, "asic.data_file.name"),
+    ({"dataFiles": [{"fileName": "a", "fileContent": "YWJj"}] * 2}, 400, "asic.data_file.duplicate"),
+    ({"dataFiles": [{"fileName": f"{n}", "fileContent": "YWJj"} for n in range(4)]}, 422, "signing.too_many_files"),
+    ({"dataFiles": [{"fileName": "a", "fileContent": "YWJj", "mimeType": "x"}]}, 400, "asic.data_file.media_type"),
+    (
+        {"containerName": "a/b", "dataFiles": [{"fileName": "a", "fileContent": "YWJj"}]},
+        400,
+        "signing.name",
+    ),
+]
+
+
+def test_what_is_no_container_is_not_kept(desk: Desk) -> None:
+    for body, status, code in NOT_KEPT:
+        assert desk.client.refused(status, "POST", "/signing/containers", body) == code, body
+
+
+def test_bodies_that_are_too_large_or_no_json_are_not_read(desk: Desk) -> None:
+    big = {"dataFiles": [{"fileName": "a", "fileContent": "A" * 400_000}]}
+    assert desk.client.refused(413, "POST", "/signing/containers", big) == "http.too_large"
+    assert desk.client.refused(400, "POST", "/signing/containers", "text") == "signing.request"
+    text = {"Content-Type": "text/plain"}
+    assert desk.client.call("POST", "/signing/containers", {"dataFiles": []}, headers=text).status_code in (400, 415)
+    assert desk.client.refused(405, "PATCH", "/signing/containers") == "http.status_405"
+    assert desk.client.refused(404, "GET", "/signing/nothing") == "http.status_404"
+    upload = {"container": b64(b"PK no container")}
+    assert desk.client.refused(400, "POST", "/signing/upload/containers", upload).startswith("asic.")
+    full = {
+        "container": b64(sign_files(FILES, signer=desk.room.signer(), issuers=desk.room.issuers, trust=desk.room.trust))
+    }
+    assert desk.client.refused(422, "POST", "/signing/upload/hashcodecontainers", full) == "signing.form"
+
+
+def test_certificates_that_may_not_sign_are_refused_at_the_first_step(desk: Desk) -> None:
+    path = f"/signing/containers/{desk.client.create(FILES)}/remotesigning"
+    ca = b64(desk.room.pki.ca.der)
+    assert desk.client.refused(422, "POST", path, {"signingCertificate": ca}) == "documents.certificate.usage"
+    assert desk.client.refused(400, "POST", path, {"signingCertificate": b64(b"none")}).startswith(("der.", "x509."))
+    good = b64(desk.room.signer().certificate.public_bytes(Encoding.DER))
+    for more in (
+        {"signatureProfile": "B_BES"},
+        {"roles": ["x"] * 6},
+        {"roles": ["x" * 300]},
+        {"paddingScheme": "OAEP"},
+    ):
+        assert desk.client.refused(400, "POST", path, {"signingCertificate": good, **more}) == "signing.request"
+
+
+def test_a_client_has_only_so_many_containers_and_old_ones_are_forgotten(any_desk: Desk) -> None:
+    desk = any_desk
+    for _ in range(12):
+        last = desk.client.create(FILES[:1])
+    body = {"dataFiles": [{"fileName": "a", "fileContent": "YWJj"}]}
+    assert desk.client.refused(422, "POST", "/signing/containers", body) == "signing.too_many"
+    desk.clock.advance(timedelta(minutes=61))
+    assert use_cases.purge(desk.deps) == 12
+    assert desk.client.refused(404, "GET", f"/signing/containers/{last}") == "signing.container"
+    desk.client.create(FILES)
+
+
+def test_the_migrated_schema_is_what_the_code_says(new_database: Callable[[str], Database]) -> None:
+    assert schema_differences(new_database(PACKAGE), store.metadata) == []
+
+
+def test_the_description_is_served_without_a_signature(desk: Desk) -> None:
+    answer = httpx.get(f"{desk.client.base_url}/signing/openapi.json")
+    assert answer.status_code == 200
+    paths = answer.json()["paths"]
+    assert "/signing/containers/{container_id}/remotesigning" in paths
+    assert set(paths["/signing/containers"]["post"]["responses"]) >= {"200", "400", "401", "409", "413", "422", "503"}
