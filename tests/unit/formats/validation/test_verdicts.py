@@ -1,16 +1,26 @@
 """EN 319 102-1 verdicts over containers that we make: one case per rule."""
 
+import hashlib
 import io
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from lxml import etree
 
 from digiid.formats.asic import DataFile, add_signature_file, build_container, parse_container
 from digiid.formats.trusted_list import CA_QC, GRANTED, OCSP_QC, WITHDRAWN, ListedPeriod, ListedService
 from digiid.formats.validation import POLV3, POLV4, Policy, Report, SignatureReport, list_findings, validate_container
-from digiid.formats.xades import choose_method
+from digiid.formats.xades import (
+    FileDigest,
+    build_xades,
+    canonical_signature_value,
+    choose_method,
+    prepare_xades,
+    sign_digest,
+)
 from digiid.kernel.errors import Malformed
 from tests.support.containers import MANIFEST, SIGNATURES, changed, edited, pack, unpack
 from tests.support.pki import (
@@ -433,6 +443,169 @@ def test_who_may_answer() -> None:
         PKI.tsu,
     ):
         assert verdict(confirmed(responder=stranger)) == refused
+
+
+_ORDINARY = (key_usage(digital_signature=True, content_commitment=True),)
+_WITHOUT_NOCHECK = (RESPONDER_EXTENSIONS[0], RESPONDER_EXTENSIONS[2])
+_WITHOUT_EKU = RESPONDER_EXTENSIONS[1:]
+_ANOTHER_CA = make_certificate(distinguished_name("TEST Another CA"), new_key(), PKI.root, CA_EXTENSIONS)
+
+
+@pytest.mark.parametrize(
+    ("who", "code"),
+    [
+        (PKI.ca, None),
+        (responder(), None),
+        (responder(extensions=_WITHOUT_EKU), "ocsp.responder_unauthorized"),
+        (responder(_ANOTHER_CA), "ocsp.responder_unauthorized"),
+        (responder(extensions=_ORDINARY), "ocsp.responder_unauthorized"),
+        (responder(not_before=AT - 100 * DAY, not_after=SIGNED_AT - DAY), "ocsp.responder_expired"),
+        (responder(not_before=AT, not_after=AT + DAY), "ocsp.responder_expired"),
+        (responder(extensions=_WITHOUT_NOCHECK), "ocsp.responder_revocation_unknown"),
+    ],
+    ids=[
+        "the CA itself",
+        "delegated with OCSPSigning",
+        "delegated without OCSPSigning",
+        "delegated by another CA",
+        "an ordinary certificate of the same CA",
+        "expired",
+        "not valid yet",
+        "possibly revoked: neither nocheck nor anything that says it is not",
+    ],
+)
+def test_each_rule_about_responders(who: Identity, code: str | None) -> None:
+    """RFC 6960 §4.2.2.2, one case each, and the reason that is told."""
+    (signature,) = judge(confirmed(responder=who)).signatures
+    assert signature.is_valid == (code is None)
+    if code is not None:
+        assert str(signature.sub_indication) == "CERTIFICATE_CHAIN_GENERAL_FAILURE"
+        assert code in codes(signature)
+
+
+def test_an_answer_has_to_name_the_certificate_by_all_three_values() -> None:
+    """CertID (RFC 6960 §4.1.1): the issuer's name, the issuer's key, the serial number."""
+    same_name = make_certificate(PKI.ca.certificate.subject, new_key(), PKI.root, CA_EXTENSIONS)
+    same_key = make_certificate(distinguished_name("TEST Other"), PKI.ca.key, PKI.root, CA_EXTENSIONS)
+    other = PKI.issue(person("OTHER", "38001085718"))
+    for hash_name in ("sha1", "sha256"):
+        for how in ({"issuer": same_name}, {"issuer": same_key}, {"about": other.certificate}):
+            container = confirmed(responder=PKI.responder, hash_name=hash_name, **how)
+            assert verdict(container) == unknown("CERTIFICATE_CHAIN_GENERAL_FAILURE")
+            assert codes(judge(container).signatures[0]) == {"validation.no_revocation_data"}
+
+
+def test_what_is_revoked_without_proof_of_time() -> None:
+    response = PKI.ocsp(PKI.signer.certificate, at=AT, status="revoked", revoked_at=SIGNED_AT + DAY / 48)
+
+    def drop(xml: str) -> str:
+        start, end = xml.index("<xades:SignatureTimeStamp"), xml.index("<xades:CertificateValues>")
+        return xml[:start] + xml[end:]
+
+    assert verdict(edited(PKI.container(ocsp_der=response), drop)) == unknown("REVOKED_NO_POE")
+
+
+def test_a_ca_that_is_not_granted_any_more_without_proof_of_time() -> None:
+    past = (ListedPeriod(GRANTED, AT - 390 * DAY),)
+    withdrawn = ListedService(CA_QC, "TEST CA", PKI.ca.certificate, WITHDRAWN, AT - DAY, past)
+    trust = PKI.trust(services=[withdrawn, *PKI.services()[1:]])
+    assert verdict(PKI.container(level="B"), trust=trust) == unknown("NO_CERTIFICATE_CHAIN_FOUND_NO_POE")
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected", "format_name"),
+    [
+        ("urn:oid:1.2.3.4", unknown("SIGNATURE_POLICY_NOT_AVAILABLE"), "XAdES_BASELINE_LT"),
+        ("https://example.test/policy", unknown("SIGNATURE_POLICY_NOT_AVAILABLE"), "XAdES_BASELINE_LT"),
+        ("", unknown("POLICY_PROCESSING_ERROR"), "XAdES_BASELINE_LT"),
+        (None, PASSED, "XAdES_BASELINE_LT"),
+    ],
+)
+def test_signature_policies(policy: str | None, expected: tuple[str, str], format_name: str) -> None:
+    """A signer's own rules that this program does not know are told; rules that are only implied are none."""
+    container = resigned(_with_policy(policy))
+    assert verdict(container) == expected
+    assert judge(container).signatures[0].signature_format == format_name
+
+
+def _with_policy(identifier: str | None) -> str:
+    if identifier is None:
+        inner = "<xades:SignaturePolicyImplied/>"
+    else:
+        inner = (
+            f"<xades:SignaturePolicyId><xades:SigPolicyId><xades:Identifier>{identifier}</xades:Identifier>"
+            "</xades:SigPolicyId></xades:SignaturePolicyId>"
+        )
+    return f"<xades:SignaturePolicyIdentifier>{inner}</xades:SignaturePolicyIdentifier>"
+
+
+def resigned(more: str) -> bytes:
+    """A signature of level LT with one more signed property, signed as it stands."""
+    xml = etree.fromstring(unpack(PKI.container(level="B"))[SIGNATURES])
+    ds, xades = "{http://www.w3.org/2000/09/xmldsig#}", "{http://uri.etsi.org/01903/v1.3.2#}"
+    info, value = xml[0][0], xml[0][1]
+    properties = xml.find(f".//{xades}SignedProperties")
+    signed = xml.find(f".//{xades}SignedSignatureProperties")
+    assert properties is not None and signed is not None
+    signed.append(etree.fromstring(f'<x xmlns:xades="{xades[1:-1]}">{more}</x>')[0])
+    etree.cleanup_namespaces(signed)
+    digest = info.findall(f".//{ds}DigestValue")[-1]
+    digest.text = b64encode(hashlib.sha256(etree.tostring(properties, method="c14n")).digest()).decode()
+    method = choose_method(PKI.signer.certificate.public_key())
+    hashed = hashlib.new(method.hash_name, etree.tostring(info, method="c14n")).digest()
+    raw = sign_digest(method, PKI.signer.key, hashed)
+    value.text = b64encode(raw).decode()
+    imprint = hashlib.sha256(etree.tostring(value, method="c14n")).digest()
+    token, answer = PKI.time_stamp(imprint, gen_at=SIGNED_AT), PKI.ocsp(PKI.signer.certificate, at=SIGNED_AT)
+    unsigned = (
+        f'<x xmlns:xades="{xades[1:-1]}" xmlns:ds="{ds[1:-1]}"><xades:UnsignedProperties>'
+        "<xades:UnsignedSignatureProperties><xades:SignatureTimeStamp><ds:CanonicalizationMethod "
+        'Algorithm="http://www.w3.org/2006/12/xml-c14n11"/><xades:EncapsulatedTimeStamp>'
+        f"{b64encode(token).decode()}</xades:EncapsulatedTimeStamp></xades:SignatureTimeStamp>"
+        f"<xades:RevocationValues><xades:OCSPValues><xades:EncapsulatedOCSPValue>{b64encode(answer).decode()}"
+        "</xades:EncapsulatedOCSPValue></xades:OCSPValues></xades:RevocationValues>"
+        "</xades:UnsignedSignatureProperties></xades:UnsignedProperties></x>"
+    )
+    holder = properties.getparent()
+    assert holder is not None
+    holder.append(etree.fromstring(unsigned)[0])
+    return changed(GOOD, {SIGNATURES: etree.tostring(xml)})
+
+
+def test_signature_files_of_any_name_are_found() -> None:
+    """EN 319 162-1 §A.4: `*signatures*.xml`, as eDoc and DSS name them; several of them, or several in one."""
+    xml = unpack(GOOD)[SIGNATURES]
+    for name in ("META-INF/edoc-signatures-S1.xml", "META-INF/signatures001.xml", "META-INF/xsignatures.xml"):
+        assert verdict(changed(GOOD, {SIGNATURES: None, name: xml})) == PASSED
+
+
+@pytest.mark.parametrize("name", ["CounterSignature", "AttributeCertificateRefs", "ArchiveTimeStamp", "NeverHeardOf"])
+def test_an_odd_property_is_shown_and_never_hidden(name: str) -> None:
+    def add(xml: str) -> str:
+        return xml.replace("<xades:CertificateValues>", f"<xades:{name}></xades:{name}><xades:CertificateValues>")
+
+    (signature,) = judge(edited(GOOD, add)).signatures
+    assert signature.is_valid
+    (message,) = signature.messages
+    assert message.code == "validation.property_ignored"
+    assert name in message.text
+
+
+@pytest.mark.parametrize("hash_name", ["sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"])
+def test_every_digest_of_files_is_read(hash_name: str) -> None:
+    digests = [FileDigest(f.name, f.media_type, hashlib.new(hash_name, f.content).digest()) for f in FILES]
+    certificate = PKI.signer.certificate
+    prepared = prepare_xades(digests, certificate=certificate, claimed_signing_at=SIGNED_AT, file_hash_name=hash_name)
+    value = sign_digest(prepared.method, PKI.signer.key, prepared.digest)
+    imprint = hashlib.sha256(canonical_signature_value(prepared, value)).digest()
+    xml = build_xades(
+        prepared,
+        value,
+        time_stamp_der=PKI.time_stamp(imprint, gen_at=SIGNED_AT),
+        certificates_der=[PKI.ca.der],
+        ocsp_der=PKI.ocsp(certificate, at=SIGNED_AT),
+    )
+    assert verdict(changed(GOOD, {SIGNATURES: xml})) == PASSED
 
 
 def test_a_listed_responder_may_answer_while_it_is_granted() -> None:
