@@ -35,6 +35,8 @@ from digiid.institutions.card_bureau import app as card_bureau
 from digiid.institutions.card_bureau.settings import Settings as BureauSettings
 from digiid.institutions.information_authority import app as information_authority
 from digiid.institutions.information_authority.settings import Settings as PortalSettings
+from digiid.institutions.information_authority.signing_service import app as signing_service
+from digiid.institutions.information_authority.signing_service.settings import Settings as SigningServiceSettings
 from digiid.institutions.police_board import app as police_board
 from digiid.institutions.police_board.settings import Settings as PoliceSettings
 from digiid.institutions.population_register import app as population_register
@@ -186,6 +188,14 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
             csrf_secret=csrf_secret,
         )
     )
+    signing = signing_service.build(
+        SigningServiceSettings(database_url=database_url(signing_service.UNIT), demonstration=demonstration),
+        around,
+        issuers=issuers,
+        trust=trust,
+        secrets_folder=folder.secrets,
+    )
+    running.append(signing.running)
     running.append(
         bank.build(
             BankSettings(database_url=database_url("bank"), demonstration=demonstration),
@@ -214,7 +224,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     # 7 the addresses
     ready = threading.Event()
     programs, sites = _sites(settings, running)
-    answering = _WithHealth(programs, running, pools, ready)
+    answering = _WithHealth(_ByPrefix({signing.prefix: signing.app}, programs), running, pools, ready)
     gate = Gate([service for institution in running for service in institution.services], keys=keys, pools=pools)
     listeners = _listeners(settings, sites=sites, programs=answering, gate=gate, agent=agent)
     if tls:
@@ -326,6 +336,18 @@ class _OnlyHttp:
                 if message["type"] == "lifespan.shutdown":
                     return
         await self._app(scope, receive, send)
+
+
+class _ByPrefix:
+    """Sends paths below a prefix to the application that has it, all others to the programs' own."""
+
+    def __init__(self, apps: Mapping[str, Any], others: Any) -> None:
+        self._apps, self._others = dict(apps), others
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"]
+        found = (app for prefix, app in self._apps.items() if path == prefix or path.startswith(f"{prefix}/"))
+        await next(found, self._others)(scope, receive, send)
 
 
 class _WithHealth:

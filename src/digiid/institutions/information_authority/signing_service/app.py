@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.documents import TrustServices
 from digiid.platform.entropy import Entropy
-from digiid.platform.institution import Surroundings
+from digiid.platform.institution import Running, Surroundings
 from digiid.platform.secret_file import read_or_make_secret
 from digiid.platform.timers import Timer
 
@@ -37,8 +37,7 @@ class SigningService:
     app: Any
     prefix: str
     deps: Deps
-    timers: Sequence[Timer]
-    close: Callable[[], None]
+    running: Running[Any]
 
 
 def build(
@@ -60,8 +59,15 @@ def build(
         app=build_signing_service_app(deps, around.pools),
         prefix=PREFIX,
         deps=deps,
-        timers=(Timer("signing_service", timedelta(minutes=5), lambda: _purge(deps)),),
-        close=database.close,
+        running=Running(
+            name=UNIT,
+            sites={},
+            services=(),
+            workers=(),
+            timers=(Timer(UNIT, timedelta(minutes=5), lambda: _purge(deps)),),
+            health=lambda: _health(deps),
+            close=database.close,
+        ),
     )
 
 
@@ -108,6 +114,11 @@ def read_credentials(file: Path) -> ClientCredentials:
     """What `write_credentials` wrote."""
     found = json.loads(file.read_text(encoding="ascii"))
     return ClientCredentials(str(found["serviceUuid"]), "", str(found["signingSecret"]))
+
+
+def _health(deps: Deps) -> Mapping[str, Any]:
+    deps.db.check()
+    return {"name": "Signing service"}
 
 
 def _purge(deps: Deps) -> None:

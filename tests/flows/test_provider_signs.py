@@ -1,0 +1,106 @@
+"""A provider of e-services in a running state: its user signs with the card, it seals with a seal of its own."""
+
+import base64
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from digiid.apps.seals import load_or_make_seal
+from digiid.apps.seed import E_RESIDENT_ROLE
+from digiid.devices import web_eid
+from digiid.formats.asic import DataFile
+from digiid.formats.validation import validate_container
+from digiid.formats.x509.profile import CertificateKind, Organization
+from digiid.institutions.information_authority.signing_service.app import TEST_CLIENT_FILE, read_credentials
+from digiid.institutions.trust_services.settings import TrustServicesSettings
+from digiid.platform.clock import SystemClock
+from digiid.platform.db import Database
+from digiid.platform.documents.signers import signer_from_pkcs12
+from digiid.platform.entropy import SystemEntropy
+from digiid.platform.http import HttpClient
+from digiid.platform.trust import ListSource, TrustedListStore
+from tests.support.estate import RunningEState, running_estate
+from tests.support.signing_client import SigningClient, b64
+
+FILES = (DataFile("agreement.txt", "text/plain", "Leping nr 1, õ.\n".encode()),)
+
+
+def test_a_card_and_a_seal_sign_through_the_service(tmp_path: Path) -> None:
+    with running_estate(tmp_path / "state") as estate:
+        folder, base_url = estate.state.folder, estate.state.settings.base_url
+        # 1 the TEST client's secret is its own to read
+        file = folder.secrets / TEST_CLIENT_FILE
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        client = SigningClient(base_url, read_credentials(file), SystemClock())
+        assert httpx.get(f"{base_url}/health").json()["institutions"]["signing_service"]["status"] == "ok"
+        # 2 a person signs with the card
+        container_id = client.create(FILES)
+        holder = estate.holder(E_RESIDENT_ROLE)
+        offered = web_eid.get_signing_certificate(holder.card)
+        path = f"/signing/containers/{container_id}/remotesigning"
+        prepared = client.ok("POST", path, {"signingCertificate": offered["certificate"], "signatureProfile": "LT"})
+        hash_function = prepared["digestAlgorithm"].replace("SHA", "SHA-")
+        signed = web_eid.sign(
+            holder.card,
+            certificate=offered["certificate"],
+            digest=web_eid.check_hash(prepared["digest"], hash_function),
+            hash_function=hash_function,
+            pin2=holder.pin2,
+        )
+        value = {"signatureValue": signed["signature"]}
+        assert client.ok("PUT", f"{path}/{prepared['generatedSignatureId']}", value) == {"result": "OK"}
+        # 3 the provider seals the same container, with an archive time-stamp
+        seal = _seal(estate)
+        certificate = b64(seal.certificate.public_bytes(Encoding.DER))
+        prepared = client.ok("POST", path, {"signingCertificate": certificate, "signatureProfile": "LTA"})
+        value = {"signatureValue": b64(seal.sign(base64.b64decode(prepared["digest"])))}
+        assert client.ok("PUT", f"{path}/{prepared['generatedSignatureId']}", value) == {"result": "OK"}
+        # 4 the verdict, by the list that everybody fetches
+        container = client.fetch(container_id)
+        report = validate_container(io.BytesIO(container), trust=_trust(estate, tmp_path), at=SystemClock().now())
+        assert report.is_valid, report
+        assert [one.level for one in report.signatures] == ["QESIG", "ADESEAL_QC"]
+        assert report.signatures[1].signed_by == "TEST Pagariäri e-tempel"
+
+
+def _seal(estate: RunningEState) -> Any:
+    folder = estate.state.folder
+    settings = TrustServicesSettings(
+        hierarchy_folder=folder.path / "hierarchy", passphrase_file=folder.secrets / "hierarchy-passphrase"
+    )
+
+    def open_database(unit: str) -> Database:
+        return Database.sqlite(folder.path / "db" / f"{unit}.sqlite")
+
+    def make() -> Any:
+        return load_or_make_seal(
+            folder.secrets / "seals",
+            settings,
+            seal_number="SEAL-BAKERY",
+            organization=Organization("12345678", "TEST Pagariäri OÜ", "TEST Pagariäri e-tempel"),
+            open_database=open_database,
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+        )
+
+    seal = make()
+    again = make()  # what is there is not made anew
+    file = folder.secrets / "seals" / "SEAL-BAKERY.p12"
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    assert signer_from_pkcs12(file, file.with_suffix(".password")).certificate == again.certificate
+    return seal
+
+
+def _trust(estate: RunningEState, tmp_path: Path) -> Any:
+    signer = estate.state.hierarchy.certificate(CertificateKind.TRUSTED_LIST_SIGNER)
+    source = ListSource(f"{estate.state.settings.base_url}/tl.xml", (signer,))
+    http = HttpClient()
+    try:
+        return TrustedListStore(source, folder=tmp_path / "lists", http=http, clock=SystemClock()).trust()
+    finally:
+        http.close()
