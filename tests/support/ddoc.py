@@ -88,8 +88,9 @@ class DdocMaker:
         signer = self.signer or rsa_signer()
         properties = self._properties(signer, signature_id)
         outer = f' xmlns="{NS["xades"]}"' if self.version == "1.3" else ""
-        inner = properties.replace("<SignedProperties", f"<SignedProperties{outer}", 1)
-        signed = inner if self.properties_namespace else properties
+        own = outer or f' xmlns="{NS["ds"]}"'  # before 1.3 the namespace was the wrong one, and always written
+        inner = properties.replace("<SignedProperties", f"<SignedProperties{own}", 1)
+        signed = inner if self.properties_namespace or self.version != "1.3" else properties
         info = self.edit_info(self._info(signature_id, signed))
         assert isinstance(signer.key, rsa.RSAPrivateKey)
         value = signer.key.sign(info.encode(), padding.PKCS1v15(), hashes.SHA1())
@@ -140,13 +141,15 @@ class DdocMaker:
                 f'<X509SerialNumber xmlns="{NS["ds"]}">{number}</X509SerialNumber>'
             )
         at = self.signed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        if self.version in ("1.0", "1.1"):
+        if self.version != "1.3":
             at = at.replace("-", ".")
         digest = hashlib.sha1(signer.der, usedforsecurity=False).digest()
+        target = "" if self.version == "1.3" else f' Target="#{signature_id}"'
+        certificate_id = "" if self.version == "1.3" else f' Id="{signature_id}-CERTINFO"'
         roles = "".join(f"<ClaimedRole>{role}</ClaimedRole>" for role in self.roles)
         return (
-            f'<SignedProperties Id="{signature_id}-SignedProperties">\n<SignedSignatureProperties>\n'
-            f"<SigningTime>{at}</SigningTime>\n<SigningCertificate>\n<Cert><CertDigest>"
+            f'<SignedProperties Id="{signature_id}-SignedProperties"{target}>\n<SignedSignatureProperties>\n'
+            f"<SigningTime>{at}</SigningTime>\n<SigningCertificate>\n<Cert{certificate_id}><CertDigest>"
             f'<DigestMethod Algorithm="{SHA1}"></DigestMethod><DigestValue>{_b64(digest)}</DigestValue></CertDigest>'
             f"<IssuerSerial>{serial}</IssuerSerial></Cert></SigningCertificate>\n"
             "<SignaturePolicyIdentifier>\n<SignaturePolicyImplied>\n</SignaturePolicyImplied>\n"
