@@ -1,3 +1,11 @@
 """What goes into CDOC2 containers in tests: names and sizes where archives go wrong."""
 
-FILES = {"plain.txt": b"hello " * 1000, "õ" * 60 + ".txt": bytes(range(256)) * 20, "empty": b"", "even": b"x" * 1024}
+import hashlib
+
+FILES = {
+    "plain.txt": b"hello " * 1000,
+    "õ" * 60 + ".txt": bytes(range(256)) * 20,
+    "empty": b"",
+    "packed.zip": b"".join(hashlib.sha256(bytes([number])).digest() for number in range(256)),
+    "even": b"x" * 1024,
+}

@@ -20,6 +20,10 @@ from digiid.kernel.errors import Malformed, Refused
 
 _BLOCK: Final = 512
 _ZEROS: Final = bytes(_BLOCK)
+_COMPRESSED, _STORED = 6, 0
+_ZLIB_HEADER: Final = b"\x78\x9c"  # deflate with a window of 32 KiB, RFC 1950 §2.2
+_SAMPLE_BYTES: Final = 64 * 1024
+_WORTHWHILE: Final = 0.9
 _MAX_USTAR_SIZE: Final = 8**11 - 1
 _MAX_USTAR_NAME_BYTES: Final = 99  # one short of the field: some readers want the zero behind it
 _MAX_PAX_BYTES: Final = 16 * 1024
@@ -100,35 +104,67 @@ def is_bomb(archive_bytes: int, payload_bytes: int, limits: ArchiveLimits) -> bo
 # --- writing ---
 
 
-def pack_files(files: Iterable[SourceFile], *, level: int = 6) -> Iterator[bytes]:
-    """The payload of a container: tar under zlib, in parts.
+def pack_files(files: Iterable[SourceFile], *, compresses: bool = True) -> Iterator[bytes]:
+    """The payload of a container: tar under zlib, in parts. Files that are compressed already are only stored.
 
     Raises: Malformed `cdoc2.name.…`; Refused `cdoc2.file_changed`: a file is longer or shorter than it was.
     """
-    squeeze = zlib.compressobj(level)
-    for chunk in _tar(files):
-        squeezed = squeeze.compress(chunk)
-        if squeezed:
-            yield squeezed
-    yield squeeze.flush()
+    deflater = _Deflater()
+    yield deflater.begin()
+    for chunk, gains in _tar(files):
+        yield deflater.add(chunk, level=_COMPRESSED if gains and compresses else _STORED)
+    yield deflater.finish()
 
 
-def _tar(files: Iterable[SourceFile]) -> Iterator[bytes]:
+class _Deflater:
+    """A zlib stream (RFC 1950) whose parts have levels of their own, each part a row of whole deflate blocks."""
+
+    def __init__(self) -> None:
+        self._level = _COMPRESSED
+        self._deflate = self._new(self._level)
+        self._checksum = zlib.adler32(b"")
+
+    def begin(self) -> bytes:
+        return _ZLIB_HEADER
+
+    def add(self, chunk: bytes, *, level: int) -> bytes:
+        out = b""
+        if level != self._level:
+            out = self._deflate.flush(zlib.Z_FULL_FLUSH)
+            self._deflate, self._level = self._new(level), level
+        self._checksum = zlib.adler32(chunk, self._checksum)
+        return out + self._deflate.compress(chunk)
+
+    def finish(self) -> bytes:
+        return self._deflate.flush() + self._checksum.to_bytes(4)
+
+    @staticmethod
+    def _new(level: int) -> "zlib._Compress":
+        return zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+
+
+def _tar(files: Iterable[SourceFile]) -> Iterator[tuple[bytes, bool]]:
+    """The archive in parts, and of each whether compressing it gains anything."""
     seen: set[str] = set()
+    gains = True
     for file in files:
         _check_new_name(file.name, seen)
-        yield _build_headers(file.name, file.size)
+        headers = _build_headers(file.name, file.size)
         written = 0
         for chunk in file.chunks():
+            if not written:
+                sample = (headers + chunk)[:_SAMPLE_BYTES]
+                gains = len(zlib.compress(sample, 1)) < _WORTHWHILE * len(sample)
             written += len(chunk)
             if written > file.size:
                 break
-            yield chunk
+            yield headers + chunk, gains
+            headers = b""
         if written != file.size:
             text = f"{file.name} changed while it was read."
             raise Refused("cdoc2.file_changed", text, public=text)
-        yield bytes(-file.size % _BLOCK)
-    yield 2 * _ZEROS
+        yield headers + bytes(-file.size % _BLOCK), gains
+    yield 2 * _ZEROS, gains
 
 
 def _build_headers(name: str, size: int) -> bytes:

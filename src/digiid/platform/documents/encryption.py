@@ -51,7 +51,6 @@ _KEY_ENCIPHERMENT: Final = 2  # RFC 5280 §4.2.1.3
 _MIN_RSA_BITS: Final = 2048
 _MAX_PASSWORDS_TRIED: Final = 5
 _CHUNK_BYTES: Final = 256 * 1024
-_COMPRESSED, _STORED = 6, 0
 
 ProgressReport = Callable[[int, int], None]
 """Called with the bytes done and those to do."""
@@ -227,13 +226,13 @@ def encrypt_files(
     # 3 The payload. What our own reader would take for a bomb is stored uncompressed.
     total = sum(sizes)
     with _new_file(output) as (out, place):
-        for level in (_COMPRESSED, _STORED):
+        for compresses in (True, False):
             nonce = entropy.token_bytes(cdoc2.NONCE_BYTES)
             prefix = cdoc2.build_prefix(header, keys.header_hmac, nonce)
             out.seek(0)
             out.truncate()
             out.write(prefix)
-            chunks = cdoc2.pack_files(_sources(files, sizes, progress), level=level)
+            chunks = cdoc2.pack_files(_sources(files, sizes, progress), compresses=compresses)
             aad = cdoc2.build_aad(header, keys.header_hmac)
             for chunk in cdoc2.encrypt_payload(chunks, keys.cek, nonce, aad=aad):
                 out.write(chunk)

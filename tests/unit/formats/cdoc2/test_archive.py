@@ -1,5 +1,6 @@
 """The files inside: what we write is plain tar for others, and hostile archives end in Malformed."""
 
+import hashlib
 import io
 import tarfile
 import tracemalloc
@@ -18,9 +19,12 @@ from tests.unit.formats.fuzz import damaged, only_raises
 Files = Sequence[tuple[str, bytes]]
 
 
+def source(name: str, content: bytes) -> SourceFile:
+    return SourceFile(name, len(content), lambda: [content])
+
+
 def pack(files: Files) -> bytes:
-    sources = (SourceFile(name, len(content), lambda content=content: [content]) for name, content in files)  # type: ignore[misc]
-    return b"".join(pack_files(sources))
+    return b"".join(pack_files(source(name, content) for name, content in files))
 
 
 def unpack(payload: bytes, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[tuple[str, bytes]]:
@@ -71,6 +75,18 @@ def test_other_programs_see_the_same_files_and_exactly_two_blocks_at_the_end() -
             end = opened.offset
     assert seen == list(FILES)
     assert len(archive) == end + 1024
+
+
+def test_what_is_compressed_already_is_stored_beside_what_is_not() -> None:
+    noise = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(256)) * 2
+    mixed = [("a.txt", b"a" * 9000), ("b.zip", noise[:8192]), ("c.txt", b"c" * 9000), ("d.zip", noise[:8192])]
+    payload = pack(mixed)
+    assert unpack(payload) == mixed
+    assert zlib.decompress(payload)[:5] == b"a.txt"  # the checksum of the parts is that of the whole
+    assert len(payload) < 2 * 8192 + 3000
+    assert noise[:8192] in payload and b"a" * 9000 not in payload
+    sources = [source(name, content) for name, content in mixed]
+    assert len(b"".join(pack_files(sources, compresses=False))) > 2 * 8192 + 18000
 
 
 def test_archives_of_another_program_are_read() -> None:
