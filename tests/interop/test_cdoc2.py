@@ -29,14 +29,8 @@ from digiid.formats.cdoc2 import (
     derive_secret_kek,
 )
 from digiid.platform.documents.decryption_keys import key_of_private_key
-from digiid.platform.documents.encryption import (
-    KeyRecipient,
-    NewRecipient,
-    decrypt_files,
-    encrypt_files,
-    list_recipients,
-    recipient_of_secret,
-)
+from digiid.platform.documents.encryption import decrypt_files, encrypt_files, list_recipients
+from digiid.platform.documents.recipients import KeyRecipient, NewRecipient, recipient_of_secret
 from digiid.platform.entropy import SeededEntropy
 from tests.support.encrypted_files import FILES
 
@@ -158,7 +152,8 @@ import sys, pkcs11
 from pathlib import Path
 from pkcs11.util.ec import encode_named_curve_parameters
 from digiid.platform.documents.decryption_keys import load_decryption_key
-from digiid.platform.documents.encryption import KeyRecipient, decrypt_files, encrypt_files
+from digiid.platform.documents.encryption import decrypt_files, encrypt_files
+from digiid.platform.documents.recipients import KeyRecipient
 from digiid.platform.entropy import SystemEntropy
 module, folder = sys.argv[1], Path(sys.argv[2])
 names = ("secp256r1", "secp384r1", "secp521r1")

@@ -20,13 +20,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from digiid.formats.apdu import Transport
-    from digiid.platform.documents.encryption import (
-        DecryptionKey,
-        KeyRecipient,
-        NewRecipient,
-        ProgressReport,
-        RecipientInfo,
-    )
+    from digiid.platform.documents.encryption import DecryptionKey, ProgressReport, RecipientInfo
+    from digiid.platform.documents.recipients import KeyRecipient, NewRecipient
 
 out = Console()
 err = Console(stderr=True)
@@ -68,8 +63,9 @@ def encrypt(
     as_json: JsonOption = False,
 ) -> None:
     """Encrypt files into a CDOC2 container that only its recipients can open."""
-    from digiid.platform.documents.encryption import encrypt_files, recipient_of_password, recipient_of_secret
+    from digiid.platform.documents.encryption import encrypt_files
     from digiid.platform.documents.output import EXIT_OK, print_error, print_json
+    from digiid.platform.documents.recipients import recipient_of_password, recipient_of_secret
 
     try:
         at = SystemClock().now()
@@ -154,8 +150,8 @@ def decrypt(
 def _find_recipient(named: str, state: Path, at: datetime) -> "KeyRecipient":
     """A certificate's file, or a card of the state or in a reader."""
     from digiid.platform import eid_card
-    from digiid.platform.documents.encryption import recipient_of_certificate
     from digiid.platform.documents.files import read_file
+    from digiid.platform.documents.recipients import recipient_of_certificate
     from digiid.platform.eid_card import CardKey
 
     file = Path(named)

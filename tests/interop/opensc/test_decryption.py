@@ -7,7 +7,8 @@ import pytest
 from cryptography import x509
 
 from digiid.formats.cdoc2 import EcCapsule, parse_envelope
-from digiid.platform.documents.encryption import encrypt_files, recipient_of_certificate
+from digiid.platform.documents.encryption import encrypt_files
+from digiid.platform.documents.recipients import recipient_of_certificate
 from digiid.platform.eid_card import CardKey
 from digiid.platform.entropy import SystemEntropy
 from tests.interop.opensc.conftest import CardInRoom, find_module

@@ -29,15 +29,17 @@ from digiid.platform.documents.decryption_keys import key_of_card, key_of_privat
 from digiid.platform.documents.encryption import (
     AgreementKey,
     DecryptionKey,
-    KeyRecipient,
-    NewRecipient,
     PasswordKey,
-    PasswordRecipient,
     SecretKey,
-    SecretRecipient,
     decrypt_files,
     encrypt_files,
     list_recipients,
+)
+from digiid.platform.documents.recipients import (
+    KeyRecipient,
+    NewRecipient,
+    PasswordRecipient,
+    SecretRecipient,
     recipient_of_certificate,
     recipient_of_password,
     recipient_of_secret,
