@@ -193,7 +193,7 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
         _judge_unit(token, trust)
 
     # 3 newest first: can it still be relied on at the time at which it is proven to have existed (§5.6.3.4)
-    tokens.sort(key=lambda token: (token.gen_at is None, token.gen_at or at, token.manifest is not None))
+    tokens.sort(key=lambda token: (token.gen_at is None, token.gen_at or at, len(token.covered)))
     for index in reversed(range(len(tokens))):
         _judge_age(tokens[index], _existed_at(tokens[index], tokens[index + 1 :], at), at)
 

@@ -111,6 +111,13 @@ def test_renewals_cover_all_before_them() -> None:
     }
 
 
+def test_renewals_within_one_second() -> None:
+    report = judge(renewed(renewed(GOOD, at=SIGNED_AT), at=SIGNED_AT))
+    assert report.is_valid
+    assert [len(token.scopes) for token in report.time_stamp_tokens] == [1, 3, 5]
+    assert not any(token.messages for token in report.time_stamp_tokens)
+
+
 def test_a_hundred_tokens() -> None:
     container = GOOD
     for number in range(100):
