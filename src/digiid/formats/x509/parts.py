@@ -4,10 +4,12 @@ The library reads keys and checks signatures; this module answers what it does n
 slowly: the exact bytes of names and keys, and each extension's value, in one pass over the DER.
 """
 
+import functools
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -57,6 +59,24 @@ class BasicConstraints(NamedTuple):
     path_length: int | None
 
 
+_T = TypeVar("_T")
+
+
+def _once(read: "Callable[[CertificateParts], _T]") -> "Callable[[CertificateParts], _T]":
+    """A path asks the same certificate the same things several times: each extension is read once."""
+    name = read.__name__
+
+    @functools.wraps(read)
+    def get(parts: "CertificateParts") -> _T:
+        known = parts._known
+        if name not in known:
+            known[name] = read(parts)
+        value: _T = known[name]
+        return value
+
+    return get
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateParts:
     """What a certificate says, by its own bytes. `extensions` is keyed by dotted OID."""
@@ -74,7 +94,9 @@ class CertificateParts:
     extensions: dict[str, Extension]
     algorithm_der: bytes
     signature: bytes
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    @_once
     def basic_constraints(self) -> BasicConstraints | None:
         found = self.extensions.get(BASIC_CONSTRAINTS)
         if found is None:
@@ -88,6 +110,7 @@ class CertificateParts:
             raise Malformed("x509.extension", "negative path length")
         return BasicConstraints(der.read_boolean(flag) if flag else False, path_length)
 
+    @_once
     def key_usage(self) -> frozenset[int] | None:
         found = self.extensions.get(KEY_USAGE)
         if found is None:
@@ -97,6 +120,7 @@ class CertificateParts:
         outer.finish()
         return bits
 
+    @_once
     def extended_key_usage(self) -> tuple[str, ...] | None:
         found = self.extensions.get(EXTENDED_KEY_USAGE)
         if found is None:
@@ -104,6 +128,7 @@ class CertificateParts:
         elements = der.read_whole(found.value, max_bytes=1024).all(limit=_MAX_NAMES, tag=der.OBJECT_IDENTIFIER)
         return tuple(der.read_oid(element) for element in elements)
 
+    @_once
     def policies(self) -> tuple[str, ...]:
         """The policy OIDs in the order of the certificate; none when the extension is absent."""
         found = self.extensions.get(CERTIFICATE_POLICIES)
@@ -112,6 +137,7 @@ class CertificateParts:
         elements = der.read_whole(found.value, max_bytes=8192).all(limit=_MAX_NAMES, tag=der.SEQUENCE)
         return tuple(der.read_oid(element.enter().take(der.OBJECT_IDENTIFIER)) for element in elements)
 
+    @_once
     def subject_key_identifier(self) -> bytes | None:
         found = self.extensions.get(SUBJECT_KEY_IDENTIFIER)
         if found is None:
@@ -121,6 +147,7 @@ class CertificateParts:
         outer.finish()
         return content
 
+    @_once
     def authority_key_identifier(self) -> bytes | None:
         """The keyIdentifier; None when absent."""
         found = self.extensions.get(AUTHORITY_KEY_IDENTIFIER)
@@ -166,50 +193,60 @@ def parts_of(certificate: x509.Certificate) -> CertificateParts:
 
 def parse_parts(data: bytes) -> CertificateParts:
     """Take a DER certificate apart. Raises: Malformed `x509.…` or `der.…`."""
-    outer = der.read_whole(data, max_bytes=MAX_CERTIFICATE_BYTES)
-    tbs_at = outer.at
-    reader = outer.open(der.SEQUENCE)
-    tbs_der = data[tbs_at : outer.at]
-    algorithm_der = outer.raw(der.SEQUENCE)
-    signature = der.decode_bit_string(outer.content(der.BIT_STRING))
-    outer.finish()
+    size = len(data)
+    if size > MAX_CERTIFICATE_BYTES:
+        raise Malformed("der.too_large", f"{size} bytes, at most {MAX_CERTIFICATE_BYTES} are read")
+    # Straight down by offsets: every path reads several certificates.
+    expect = der.expect
+    tbs_at, end = expect(data, 0, size, der.SEQUENCE)
+    if end != size:
+        raise Malformed("der.trailing", "something after the certificate")
+    at, tbs_end = expect(data, tbs_at, end, der.SEQUENCE)
+    _, algorithm_end = expect(data, tbs_end, end, der.SEQUENCE)
+    signature, signature_end = expect(data, algorithm_end, end, der.BIT_STRING)
+    if signature_end != end:
+        raise Malformed("der.trailing", "something after the signature")
 
-    version = reader.take_if(der.context(0))
-    number = der.read_integer(version.enter().take(der.INTEGER)) if version else 0
-    serial = reader.take(der.INTEGER)
-    inner_algorithm_der = reader.raw(der.SEQUENCE)
-    issuer_der = reader.raw(der.SEQUENCE)
-    validity = reader.open(der.SEQUENCE)
-    not_before_at, not_after_at = der.read_time(validity.take()), der.read_time(validity.take())
-    validity.finish()
-    subject_der = reader.raw(der.SEQUENCE)
-    spki_at = reader.at
-    key = reader.open(der.SEQUENCE)
-    spki_der = data[spki_at : reader.at]
+    number = 0
+    if data[at : at + 1] == b"\xa0":
+        wrapped, stop = expect(data, at, tbs_end, der.context(0))
+        version, version_end = expect(data, wrapped, stop, der.INTEGER)
+        number, at = der.decode_integer(data[version:version_end]), stop
+    serial, serial_end = expect(data, at, tbs_end, der.INTEGER)
+    _, inner_end = expect(data, serial_end, tbs_end, der.SEQUENCE)
+    _, issuer_end = expect(data, inner_end, tbs_end, der.SEQUENCE)
+    validity, validity_end = expect(data, issuer_end, tbs_end, der.SEQUENCE)
+    times = der.Reader(data, validity, validity_end)
+    not_before_at, not_after_at = der.read_time(times.take()), der.read_time(times.take())
+    times.finish()
+    _, subject_end = expect(data, validity_end, tbs_end, der.SEQUENCE)
+    key, key_end = expect(data, subject_end, tbs_end, der.SEQUENCE)
+    _, key_algorithm_end = expect(data, key, key_end, der.SEQUENCE)
+    bits, bits_end = expect(data, key_algorithm_end, key_end, der.BIT_STRING)
+    if bits_end != key_end:
+        raise Malformed("der.trailing", "something after the public key")
+
+    reader = der.Reader(data, key_end, tbs_end)
     for unique_id in (1, 2):
         reader.take_if(der.context(unique_id, constructed=False))
-    wrapped = reader.take_if(der.context(3))
+    extensions = reader.take_if(der.context(3))
     reader.finish()
-
-    key.raw(der.SEQUENCE)
-    public_key_bits = der.decode_bit_string(key.content(der.BIT_STRING))
-    key.finish()
-    if wrapped and number != 2:
+    if extensions and number != 2:
         raise Malformed("x509.certificate", "extensions in a certificate that is not version 3")
     return CertificateParts(
-        tbs_der=tbs_der,
-        serial_number=der.read_integer(serial),
-        serial_der=serial.raw,
-        inner_algorithm_der=inner_algorithm_der,
-        issuer_der=issuer_der,
+        tbs_der=data[tbs_at:tbs_end],
+        serial_number=der.decode_integer(data[serial:serial_end]),
+        serial_der=data[at:serial_end],
+        inner_algorithm_der=data[serial_end:inner_end],
+        issuer_der=data[inner_end:issuer_end],
         not_before_at=not_before_at,
         not_after_at=not_after_at,
-        subject_der=subject_der,
-        spki_der=spki_der,
-        public_key_bits=public_key_bits,
-        extensions=_read_wrapped_extensions(wrapped) if wrapped else {},
-        algorithm_der=algorithm_der,
-        signature=signature,
+        subject_der=data[validity_end:subject_end],
+        spki_der=data[subject_end:key_end],
+        public_key_bits=der.decode_bit_string(data[bits:bits_end]),
+        extensions=_read_wrapped_extensions(extensions) if extensions else {},
+        algorithm_der=data[tbs_end:algorithm_end],
+        signature=der.decode_bit_string(data[signature:signature_end]),
     )
 
 
