@@ -31,7 +31,7 @@ from digiid.formats.validation.report import (
     TimeStampReport,
     TimeStampTokenReport,
 )
-from digiid.formats.validation.revocation import check_revocation
+from digiid.formats.validation.revocation import check_not_from_future, check_revocation
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamped import check_manifests_size, judge_archive_tokens
 from digiid.formats.validation.time_stamps import judge_token, refuse_without_time_stamp
@@ -248,6 +248,7 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
     # 5 what the policy asks of the signature itself (§5.2.8)
     if not passed:
         refuse_without_time_stamp(facts)
+    check_not_from_future(facts, at)
     _check_attributes(facts, cades, verified, best_at)
 
 

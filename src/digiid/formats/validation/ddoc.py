@@ -22,11 +22,12 @@ from digiid.formats.validation.report import (
     Indication,
     Message,
     Report,
+    Scope,
     Severity,
     SignatureReport,
     SubIndication,
 )
-from digiid.formats.validation.revocation import judge_status
+from digiid.formats.validation.revocation import check_not_from_future, judge_status
 from digiid.formats.validation.signature import VERIFY_VERDICTS, build_report, check_algorithms, claimed_certificate
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, CertificateParts, certificate_der, parse_parts
 from digiid.formats.x509.signature import read_hash_identifier
@@ -130,7 +131,16 @@ def validate_ddoc_signature(
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")
         indication, sub = FAILED, Sub.FORMAT_FAILURE
     report = build_report(facts, "", indication, sub)
-    return replace(report, signature_format=document.form.removesuffix("_hashcode"))
+    scopes = tuple(
+        Scope(reference.name, reference.hash_name, reference.digest, kind=_scope_kind(reference, document))
+        for reference in signature.references
+    )
+    return replace(report, signature_format=document.form.removesuffix("_hashcode"), scopes=scopes)
+
+
+def _scope_kind(reference: Reference, document: Ddoc) -> str:
+    file = document.find_file(reference.uri)
+    return "FULL" if file is not None and file.is_there else "DIGEST"
 
 
 def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> None:
@@ -151,6 +161,7 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
     facts.best_signature_at = None if mark is None else mark.produced_at
     if mark is not None:
         facts.ocsp_produced_at, facts.responder = mark.produced_at, mark.responder
+        facts.time_mark_nonce = mark.nonce
     best_at = facts.best_signature_at or at
 
     # 4 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
@@ -168,6 +179,7 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
     if mark is None:
         raise problem
     judge_status(facts, mark, best_at, has_proof=True)
+    check_not_from_future(facts, at)
 
     # 6 algorithms, as at that time (§5.2.8)
     check_algorithms(facts, verified, best_at)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from digiid.formats import der, ocsp
+from digiid.formats.ddoc import parse_ddoc
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import POLV3, POLV4, Policy, Report, list_findings, validate_container
 from digiid.formats.validation.ddoc import validate_ddoc
@@ -23,6 +24,12 @@ from tests.unit.formats.fuzz import damaged
 PKI = shared_pki()
 TRUST = PKI.trust()
 GOOD = DdocMaker().document()
+VERSIONS = ("1.0", "1.1", "1.2", "1.3")
+DOCUMENTS = {
+    (version, hashcode): DdocMaker(version=version, hashcode=hashcode).document()
+    for version in VERSIONS
+    for hashcode in (False, True)
+}
 SECOND = timedelta(seconds=1)
 BEFORE_2017 = datetime(2014, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -49,10 +56,10 @@ def edited(old: str, new: str, document: bytes = GOOD) -> bytes:
 PASSED = "TOTAL-PASSED/"
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.3"])
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("hashcode", [False, True])
 def test_every_version_is_judged(version: str, hashcode: bool) -> None:
-    report = judge(DdocMaker(version=version, hashcode=hashcode).document())
+    report = judge(DOCUMENTS[version, hashcode])
     (signature,) = report.signatures
     assert report.is_valid
     assert report.form == f"DIGIDOC_XML_{version}" + ("_hashcode" if hashcode else "")
@@ -61,6 +68,11 @@ def test_every_version_is_judged(version: str, hashcode: bool) -> None:
     assert signature.best_signature_at == SIGNED_AT + SECOND
     assert signature.claimed_signing_at == SIGNED_AT
     assert {message.code for message in signature.messages} == {"validation.weak_hash"}
+    assert {scope.kind for scope in signature.scopes} == {"DIGEST" if hashcode else "FULL"}
+    told = report.to_simple_report()["signatures"][0]
+    value = parse_ddoc(DOCUMENTS[version, hashcode]).signatures[0].signature_value
+    nonce = hashlib.sha1(value, usedforsecurity=False).digest()
+    assert told["info"]["timeAssertionMessageImprint"] == base64.b64encode(nonce).decode()
     codes = {message.code for message in report.messages}
     assert codes == {"validation.ddoc.sha1"} | ({"validation.ddoc.detached"} if hashcode else set())
 
@@ -179,6 +191,7 @@ def confirmed(**how: object) -> bytes:
         ({"this_update": SIGNED_AT - DAY}, "INDETERMINATE/TRY_LATER"),
         ({"responder": PKI.tsu}, "INDETERMINATE/CERTIFICATE_CHAIN_GENERAL_FAILURE"),
         ({"at": AT - 60 * DAY}, "TOTAL-FAILED/NOT_YET_VALID"),
+        ({"at": AT + DAY}, "INDETERMINATE/TRY_LATER"),
     ],
 )
 def test_what_the_responder_says(how: dict[str, object], expected: str) -> None:
