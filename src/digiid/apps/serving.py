@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -71,10 +72,14 @@ class ServerGroup:
                     break
                 await asyncio.sleep(0.01)
             else:
+                # What was made to serve lives as long as the process: collections of garbage need not walk over it.
+                gc.collect()
+                gc.freeze()
                 if on_ready:
                     on_ready()
             await asyncio.gather(*tasks)
         finally:
+            gc.unfreeze()
             self.stop()
 
     def stop(self) -> None:

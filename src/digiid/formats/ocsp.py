@@ -188,15 +188,23 @@ def _read_request_extensions(data: bytes, start: int, wrapped_end: int, number: 
 
 
 def build_request(
-    *, certificate: x509.Certificate, issuer: x509.Certificate, nonce: bytes | None, hash_name: str = "sha1"
+    *,
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    nonce: bytes | None,
+    hash_name: str = "sha1",
+    certificate_parts: CertificateParts | None = None,
+    issuer_parts: CertificateParts | None = None,
 ) -> bytes:
     """An OCSPRequest for `certificate`. `nonce` is 1 to 128 unpredictable bytes, or None.
 
     SHA-1 in a CertID names the issuer and protects nothing; it is what every responder understands.
+    `certificate_parts` and `issuer_parts` spare a second reading of the two.
     """
     if nonce is not None and not 1 <= len(nonce) <= _MAX_NONCE_BYTES:
         raise ValueError("a nonce has 1 to 128 bytes")
-    listed = der.sequence(der.sequence(build_cert_id(certificate=certificate, issuer=issuer, hash_name=hash_name)))
+    cert_id = _build_cert_id(certificate_parts or parts_of(certificate), issuer_parts or parts_of(issuer), hash_name)
+    listed = der.sequence(der.sequence(cert_id))
     extensions = b""
     if nonce is not None:
         extensions = der.tlv(der.context(2), der.sequence(_nonce_extension(nonce)))
@@ -209,14 +217,18 @@ def _nonce_extension(nonce: bytes) -> bytes:
 
 def build_cert_id(*, certificate: x509.Certificate, issuer: x509.Certificate, hash_name: str) -> bytes:
     """The CertID of `certificate` under `issuer` (RFC 6960 §4.1.1)."""
+    return _build_cert_id(parts_of(certificate), parts_of(issuer), hash_name)
+
+
+def _build_cert_id(certificate: CertificateParts, issuer: CertificateParts, hash_name: str) -> bytes:
     if hash_name not in ("sha1", "sha256"):
         raise ValueError("a CertID uses sha1 or sha256")
-    name_hash, key_hash = issuer_hashes(parts_of(issuer), hash_name)
+    name_hash, key_hash = issuer_hashes(issuer, hash_name)
     return der.sequence(
         der.sequence(der.oid(HASH_OIDS[hash_name]), b"\x05\x00"),
         der.octet_string(name_hash),
         der.octet_string(key_hash),
-        parts_of(certificate).serial_der,
+        certificate.serial_der,
     )
 
 

@@ -6,6 +6,7 @@ from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from digiid.formats import ocsp, tsp
+from digiid.formats.x509.parts import parts_of
 from digiid.kernel.errors import Refused, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.entropy import Entropy
@@ -41,16 +42,31 @@ class OcspClient:
             raise Refused("trust.ocsp.no_address", "the certificate names no OCSP responder")
         self._hosts.check(address)
         nonce = self._entropy.token_bytes(_OCSP_NONCE_BYTES)
+        certificate_parts, issuer_parts = parts_of(certificate), parts_of(issuer)
+        request = ocsp.build_request(
+            certificate=certificate,
+            issuer=issuer,
+            nonce=nonce,
+            certificate_parts=certificate_parts,
+            issuer_parts=issuer_parts,
+        )
         answer = self._http.request(
             "POST",
             address,
-            content=ocsp.build_request(certificate=certificate, issuer=issuer, nonce=nonce),
+            content=request,
             headers={"Content-Type": "application/ocsp-request", "Accept": "application/ocsp-response"},
             max_bytes=_MAX_OCSP_BYTES,
         )
         if answer.status != 200:
             raise Unavailable("trust.ocsp.http", f"the responder answered HTTP {answer.status}")
-        verified = ocsp.verify_response(answer.body, certificate=certificate, issuer=issuer, nonce=nonce)
+        verified = ocsp.verify_response(
+            answer.body,
+            certificate=certificate,
+            issuer=issuer,
+            nonce=nonce,
+            certificate_parts=certificate_parts,
+            issuer_parts=issuer_parts,
+        )
         ocsp.check_fresh(verified, now=self._clock.now(), max_age=MAX_OCSP_AGE, max_skew=MAX_SKEW)
         return answer.body, verified
 

@@ -353,10 +353,15 @@ async def start_session(request: Request[Any, Any, Any], subject: str | None, da
     """Begin a session under a new identifier (sign-in, change of role); the cookie goes out with the answer."""
     site = site_of(request)
     cookie, session = await run(request, site.sessions.start, subject, data, replaces=session_of(request))
-    scope = cast("dict[str, Any]", request.scope)
+    keep_session(request, cookie, session)
+    return session
+
+
+def keep_session(request: Request[Any, Any, Any], cookie: str, session: Session) -> None:
+    """The visitor has this session from now on: what `SessionStore.start` returned."""
+    site, scope = site_of(request), cast("dict[str, Any]", request.scope)
     scope["digiid.session"] = session
     scope["digiid.cookies"].append(site.cookie(site.session_cookie, cookie))
-    return session
 
 
 async def end_session(request: Request[Any, Any, Any]) -> None:
