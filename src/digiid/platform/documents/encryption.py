@@ -119,7 +119,7 @@ def encrypt_files(
     sizes = _sizes(files, limits)
     check_recipients(recipients)
     if output.exists():
-        raise _refused("documents.output_exists", f"{output} is there already.")
+        raise Refused("documents.output_exists", f"{output} is there already.")
     # 2 Fresh keys; the file master key for each recipient.
     fmk = cdoc2.derive_file_master_key(entropy.token_bytes(cdoc2.MASTER_SECRET_BYTES))
     header = cdoc2.build_header(tuple(seal(fmk, recipient, entropy) for recipient in recipients))
@@ -296,11 +296,11 @@ def _no_candidate(recipients: Sequence[Recipient], key: DecryptionKey) -> Refuse
     if isinstance(key, AgreementKey | TransportKey):
         if any(_waits_at_server(recipient, key.public_key) for recipient in recipients):
             text = "The sender's part of the key lies on a key server, which this program does not ask."
-            return _refused("cdoc2.recipient.key_server", text)
-        return _refused("cdoc2.recipient.none", "The container is not encrypted to this key.")
+            return Refused("cdoc2.recipient.key_server", text)
+        return Refused("cdoc2.recipient.none", "The container is not encrypted to this key.")
     kind = "password" if isinstance(key, PasswordKey) else "key"
     named = "" if key.label is None else f" called {key.label}"
-    return _refused("cdoc2.recipient.none", f"The container is not encrypted to a {kind}{named}.")
+    return Refused("cdoc2.recipient.none", f"The container is not encrypted to a {kind}{named}.")
 
 
 def _waits_at_server(recipient: Recipient, key: PublicKey) -> bool:
@@ -374,7 +374,7 @@ def _write_files(folder: Path, packed: Iterable[PackedFile]) -> Sequence[Path]:
         # 2 Up, without overwriting; what was moved is taken back when one cannot be.
         for name in names:
             if (folder / name).exists():
-                raise _refused("documents.output_exists", f"{folder / name} is there already.")
+                raise Refused("documents.output_exists", f"{folder / name} is there already.")
         for name in names:
             _move(private / name, folder / name)
             placed.append(folder / name)
@@ -412,14 +412,10 @@ def _move(source: Path, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
-        raise _refused("documents.output_exists", f"{target} is there already.") from None
+        raise Refused("documents.output_exists", f"{target} is there already.") from None
     except OSError:
         if target.exists():
-            raise _refused("documents.output_exists", f"{target} is there already.") from None
+            raise Refused("documents.output_exists", f"{target} is there already.") from None
         source.rename(target)
     else:
         source.unlink()
-
-
-def _refused(code: str, text: str) -> Refused:
-    return Refused(code, text, public=text)

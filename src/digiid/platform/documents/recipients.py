@@ -64,15 +64,13 @@ def recipient_of_certificate(certificate: x509.Certificate, *, at: datetime) -> 
     is_ec = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ACCEPTED_CURVES
     is_rsa = isinstance(key, rsa.RSAPublicKey) and key.key_size >= _MIN_RSA_BITS
     if not is_ec and not is_rsa:
-        raise _refused(
-            "encryption.recipient.key", "Encryption is to keys on P-256, P-384, P-521, and RSA of 2048 bits."
-        )
+        raise Refused("encryption.recipient.key", "Encryption is to keys on P-256, P-384, P-521, and RSA of 2048 bits.")
     assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
     # 2 In its time.
     if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
         first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         text = f"The recipient's certificate is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d} (UTC) only."
-        raise _refused("encryption.recipient.expired", text)
+        raise Refused("encryption.recipient.expired", text)
     # 3 A key of a person or a system, meant for this: a signing key never decrypts, and its card refuses to.
     parts = parts_of(certificate)
     usage = parts.key_usage() or frozenset()
@@ -82,11 +80,11 @@ def recipient_of_certificate(certificate: x509.Certificate, *, at: datetime) -> 
             "This is the certificate for signing; nobody can decrypt with its key. "
             "Use the certificate for authentication of the same person or document."
         )
-        raise _refused("encryption.recipient.signing", text)
+        raise Refused("encryption.recipient.signing", text)
     if (constraints is not None and constraints.is_ca) or (KEY_AGREEMENT if is_ec else _KEY_ENCIPHERMENT) not in usage:
         wanted = "key agreement" if is_ec else "key encipherment"
         text = f"The certificate is not for encryption: its key usage has no {wanted}, or it is a CA's."
-        raise _refused("encryption.recipient.unsuitable", text)
+        raise Refused("encryption.recipient.unsuitable", text)
     return KeyRecipient(cdoc2.label_of_certificate(certificate), key)
 
 
@@ -100,14 +98,14 @@ def recipient_of_password(label: str, password: str) -> PasswordRecipient:
             f"A password has {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters: "
             "whoever gets the container can guess without limit. Five random words are a good one."
         )
-        raise _refused("encryption.password.length", text)
+        raise Refused("encryption.password.length", text)
     return PasswordRecipient(cdoc2.build_label("pw", {"label": label}), password)
 
 
 def recipient_of_secret(label: str, secret: bytes) -> SecretRecipient:
     """Whoever has the same key. Raises: Refused `cdoc2.key.short`."""
     if len(secret) < cdoc2.MIN_SECRET_BYTES:
-        raise _refused("cdoc2.key.short", f"A key has at least {cdoc2.MIN_SECRET_BYTES} bytes.")
+        raise Refused("cdoc2.key.short", f"A key has at least {cdoc2.MIN_SECRET_BYTES} bytes.")
     return SecretRecipient(cdoc2.build_label("secret", {"label": label}), secret)
 
 
@@ -129,14 +127,10 @@ def seal(fmk: bytes, recipient: NewRecipient, entropy: Entropy) -> Recipient:
 def check_recipients(recipients: Sequence[NewRecipient]) -> None:
     """Raises: Refused `encryption.recipient.none`, `encryption.recipient.twice`."""
     if not recipients:
-        raise _refused("encryption.recipient.none", "Name at least one recipient, a password or a key.")
+        raise Refused("encryption.recipient.none", "Name at least one recipient, a password or a key.")
     seen: list[PublicKey] = []
     for recipient in recipients:
         if isinstance(recipient, KeyRecipient):
             if recipient.key in seen:
-                raise _refused("encryption.recipient.twice", "The same recipient is named twice.")
+                raise Refused("encryption.recipient.twice", "The same recipient is named twice.")
             seen.append(recipient.key)
-
-
-def _refused(code: str, text: str) -> Refused:
-    return Refused(code, text, public=text)
