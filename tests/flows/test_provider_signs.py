@@ -3,11 +3,16 @@
 import base64
 import io
 import os
+import shutil
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.apps.seals import load_or_make_seal
@@ -27,45 +32,78 @@ from digiid.platform.trust import ListSource, TrustedListStore
 from tests.support.estate import RunningEState, running_estate
 from tests.support.signing_client import SigningClient, b64
 
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "sign-documents.md"
 FILES = (DataFile("agreement.txt", "text/plain", "Leping nr 1, õ.\n".encode()),)
 
 
-def test_a_card_and_a_seal_sign_through_the_service(tmp_path: Path) -> None:
-    with running_estate(tmp_path / "state") as estate:
-        folder, base_url = estate.state.folder, estate.state.settings.base_url
-        # 1 the TEST client's secret is its own to read
-        file = folder.secrets / TEST_CLIENT_FILE
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        client = SigningClient(base_url, read_credentials(file), SystemClock())
-        assert httpx.get(f"{base_url}/health").json()["institutions"]["signing_service"]["status"] == "ok"
-        # 2 a person signs with the card
-        container_id = client.create(FILES)
-        holder = estate.holder(E_RESIDENT_ROLE)
-        offered = web_eid.get_signing_certificate(holder.card)
-        path = f"/signing/containers/{container_id}/remotesigning"
-        prepared = client.ok("POST", path, {"signingCertificate": offered["certificate"], "signatureProfile": "LT"})
-        hash_function = prepared["digestAlgorithm"].replace("SHA", "SHA-")
-        signed = web_eid.sign(
-            holder.card,
-            certificate=offered["certificate"],
-            digest=web_eid.check_hash(prepared["digest"], hash_function),
-            hash_function=hash_function,
-            pin2=holder.pin2,
-        )
-        value = {"signatureValue": signed["signature"]}
-        assert client.ok("PUT", f"{path}/{prepared['generatedSignatureId']}", value) == {"result": "OK"}
-        # 3 the provider seals the same container, with an archive time-stamp
-        seal = _seal(estate)
-        certificate = b64(seal.certificate.public_bytes(Encoding.DER))
-        prepared = client.ok("POST", path, {"signingCertificate": certificate, "signatureProfile": "LTA"})
-        value = {"signatureValue": b64(seal.sign(base64.b64decode(prepared["digest"])))}
-        assert client.ok("PUT", f"{path}/{prepared['generatedSignatureId']}", value) == {"result": "OK"}
-        # 4 the verdict, by the list that everybody fetches
-        container = client.fetch(container_id)
-        report = validate_container(io.BytesIO(container), trust=_trust(estate, tmp_path), at=SystemClock().now())
-        assert report.is_valid, report
-        assert [one.level for one in report.signatures] == ["QESIG", "ADESEAL_QC"]
-        assert report.signatures[1].signed_by == "TEST Pagariäri e-tempel"
+@pytest.fixture(scope="module")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEState]:
+    with running_estate(tmp_path_factory.mktemp("provider") / "state") as running:
+        yield running
+
+
+def test_a_card_and_a_seal_sign_through_the_service(estate: RunningEState, tmp_path: Path) -> None:
+    folder, base_url = estate.state.folder, estate.state.settings.base_url
+    # 1 the TEST client's secret is its own to read
+    file = folder.secrets / TEST_CLIENT_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    client = SigningClient(base_url, read_credentials(file), SystemClock())
+    assert httpx.get(f"{base_url}/health").json()["institutions"]["signing_service"]["status"] == "ok"
+    # 2 a person signs with the card
+    container_id = client.create(FILES)
+    holder = estate.holder(E_RESIDENT_ROLE)
+    offered = web_eid.get_signing_certificate(holder.card)
+    path = f"/signing/containers/{container_id}/remotesigning"
+    prepared = client.ok("POST", path, {"signingCertificate": offered["certificate"], "signatureProfile": "LT"})
+    hash_function = prepared["digestAlgorithm"].replace("SHA", "SHA-")
+    signed = web_eid.sign(
+        holder.card,
+        certificate=offered["certificate"],
+        digest=web_eid.check_hash(prepared["digest"], hash_function),
+        hash_function=hash_function,
+        pin2=holder.pin2,
+    )
+    value = {"signatureValue": signed["signature"]}
+    assert client.ok("PUT", f"{path}/{prepared['generatedSignatureId']}", value) == {"result": "OK"}
+    # 3 the provider seals the same container, with an archive time-stamp
+    seal = _seal(estate)
+    certificate = b64(seal.certificate.public_bytes(Encoding.DER))
+    prepared = client.ok("POST", path, {"signingCertificate": certificate, "signatureProfile": "LTA"})
+    value = {"signatureValue": b64(seal.sign(base64.b64decode(prepared["digest"])))}
+    assert client.ok("PUT", f"{path}/{prepared['generatedSignatureId']}", value) == {"result": "OK"}
+    # 4 the verdict, by the list that everybody fetches
+    container = client.fetch(container_id)
+    report = validate_container(io.BytesIO(container), trust=_trust(estate, tmp_path), at=SystemClock().now())
+    assert report.is_valid, report
+    assert [one.level for one in report.signatures] == ["QESIG", "ADESEAL_QC"]
+    assert report.signatures[1].signed_by == "TEST Pagariäri e-tempel"
+
+
+@pytest.mark.parametrize("language", ["python", "sh"])
+def test_the_programs_of_the_how_to_run_as_they_stand_there(
+    estate: RunningEState, tmp_path: Path, language: str
+) -> None:
+    if language == "sh" and not (shutil.which("curl") and shutil.which("openssl")):
+        pytest.skip("curl or openssl is not installed")
+    _seal(estate)
+    (tmp_path / "agreement.txt").write_bytes(b"Agreed.\n")
+    secrets = estate.state.folder.secrets
+    environment = os.environ | {
+        "SERVICE": estate.state.settings.base_url,
+        "CLIENT": str(secrets / TEST_CLIENT_FILE),
+        "P12": str(secrets / "seals" / "SEAL-BAKERY.p12"),
+        "P12_PASSWORD": str(secrets / "seals" / "SEAL-BAKERY.password"),
+        "OUT": "out.asice",
+    }
+    program = HOW_TO.read_text(encoding="utf-8").split(f"```{language}\n")[1].split("```")[0]
+    command = [sys.executable, "-c"] if language == "python" else ["bash", "-euo", "pipefail", "-c"]
+    done = subprocess.run(
+        [*command, program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    container, at = (tmp_path / "out.asice").read_bytes(), SystemClock().now()
+    report = validate_container(io.BytesIO(container), trust=_trust(estate, tmp_path), at=at)
+    assert report.is_valid and report.data_files == ("agreement.txt",), report
 
 
 def _seal(estate: RunningEState) -> Any:

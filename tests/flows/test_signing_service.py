@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.formats.asic.hashcode import hash_file, parse_hashcode_container, restore_container
@@ -112,12 +112,8 @@ def test_files_are_signed_in_two_steps_and_our_validator_agrees(any_desk: Desk) 
     assert hashlib.sha384(data).digest() == base64.b64decode(prepared["digest"])
     # a provider's program may hash by itself, as with every ordinary crypto library
     assert isinstance(signer.key, ec.EllipticCurvePrivateKey)
-    from cryptography.hazmat.primitives import hashes
-
-    r, s = decode_dss_signature(signer.key.sign(data, ec.ECDSA(hashes.SHA384())))
-    assert desk.complete(container_id, prepared, r.to_bytes(48, "big") + s.to_bytes(48, "big")).json() == {
-        "result": "OK"
-    }
+    value_der = signer.key.sign(data, ec.ECDSA(hashes.SHA384()))  # DER, as every library makes it
+    assert desk.complete(container_id, prepared, value_der).json() == {"result": "OK"}
     report = desk.report(desk.client.fetch(container_id))
     assert report.is_valid and report.signatures[0].claimed_roles == ("Board member",)
     assert desk.client.ok("GET", f"/signing/containers/{container_id}/datafiles")["dataFiles"][0] == {
@@ -134,7 +130,7 @@ def test_files_are_signed_in_two_steps_and_our_validator_agrees(any_desk: Desk) 
 
 
 def test_digests_are_signed_and_the_client_puts_its_files_back(desk: Desk) -> None:
-    hashes = [hash_file(io.BytesIO(file.content), name=file.name) for file in FILES]
+    digests = [hash_file(io.BytesIO(file.content), name=file.name) for file in FILES]
     data_files = [
         {
             "fileName": one.name,
@@ -142,7 +138,7 @@ def test_digests_are_signed_and_the_client_puts_its_files_back(desk: Desk) -> No
             "fileHashSha512": b64(one.sha512),
             "fileSize": one.size_bytes,
         }
-        for one in hashes
+        for one in digests
     ]
     created = desk.client.ok("POST", "/signing/hashcodecontainers", {"dataFiles": data_files})
     container_id, form = created["containerId"], "hashcodecontainers"
@@ -153,9 +149,9 @@ def test_digests_are_signed_and_the_client_puts_its_files_back(desk: Desk) -> No
     full = restore_container(parse_hashcode_container(io.BytesIO(container)), FILES, at=AT)
     report = desk.report(full)
     assert report.is_valid and "MGF1" in report.signatures[0].method_uri
-    assert isinstance(signer.key, rsa.RSAPrivateKey) and padding.PSS
+    assert isinstance(signer.key, rsa.RSAPrivateKey)
     listed = desk.client.ok("GET", f"/signing/{form}/{container_id}/datafiles")["dataFiles"]
-    assert [one["fileSize"] for one in listed] == [one.size_bytes for one in hashes]
+    assert [one["fileSize"] for one in listed] == [one.size_bytes for one in digests]
     certificate = b64(signer.certificate.public_bytes(Encoding.DER))
     body = {"signingCertificate": certificate, "signatureProfile": "LTA"}
     assert desk.client.refused(422, "POST", f"/signing/{form}/{container_id}/remotesigning", body) == "signing.level"

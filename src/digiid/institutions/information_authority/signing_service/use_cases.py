@@ -14,12 +14,14 @@ from typing import Final
 
 import structlog
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from digiid.formats.asic import Container, DataFile, Limits, build_container, check_data_files, parse_container
 from digiid.formats.asic.hashcode import FileHash, build_hashcode_container, is_hashcode_container, read_file_hashes
 from digiid.formats.validation import Report
 from digiid.formats.x509.parts import load_certificate
 from digiid.formats.xades import ProductionPlace, choose_method
+from digiid.formats.xades.algorithms import raw_from_der
 from digiid.institutions.information_authority.signing_service import store
 from digiid.institutions.information_authority.signing_service.clients import Registry
 from digiid.institutions.information_authority.signing_service.domain import (
@@ -263,7 +265,7 @@ def complete(deps: Deps, where: Address, signature_id: str, value: bytes) -> Non
         check_files(prepared, stored.content)
         xml = build_signature_file(
             prepared,
-            value,
+            _as_xmldsig(prepared, value),
             trust=deps.trust,
             level=level,
             stream=stream_of(parse_container(io.BytesIO(stored.content))),
@@ -292,6 +294,17 @@ def _insert_prepared(deps: Deps, where: Address, kept: StoredPrepared) -> None:
                 "signing.prepared.too_many", "too many prepared", public="Too many signatures wait for their values."
             )
         store.insert_prepared(tx, kept)
+
+
+def _as_xmldsig(prepared: PreparedSignature, value: bytes) -> bytes:
+    """ECDSA values as XMLDSig has them, r and s side by side; most libraries hand out DER, which is taken as well."""
+    key = prepared.certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or len(value) == 2 * ((key.key_size + 7) // 8):
+        return value
+    try:
+        return raw_from_der(value, key.key_size)
+    except Malformed:
+        return value  # the verification says what is wrong with it
 
 
 def _take(deps: Deps, where: Address, signature_id: str, value_hash: bytes) -> StoredPrepared | None:
