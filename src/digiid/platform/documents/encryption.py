@@ -118,7 +118,7 @@ def encrypt_files(
     # 1 What can be refused before anything is written.
     sizes = _sizes(files, limits)
     check_recipients(recipients)
-    if output.exists():
+    if os.path.lexists(output):
         raise Refused("documents.output_exists", f"{output} is there already.")
     # 2 Fresh keys; the file master key for each recipient.
     fmk = cdoc2.derive_file_master_key(entropy.token_bytes(cdoc2.MASTER_SECRET_BYTES))
@@ -366,30 +366,32 @@ def _write_files(folder: Path, packed: Iterable[PackedFile]) -> Sequence[Path]:
     is_new = not folder.exists()
     placed: list[Path] = []
     private: Path | None = None
+    is_complete = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
         private = Path(tempfile.mkdtemp(dir=folder, prefix=".digiid-"))
         # 1 To the very end of the container, since only there the tag was checked.
         names = [_write_file(private, file) for file in packed]
-        # 2 Up, without overwriting; what was moved is taken back when one cannot be.
+        # 2 Up, without overwriting.
         for name in names:
-            if (folder / name).exists():
+            if os.path.lexists(folder / name):
                 raise Refused("documents.output_exists", f"{folder / name} is there already.")
         for name in names:
             _move(private / name, folder / name)
             placed.append(folder / name)
-    except BaseException as error:
-        for target in placed:
-            target.unlink(missing_ok=True)
+        is_complete = True
+    except OSError as error:
+        raise Unavailable("documents.output", f"{folder}: {error.strerror}") from error
+    finally:
+        # 3 Whatever stopped it, an interrupt too: what was moved is taken back, and no plaintext stays.
+        if not is_complete:
+            for target in placed:
+                target.unlink(missing_ok=True)
         if private is not None:
             shutil.rmtree(private, ignore_errors=True)
-        if is_new:
+        if is_new and not is_complete:
             with suppress(OSError):
                 folder.rmdir()
-        if isinstance(error, OSError):
-            raise Unavailable("documents.output", f"{folder}: {error.strerror}") from error
-        raise
-    private.rmdir()
     return placed
 
 
@@ -414,7 +416,7 @@ def _move(source: Path, target: Path) -> None:
     except FileExistsError:
         raise Refused("documents.output_exists", f"{target} is there already.") from None
     except OSError:
-        if target.exists():
+        if os.path.lexists(target):
             raise Refused("documents.output_exists", f"{target} is there already.") from None
         source.rename(target)
     else:
