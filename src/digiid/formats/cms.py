@@ -7,7 +7,7 @@ certificates (RFC 5940). Not supported: attribute certificates (skipped), counte
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from digiid.formats import der
 from digiid.formats.x509.parts import (
+    NONE_KNOWN,
     CertificateParts,
+    KnownCertificates,
     certificate_der,
     load_certificate,
     names_match,
@@ -81,6 +83,7 @@ class SignedData:
     signers: tuple[SignerInfo, ...]
     ocsp_der: tuple[bytes, ...] = ()  # whole OCSPResponses
     crl_count: int = 0
+    known: KnownCertificates = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,11 @@ class VerifiedSigner:
     digest_name: str
 
 
-def parse_signed_data(data: bytes, *, is_detached: bool = False, max_bytes: int = MAX_BYTES) -> SignedData:
+def parse_signed_data(
+    data: bytes, *, is_detached: bool = False, max_bytes: int = MAX_BYTES, known: KnownCertificates = NONE_KNOWN
+) -> SignedData:
     """Read a ContentInfo with SignedData inside; `is_detached` says that the content has to be elsewhere, not inside.
+    Certificates among `known` are not read again.
 
     Raises: Malformed `der.…`, `cms.…`, `x509.…`.
     """
@@ -125,10 +131,13 @@ def parse_signed_data(data: bytes, *, is_detached: bool = False, max_bytes: int 
         content_type=content_type,
         content=content,
         certificates_der=certificates_der,
-        certificates=tuple(load_certificate(encoded) for encoded in certificates_der),
+        certificates=tuple(
+            known[encoded][0] if encoded in known else load_certificate(encoded) for encoded in certificates_der
+        ),
         signers=tuple(_read_signer(element) for element in signer_elements),
         ocsp_der=ocsp_der,
         crl_count=crl_count,
+        known=known,
     )
 
 
@@ -281,7 +290,7 @@ def _find_certificate(
     offered = list(zip(signed_data.certificates, signed_data.certificates_der, strict=True))
     offered += [(certificate, certificate_der(certificate)) for certificate in extra]
     for certificate, encoded in offered:
-        parts = parse_parts(encoded)
+        parts = signed_data.known[encoded][1] if encoded in signed_data.known else parse_parts(encoded)
         if signer.issuer_der is not None:
             if parts.serial_number == signer.serial_number and names_match(parts.issuer_der, signer.issuer_der):
                 return certificate, encoded, parts

@@ -369,6 +369,7 @@ def verify_response(
     certificate_parts: CertificateParts | None = None,
     issuer_parts: CertificateParts | None = None,
     sha1_until: datetime | None = None,
+    known: x509_parts.KnownCertificates = x509_parts.NONE_KNOWN,
 ) -> VerifiedOcsp:
     """Verify a response about `certificate`, which `issuer` issued.
 
@@ -377,7 +378,8 @@ def verify_response(
     that the issuer signed directly. That certificate has to carry ocsp-nocheck, or not be revoked
     on a CRL of the issuer among `responder_crls`; one whose revocation nobody can check is refused.
     `certificate_parts` and `issuer_parts` spare a second reading of the two. A response that was produced before
-    `sha1_until` may be signed with RSA (1024 bits and more) and SHA-1, as all of them once were.
+    `sha1_until` may be signed with RSA (1024 bits and more) and SHA-1, as all of them once were. Certificates among
+    `known` are not read again, and are no more trusted for it.
 
     Raises:
         Malformed: `der.…`, `ocsp.response`.
@@ -395,7 +397,7 @@ def verify_response(
 
     # 3 the signature, by one of the certificates that carry the responder's name or key
     sha1 = sha1_until is not None and response.produced_at < sha1_until
-    responder = _find_signer(response, issuer, issuer_parts, extra_responders, sha1=sha1)
+    responder = _find_signer(response, issuer, issuer_parts, extra_responders, sha1=sha1, known=known)
 
     # 4 may that one answer for this issuer
     if not responder.is_trusted:
@@ -540,14 +542,12 @@ def _find_signer(
     extra_responders: Sequence[x509.Certificate],
     *,
     sha1: bool,
+    known: x509_parts.KnownCertificates,
 ) -> _Responder:
     # A name alone does not say which key: a responder keeps its name when its certificate is renewed.
     offered = [_Responder(issuer, issuer_parts, True)]
     offered += [_Responder(certificate, parts_of(certificate), True) for certificate in extra_responders]
-    offered += [
-        _Responder(x509_parts.load_certificate(encoded), x509_parts.parse_parts(encoded), False)
-        for encoded in response.certificates
-    ]
+    offered += [_Responder(*x509_parts.read_certificate(encoded, known), False) for encoded in response.certificates]
     # Names equal byte for byte come first: to compare the others costs more than reading the response.
     candidates = [one for one in offered if response.responder_name_der == one.parts.subject_der]
     candidates = candidates or [one for one in offered if _is_responder(response, one.parts)]

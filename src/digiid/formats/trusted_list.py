@@ -563,6 +563,7 @@ class VerifiedTrust:
         self.unreadable = 0
         self._by_subject: dict[bytes, list[ServiceCertificate]] = {}
         self._by_der: dict[bytes, list[ServiceCertificate]] = {}
+        self.known: dict[bytes, tuple[x509.Certificate, CertificateParts]] = {}  # what need not be read again
         for verified in lists:
             check_current(verified, at=at)
             for service in verified.content.services:
@@ -589,6 +590,7 @@ class VerifiedTrust:
             return
         self._by_subject.setdefault(parts.subject_der, []).append(item)
         self._by_der.setdefault(der, []).append(item)
+        self.known[der] = (certificate, parts)
 
     def check_current(self, *, at: datetime) -> None:
         """Raises: Refused `trusted_list.expired`, `trusted_list.not_yet`."""

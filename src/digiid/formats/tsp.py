@@ -232,18 +232,19 @@ def verify_token(
     hash_name: str | None = None,
     nonce: int | None = None,
     extra_certificates: Sequence[x509.Certificate] = (),
+    known: x509_parts.KnownCertificates = x509_parts.NONE_KNOWN,
 ) -> VerifiedTimeStamp:
     """Verify a token: one signer, its certificate, its signature, and what was asked for.
 
     What is given of `imprint`, `hash_name` and `nonce` has to be what the token says.
-    `extra_certificates` may hold the TSU's when the token does not.
+    `extra_certificates` may hold the TSU's when the token does not. Certificates among `known` are not read again.
 
     Raises:
         Malformed: `der.…`, `cms.…`, `tsp.token`.
         Refused: `tsp.signer`, `tsp.usage`, `tsp.imprint`, `tsp.nonce`, `tsp.time`, `cms.…`.
     """
     # 1 read
-    signed_data = _parse_signed_data(token_der)
+    signed_data = _parse_signed_data(token_der, known)
     if signed_data.content_type != ID_CT_TST_INFO:
         raise Malformed("tsp.token", "the content is not a TSTInfo")
     info = _parse_tst_info(signed_data.content)
@@ -283,18 +284,18 @@ def verify_token(
     )
 
 
-def _parse_signed_data(token_der: bytes) -> cms.SignedData:
+def _parse_signed_data(token_der: bytes, known: x509_parts.KnownCertificates) -> cms.SignedData:
     """The token's SignedData. Around what is signed CMS allows BER (RFC 5652 §5.1), and programs that add certificates
     to a token make use of it; what is signed has to be DER all the same."""
     try:
-        return cms.parse_signed_data(token_der)
+        return cms.parse_signed_data(token_der, known=known)
     except Malformed as error:
         if error.code not in ("der.length", "der.tag"):
             raise
         encoded = ber.to_der(token_der, max_bytes=MAX_RESPONSE_BYTES)
         if encoded == token_der:
             raise
-        return cms.parse_signed_data(encoded)
+        return cms.parse_signed_data(encoded, known=known)
 
 
 def _parse_tst_info(data: bytes) -> _TstInfo:

@@ -67,11 +67,11 @@ _RSA_3000_FROM: Final = datetime(2029, 1, 1, tzinfo=UTC)
 
 def find_weak_key(key: PublicKeyTypes, *, at: datetime) -> str | None:
     """Why a key was too weak at that time (SOG-IS agreed mechanisms, as the state's policy dates them); else None."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"ECDSA on {key.curve.name}" if key.curve.key_size < 256 else None
     if isinstance(key, rsa.RSAPublicKey):
         least = 1024 if at < _RSA_1900_FROM else 1900 if at < _RSA_3000_FROM else 3000
         return f"RSA with {key.key_size} bits; {least} were needed" if key.key_size < least else None
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"ECDSA on {key.curve.name}" if key.curve.key_size < 256 else None
     return "a kind of key that is not accepted"
 
 

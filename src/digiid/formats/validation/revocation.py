@@ -90,6 +90,7 @@ def verify_ocsp(
             certificate_parts=parts,
             issuer_parts=issuer.parts,
             sha1_until=SHA1_UNTIL,
+            known=trust.known,
         )
 
     try:

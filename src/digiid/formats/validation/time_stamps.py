@@ -76,7 +76,7 @@ def judge_token(
     proven_at = proven_at or at
     # 1 the token holds by itself
     try:
-        token = _verify(token_der, certificates_der)
+        token = _verify(token_der, certificates_der, trust)
     except Malformed as error:
         text = f"The time-stamp does not verify: {error.detail}"
         return TimeStampReport("FAILED", Sub.FORMAT_FAILURE, None, None, text, token_der=token_der)
@@ -120,9 +120,9 @@ def _worse(report: TimeStampReport, indication: str, sub: SubIndication, text: s
     return replace(report, indication=indication, sub_indication=sub, text=text)
 
 
-def _verify(token_der: bytes, certificates_der: Sequence[bytes]) -> tsp.VerifiedTimeStamp:
+def _verify(token_der: bytes, certificates_der: Sequence[bytes], trust: VerifiedTrust) -> tsp.VerifiedTimeStamp:
     try:
-        return tsp.verify_token(token_der)
+        return tsp.verify_token(token_der, known=trust.known)
     except Refused as error:
         if error.code != "cms.signer_certificate" or not certificates_der:
             raise

@@ -6,7 +6,7 @@ slowly: the exact bytes of names and keys, and each extension's value, in one pa
 
 import functools
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
@@ -162,6 +162,16 @@ class CertificateParts:
         if len(values) > 1:
             raise Malformed("x509.name", f"attribute {attribute} occurs twice")
         return values[0] if values else None
+
+
+# Certificates that a trusted list names, by their DER: they have been read, and their keys, when the list was.
+KnownCertificates = Mapping[bytes, tuple[x509.Certificate, CertificateParts]]
+NONE_KNOWN: Final[KnownCertificates] = {}
+
+
+def read_certificate(data: bytes, known: KnownCertificates) -> tuple[x509.Certificate, CertificateParts]:
+    """A certificate and its parts, as it is known or else read. Raises: Malformed `x509.…`, `der.…`."""
+    return known.get(data) or (load_certificate(data), parse_parts(data))
 
 
 def certificate_der(certificate: x509.Certificate) -> bytes:

@@ -125,7 +125,8 @@ def verify_signature(
     """
     known = _ECDSA_DER.get(algorithm_der)
     if known is not None and isinstance(key, ec.EllipticCurvePublicKey):
-        check_public_key(key)
+        if key.curve.name not in _CURVE_NAMES:
+            raise Refused("x509.public_key", "key type or size is not accepted")
         try:
             key.verify(signature, message, known[1])
         except InvalidSignature as error:
