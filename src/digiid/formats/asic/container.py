@@ -195,6 +195,9 @@ def _check_simple(archive: Archive, found: _Found, problems: list[ContainerProbl
             names = ", ".join(entry.name for entry in entries)
             text = f"The signatures of an ASiC-S container are all in {name}, not in {names}"
             problems.append(ContainerProblem("asic.simple.signature_file", text, True))
+    if found.tokens and all(entry.name != "META-INF/timestamp.tst" for entry in found.tokens):
+        text = "The first time-stamp token of an ASiC-S container is META-INF/timestamp.tst, and it is not there"
+        problems.append(ContainerProblem("asic.simple.token_file", text, True))
 
 
 def _read_optional_manifest(

@@ -234,6 +234,13 @@ def test_two_manifests_for_one_token() -> None:
         judge(changed(TWICE, {"META-INF/ASiCArchiveManifest007.xml": manifest}))
 
 
+@pytest.mark.parametrize("name", ["META-INF/my-timestamp.tst", "META-INF/timestamp1.tst", "META-INF/TIMESTAMP.TST"])
+def test_a_token_under_another_name(name: str) -> None:
+    report = judge(changed(GOOD, {TOKEN_NAME: None, name: unpack(GOOD)[TOKEN_NAME]}))
+    assert "asic.simple.token_file" in codes(report)
+    assert not report.is_valid
+
+
 def test_a_second_token_over_nothing() -> None:
     extra = unpack(stamped(b"other"))[TOKEN_NAME]
     assert "TOTAL-FAILED/HASH_FAILURE" in verdicts(changed(GOOD, {"META-INF/timestamp9.tst": extra}))
