@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +20,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bench.measure import Ratio, best_us
+from digiid.apps.serving import Listener, ServerGroup
 from digiid.formats import ocsp, tsp
 from digiid.formats.x509.path import TrustAnchors, verify_path
 from digiid.formats.x509.profile import CertificateKind, DocumentPolicy, HierarchyNames, Holder
@@ -167,29 +166,22 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _our_server(app: Any) -> Iterator[int]:
+    """Served as the e-state serves it."""
     port = _free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            port=port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            proxy_headers=False,
-            server_header=False,
-            http="httptools",
-            ws="none",
-        )
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
+    with ServerGroup([Listener(_with_lifespan(app), port)]).running():
         yield port
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
+
+
+def _with_lifespan(app: Any) -> Any:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        while (event := (await receive())["type"]) != "lifespan.shutdown":
+            await send({"type": f"{event}.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return answer
 
 
 @contextlib.contextmanager
