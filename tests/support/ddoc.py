@@ -46,6 +46,7 @@ class DdocMaker:
     own_namespace: bool = True  # DataFile declares its namespace, in 1.3
     properties_namespace: bool = False  # SignedProperties declares its own
     signed: Sequence[str] | None = None  # the Ids of the files that are signed
+    edit_file: Callable[[str], str] = field(default=lambda text: text)  # a DataFile, before it is signed
     edit_info: Callable[[str], str] = field(default=lambda text: text)  # before it is signed
     roles: Sequence[str] = ("CEO",)
     pki: Pki = field(default_factory=shared_pki)
@@ -73,7 +74,7 @@ class DdocMaker:
                 f'Id="D{number}" MimeType="{file.media_type}" Size="{len(file.content)}"></DataFile>'
             )
         content = base64.encodebytes(file.content).decode()
-        return (
+        return self.edit_file(
             f'<DataFile{own} ContentType="EMBEDDED_BASE64" Filename="{name}" Id="D{number}" '
             f'MimeType="{file.media_type}" Size="{len(file.content)}">{content}</DataFile>'
         )

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from cryptography import x509
 
 from digiid.formats import der, ocsp
+from digiid.formats.asic.names import find_odd_names
 from digiid.formats.ddoc import MAX_DDOC_BYTES, Ddoc, parse_ddoc
 from digiid.formats.trusted_list import CA_QC, ServiceCertificate, VerifiedTrust
 from digiid.formats.validation.certificate import find_issuer
@@ -80,9 +81,17 @@ def _document_messages(document: Ddoc) -> list[Message]:
             "The algorithm SHA1 used in DDOC is no longer considered reliable for signature creation!",
         )
     ]
+    if document.version == "1.0":
+        text = "SK-XML 1.0 signs the contents of files and not their names"
+        messages.append(warning("validation.ddoc.name_unsigned", text))
+    messages += [warning(code, text) for code, text in find_odd_names(file.name for file in document.data_files)]
     for file in document.data_files:
+        if "/" in file.name or "\\" in file.name or file.name in (".", ".."):
+            text = f"The name '{file.name}' is a path; a program that writes the file must not follow it"
+            messages.append(warning("validation.ddoc.path", text))
         if not file.is_there:
-            messages.append(warning("validation.ddoc.detached", f"Only the digest of '{file.name}' is in the document"))
+            text = f"Only a digest of '{file.name}' is in the document; whether its name was signed cannot be seen"
+            messages.append(warning("validation.ddoc.detached", text))
             continue
         if file.content_bytes not in (None, file.size_bytes):
             messages.append(warning("validation.ddoc.size", f"'{file.name}' has not the size that it says"))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from digiid.formats import der, ocsp
+from digiid.formats.asic import DataFile
 from digiid.formats.ddoc import parse_ddoc
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import POLV3, POLV4, Policy, Report, list_findings, validate_container
@@ -74,7 +75,24 @@ def test_every_version_is_judged(version: str, hashcode: bool) -> None:
     nonce = hashlib.sha1(value, usedforsecurity=False).digest()
     assert told["info"]["timeAssertionMessageImprint"] == base64.b64encode(nonce).decode()
     codes = {message.code for message in report.messages}
-    assert codes == {"validation.ddoc.sha1"} | ({"validation.ddoc.detached"} if hashcode else set())
+    assert codes == {"validation.ddoc.sha1"} | ({"validation.ddoc.detached"} if hashcode else set()) | (
+        {"validation.ddoc.name_unsigned"} if version == "1.0" else set()
+    )
+
+
+def test_names_that_mislead_are_told() -> None:
+    files = [DataFile(name, "text/plain", b"x") for name in ("../a.txt", "b.txt", "B.txt", "c\u202etxt.exe")]
+    report = judge(DdocMaker(files=files).document())
+    assert report.is_valid
+    codes = {message.code for message in report.messages}
+    assert {"validation.ddoc.path", "asic.name.alike", "asic.name.hidden"} <= codes
+
+
+def test_a_size_that_is_not_the_file_s_is_told() -> None:
+    document = DdocMaker(edit_file=lambda text: text.replace('Size="27"', 'Size="28"')).document()
+    report = judge(document)
+    assert report.is_valid
+    assert "validation.ddoc.size" in {message.code for message in report.messages}
 
 
 def test_a_namespace_that_is_only_inherited_is_told() -> None:
