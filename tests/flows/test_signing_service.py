@@ -82,11 +82,13 @@ def any_desk(clock: ManualClock, entropy: SeededEntropy, new_database: Callable[
 
 
 @contextmanager
-def desk_over(database: Database, clock: ManualClock, entropy: SeededEntropy) -> Iterator[Desk]:
+def desk_over(
+    database: Database, clock: ManualClock, entropy: SeededEntropy, *, max_containers: int = 12
+) -> Iterator[Desk]:
     pools = Pools(pages=4, services=1)
     with signing_room(clock, entropy) as room:
         registry = Registry(database, clock, SystemEntropy(), b"m" * 32)
-        settings = Settings(max_containers=12, max_files=3, max_body_bytes=400_000)
+        settings = Settings(max_containers=max_containers, max_files=3, max_body_bytes=400_000)
         deps = Deps(database, clock, SystemEntropy(), registry, room.issuers, room.trust, settings)
         port = free_port()
         with serving(build_signing_service_app(deps, pools), port):

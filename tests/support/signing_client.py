@@ -28,6 +28,12 @@ class SigningClient:
         headers |= {"Content-Type": "application/json"} | changes.pop("headers", {})
         return httpx.request(method, self.base_url + path, content=content, headers=headers, timeout=30)
 
+    def headers_for(self, method: str, path: str, content: bytes) -> dict[str, str]:
+        """For a request that somebody else sends."""
+        self.sent += 1
+        at = self.clock.now() + timedelta(microseconds=self.sent)
+        return sign_request(self.credentials, method=method, path=path, body=content, at=at)
+
     def ok(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.call(method, path, body)
         assert answer.status_code == 200, answer.text
