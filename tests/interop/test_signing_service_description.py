@@ -78,7 +78,7 @@ def test_no_answer_is_undocumented(desk: Desk, schema: Any) -> None:
 
 
 def _search(strategy: Any, call: Callable[[Any], None]) -> None:
-    @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(case=strategy)
     def once(case: Any) -> None:
         call(case)
