@@ -2,17 +2,20 @@
 
 import io
 import os
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from digiid.formats.asic.manifest import ARCHIVE_MANIFEST_NAME
 from digiid.formats.trusted_list import VerifiedTrust, verify_trusted_list
 from digiid.formats.validation import validate_container
 from digiid.platform.clock import SystemClock
 from tests.interop.test_digidoc4j import CLASSES, JARS, SOURCE, anchors, classes, lt_container, referee  # noqa: F401 - a fixture
-from tests.support.containers import changed
+from tests.support.containers import changed, unpack
 from tests.support.pki import FILES, shared_pki
 from tests.support.time_stamped import renewed, stamped
 from tests.support.trust_server import running_trust_server
@@ -94,3 +97,30 @@ def test_we_accept_and_renew_what_digidoc4j_stamps(classes: Path, tmp_path: Path
     assert report.messages == ()
     said = referee(classes, "validate", tmp_path / "renewed.asics", *anchors(pki, tmp_path))
     assert "valid" in said, said
+
+
+def test_openssl_accepts_the_tokens_of_our_containers(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is needed")
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
+    files = unpack(renewed(stamped(TEXT, at=at, hash_name="sha512"), at=at + timedelta(minutes=1)))
+    (tmp_path / "root.pem").write_bytes(shared_pki().root.certificate.public_bytes(Encoding.PEM))
+    for token, over in (("META-INF/timestamp.tst", "letter.txt"), ("META-INF/timestamp002.tst", ARCHIVE_MANIFEST_NAME)):
+        (tmp_path / "token.tst").write_bytes(files[token])
+        for content, code in ((files[over], 0), (files[over] + b" ", 1)):
+            (tmp_path / "data").write_bytes(content)
+            command = [
+                openssl,
+                "ts",
+                "-verify",
+                "-data",
+                "data",
+                "-in",
+                "token.tst",
+                "-token_in",
+                "-CAfile",
+                "root.pem",
+            ]
+            result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+            assert result.returncode == code, result.stderr
