@@ -23,7 +23,9 @@ from digiid.formats.cdoc2.header import build_header, parse_header
 from digiid.formats.cdoc2.keys import seal_to_secret
 from digiid.formats.ddoc import parse_ddoc
 from digiid.formats.trusted_list import parse_trusted_list, verify_trusted_list
-from digiid.formats.validation import list_findings, validate_container
+from digiid.formats.validation import Report, list_findings, validate_container
+from digiid.formats.validation.ddoc import validate_ddoc
+from digiid.formats.validation.hashcode import validate_hashcode
 from digiid.formats.webeid import parse_token
 from digiid.formats.x509.crl import parse_crl
 from digiid.formats.x509.parts import load_certificate, parse_parts
@@ -31,6 +33,7 @@ from digiid.formats.xades import parse_signatures
 from digiid.kernel.errors import DigiidError
 from tests.support.cades import CadesMaker
 from tests.support.containers import MANIFEST, SIGNATURES, unpack
+from tests.support.ddoc import DdocMaker
 from tests.support.pki import AT, FILES, SIGNED_AT, shared_pki
 from tests.support.time_stamped import as_ber, stamped
 
@@ -171,9 +174,7 @@ def _container_parts(data: bytes) -> None:
 
 
 def _judge(data: bytes) -> None:
-    report = validate_container(io.BytesIO(data), trust=TRUST, at=AT, limits=_SMALL)
-    report.to_simple_report()
-    list_findings(report)
+    _tell(validate_container(io.BytesIO(data), trust=TRUST, at=AT, limits=_SMALL))
 
 
 def _judge_signature(data: bytes) -> None:
@@ -181,6 +182,27 @@ def _judge_signature(data: bytes) -> None:
     from tests.support.containers import changed
 
     _judge(changed(_container(), {SIGNATURES: data}))
+
+
+def _tell(report: Report) -> None:
+    """What a service does with a verdict must work for every verdict."""
+    report.to_simple_report()
+    list_findings(report)
+
+
+def _judge_ddoc(data: bytes) -> None:
+    _tell(validate_ddoc(io.BytesIO(data), trust=TRUST, at=AT))
+
+
+def _judge_hashcode(data: bytes) -> None:
+    _tell(validate_hashcode(data, None, trust=TRUST, at=AT))
+
+
+def _judge_cades(data: bytes) -> None:
+    """A whole verdict over this CMS file, in an otherwise right container."""
+    from tests.support.containers import changed
+
+    _judge(changed(_cades_container(), {_P7S: data}))
 
 
 def _verify_token(data: bytes) -> None:
@@ -196,6 +218,14 @@ def _verify_list(data: bytes) -> None:
 
 
 _HASHES = "META-INF/hashcodes-sha256.xml"
+
+
+_P7S = "META-INF/signature001.p7s"
+
+
+@cache
+def _cades_container() -> bytes:
+    return CadesMaker().extended(FILES)
 
 
 def _cades_files() -> list[bytes]:
@@ -268,6 +298,9 @@ TARGETS = {
         Target("signature", _judge_signature, lambda: [unpack(_container())[SIGNATURES]], 32768),
         Target("judge", _judge, lambda: [_container(), stamped(_container(), name="in.asice")], 32768),
         Target("ddoc", parse_ddoc, lambda: [_DDOC]),
+        Target("judge-ddoc", _judge_ddoc, lambda: [DdocMaker().document(), DdocMaker(hashcode=True).document()], 32768),
+        Target("judge-hashcode", _judge_hashcode, lambda: [unpack(_container())[SIGNATURES]], 32768),
+        Target("judge-cades", _judge_cades, lambda: [unpack(_cades_container())[_P7S]], 32768),
         Target("trusted-list", parse_trusted_list, lambda: [PKI.trusted_list()], 65536),
         Target("trusted-list-signature", _verify_list, lambda: [PKI.trusted_list()], 65536),
         Target("web-eid", parse_token, lambda: [_token_json()]),

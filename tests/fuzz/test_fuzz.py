@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz.targets import TARGETS, Target
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS_A_TARGET = 0.4
+SECONDS_A_TARGET = 0.3
 _TELLING = (
     b"\x00",
     b"\x01",
