@@ -90,12 +90,16 @@ def _validate(
     for entry in container.signature_files:
         signatures += _validate_file(container, entry, files, trust, at)
         _check_count(signatures)
-    if container.cms_files or container.asic_manifest_files:
+    if container.cms_files:
         frame = read_frame(container, trust=trust, at=at)
         messages += frame.messages
         for entry in container.cms_files:
             signatures += validate_cades_file(container, entry, frame, trust=trust, at=at)
             _check_count(signatures)
+    else:  # what belongs to CAdES says nothing about XAdES
+        for entry in (*container.asic_manifest_files, *container.token_files):
+            text = f"'{entry.name}' is not covered by any signature"
+            messages.append(Message(Severity.WARNING, "asic.unknown_meta_file", text))
     signatures = [apply_policy(signature, policy) for signature in signatures]
 
     # 3 a container without signatures proves nothing

@@ -15,7 +15,7 @@ from digiid.formats.cades import ID_SIGNATURE_POLICY, ID_SIGNER_LOCATION, parse_
 from digiid.formats.validation import POLV3, POLV4, Policy, Report, list_findings, validate_container
 from digiid.kernel.errors import Malformed
 from tests.support.cades import CadesMaker, manifest_of
-from tests.support.containers import changed, unpack
+from tests.support.containers import changed, pack, unpack
 from tests.support.pki import (
     AT,
     DAY,
@@ -146,6 +146,27 @@ def test_no_manifest_or_one_for_another_signature() -> None:
     report = judge(changed(EXTENDED, {MANIFEST: renamed}))
     assert "asic.asic_manifest.no_signature" in {message.code for message in report.messages}
     assert not report.is_valid
+
+
+def test_what_belongs_to_cades_says_nothing_about_xades() -> None:
+    files = {"META-INF/ASiCManifest.xml": b"junk", "META-INF/timestamp.tst": b"junk"}
+    report = judge(changed(PKI.container(), files))
+    assert report.is_valid
+    told = [message.text for message in report.messages if message.code == "asic.unknown_meta_file"]
+    assert told == [f"'{name}' is not covered by any signature" for name in files]
+
+
+def test_xades_and_cades_side_by_side_are_judged_each() -> None:
+    signed = unpack(PKI.container())
+    manifest = manifest_of(FILES)
+    both = {**signed, MANIFEST: manifest, P7S: CadesMaker().sign(manifest)}
+    report = judge(pack(both))
+    assert [signature.signature_format for signature in report.signatures] == [
+        "XAdES_BASELINE_LT",
+        "CAdES_BASELINE_LT",
+    ]
+    assert report.is_valid
+    assert not judge(pack({**both, P7S: CadesMaker(over=b"x").sign(manifest)})).is_valid
 
 
 def test_two_manifests_for_one_signature() -> None:
