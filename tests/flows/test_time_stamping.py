@@ -169,6 +169,17 @@ def test_an_rsa_unit_is_due_before_its_key_is_too_weak(desk: Desk) -> None:
     assert due.code == "documents.due.weak_key"
 
 
+def test_a_renewal_by_a_unit_that_has_not_long_to_go_is_not_renewed_at_once(desk: Desk) -> None:
+    unit = make_certificate(
+        distinguished_name("TEST Short Unit"), new_key(), desk.pki.root, UNIT_EXTENSIONS, not_after=AT + 100 * DAY
+    )
+    report = desk.judge(time_stamp_document(FILE, services=desk.services))
+    token = replace(report.time_stamp_tokens[0], tsu=unit.certificate, gen_at=AT)
+    short = replace(report, time_stamp_tokens=(token,))
+    assert find_due_time_stamps([short], at=AT + 49 * DAY) == ()
+    assert len(find_due_time_stamps([short], at=AT + 51 * DAY)) == 1
+
+
 def test_old_digidoc_documents_are_due() -> None:
     report = Report("DIGIDOC_XML_1.3", "POLv4", "", AT, "old.ddoc", (), (), ())
     (due,) = find_due_time_stamps([report], at=AT)

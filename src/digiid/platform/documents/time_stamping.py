@@ -15,13 +15,17 @@ from typing import Final
 from digiid.formats.asic import DataFile, check_data_files, parse_container
 from digiid.formats.asic.simple import apply_renewal, build_time_stamped_container, plan_renewal
 from digiid.formats.validation import POLV4, Policy, Report, Severity, validate_container
-from digiid.formats.validation.policy import find_weak_key
+from digiid.formats.validation.policy import weak_from
 from digiid.formats.x509.parts import parts_of, public_key_of
 from digiid.kernel.errors import Broken, Refused
 from digiid.platform.documents.signing import TrustServices
 
 TIME_STAMP_HASH: Final = "sha512"
 DUE_AHEAD: Final = timedelta(days=365)  # how long before a certificate runs out its token is renewed
+
+
+_RUNS_OUT: Final = "The certificate of the newest time-stamp's unit runs out"
+_TOO_WEAK: Final = "The key of the newest time-stamp's unit becomes too weak"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +111,18 @@ def _find_due(report: Report, at: datetime, ahead: timedelta) -> Due | None:
         return None
     newest = max(stamps, key=lambda token: token.gen_at or at)
     assert newest.tsu is not None
-    runs_out_at = parts_of(newest.tsu).not_after_at
+    assert newest.gen_at is not None
     if newest.level != "QTSA":
         text = "The service that made the newest time-stamp is not a qualified one any more"
         return Due(report.file_name, at, "documents.due.not_granted", text)
-    weakness = find_weak_key(public_key_of(newest.tsu), at=at + ahead)
-    if weakness:
-        text = f"The key of the newest time-stamp's unit will be too weak: {weakness}"
-        return Due(report.file_name, min(runs_out_at, at + ahead), "documents.due.weak_key", text)
-    if runs_out_at <= at + ahead:
-        text = "The certificate of the newest time-stamp's unit runs out"
-        return Due(report.file_name, runs_out_at, "documents.due.certificate", text)
-    return None
+    ages = [Due(report.file_name, parts_of(newest.tsu).not_after_at, "documents.due.certificate", _RUNS_OUT)]
+    weak_at = weak_from(public_key_of(newest.tsu))
+    if weak_at is not None:
+        ages.append(Due(report.file_name, weak_at, "documents.due.weak_key", _TOO_WEAK))
+    due = min(ages, key=lambda age: age.due_at)
+    # A unit that has not long to go stamps for as long as it can: not again before half of that time is over.
+    lead = min(ahead, (due.due_at - newest.gen_at) / 2)
+    return due if due.due_at - at <= lead else None
 
 
 def _judge(container: bytes, services: TrustServices, policy: Policy) -> Report:
