@@ -10,7 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, Index, LargeBinary, MetaData, String, Table, Text, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database, UtcDateTime
@@ -54,6 +67,17 @@ class SessionStore:
 
     def __init__(self, site: str, db: Database, table: Table, clock: Clock, entropy: Entropy) -> None:
         self._site, self._db, self._table, self._clock, self._entropy = site, db, table, clock, entropy
+        # Every request asks one of these: put together once, they cost half as much.
+        t = table.c
+        is_it = t.id_hash == bindparam("session")
+        self._insert = insert(table)
+        self._delete = delete(table).where(is_it)
+        self._select = select(t.id_hash, t.site, t.subject, t.data, t.created_at, t.last_seen_at).where(
+            is_it, t.site == site
+        )
+        self._select_data = select(t.data).where(is_it)
+        self._remember = update(table).where(is_it).values(data=bindparam("remembered"))
+        self._touch = update(table).where(is_it).values(last_seen_at=bindparam("seen"))
 
     def start(
         self, subject: str | None, data: Mapping[str, str], *, replaces: Session | None = None
@@ -64,66 +88,53 @@ class SessionStore:
         session = Session(_hash(cookie), self._site, subject, dict(data), now, now)
         with self._db.write(durable=False) as tx:
             if replaces is not None:
-                tx.execute(delete(self._table).where(self._table.c.id_hash == replaces.id_hash))
+                tx.execute(self._delete, {"session": replaces.id_hash})
             tx.execute(
-                insert(self._table).values(
-                    id_hash=session.id_hash,
-                    site=session.site,
-                    subject=subject,
-                    data=json.dumps(dict(data), ensure_ascii=False),
-                    created_at=now,
-                    last_seen_at=now,
-                )
+                self._insert,
+                {
+                    "id_hash": session.id_hash,
+                    "site": session.site,
+                    "subject": subject,
+                    "data": _encode(data),
+                    "created_at": now,
+                    "last_seen_at": now,
+                },
             )
         return cookie, session
 
     def find(self, cookie: str) -> Session | None:
         """The live session of this site behind a cookie, or None."""
-        t = self._table.c
         with self._db.read() as tx:
-            row = tx.execute(
-                select(t.id_hash, t.site, t.subject, t.data, t.created_at, t.last_seen_at).where(
-                    t.id_hash == _hash(cookie), t.site == self._site
-                )
-            ).one_or_none()
+            row = tx.execute(self._select, {"session": _hash(cookie)}).one_or_none()
         now = self._clock.now()
         if row is None or now - row.last_seen_at > IDLE_LIMIT or now - row.created_at > ABSOLUTE_LIMIT:
             return None
         if now - row.last_seen_at > _TOUCH_EVERY:
             with self._db.write(durable=False) as tx:
-                tx.execute(update(self._table).where(t.id_hash == row.id_hash).values(last_seen_at=now))
+                tx.execute(self._touch, {"session": row.id_hash, "seen": now})
         return Session(row.id_hash, row.site, row.subject, json.loads(row.data), row.created_at, row.last_seen_at)
 
     def put(self, session: Session, data: Mapping[str, str]) -> None:
         """Replace what a session remembers."""
         with self._db.write(durable=False) as tx:
-            tx.execute(
-                update(self._table)
-                .where(self._table.c.id_hash == session.id_hash)
-                .values(data=json.dumps(dict(data), ensure_ascii=False))
-            )
+            tx.execute(self._remember, {"session": session.id_hash, "remembered": _encode(data)})
 
     def take(self, session: Session, name: str) -> str | None:
         """Read and remove one remembered value at once: a nonce is used once, also by two requests at a time."""
-        t = self._table.c
         with self._db.write(durable=False) as tx:
-            text = tx.execute(select(t.data).where(t.id_hash == session.id_hash)).scalar_one_or_none()
+            text = tx.execute(self._select_data, {"session": session.id_hash}).scalar_one_or_none()
             if text is None:
                 return None
             data = json.loads(text)
             value = data.pop(name, None)
             if value is None:
                 return None
-            tx.execute(
-                update(self._table)
-                .where(t.id_hash == session.id_hash)
-                .values(data=json.dumps(data, ensure_ascii=False))
-            )
+            tx.execute(self._remember, {"session": session.id_hash, "remembered": _encode(data)})
             return str(value)
 
     def end(self, session: Session) -> None:
         with self._db.write() as tx:
-            tx.execute(delete(self._table).where(self._table.c.id_hash == session.id_hash))
+            tx.execute(self._delete, {"session": session.id_hash})
 
     def end_all(self, subject: str) -> int:
         """End every session of a person at this institution. Returns how many there were."""
@@ -138,6 +149,10 @@ class SessionStore:
             tx.execute(
                 delete(self._table).where((t.last_seen_at < now - IDLE_LIMIT) | (t.created_at < now - ABSOLUTE_LIMIT))
             )
+
+
+def _encode(data: Mapping[str, str]) -> str:
+    return json.dumps(dict(data), ensure_ascii=False)
 
 
 def _hash(cookie: str) -> bytes:
