@@ -26,6 +26,7 @@ from digiid.formats.hardened_xml import (
     is_c14n,
     parse_xml,
     text_of,
+    write_canonical,
 )
 from digiid.formats.xades.algorithms import DIGEST_METHODS, SIGNATURE_METHODS
 from digiid.formats.xades.parse import (
@@ -220,7 +221,7 @@ def _digest_base64(element: etree._Element, hash_name: str, nsmap: dict[str | No
     tags are canonicalized around nothing, the text needs no escapes."""
     name = etree.QName(element)
     tag = element.tag if nsmap else name.localname
-    frame = etree.tostring(etree.Element(tag, dict(element.attrib), nsmap=nsmap), method="c14n")
+    frame = write_canonical(etree.Element(tag, dict(element.attrib), nsmap=nsmap))
     end_at = frame.rindex(b"</")
     digest = hashlib.new(hash_name, frame[:end_at])
     text = element.text or ""
@@ -239,7 +240,7 @@ def _canonicalize_alone(element: etree._Element) -> bytes:
     text = etree.tostring(element, encoding="utf-8", with_tail=False)
     text = _DEFAULT_NAMESPACE.sub(rb"\1", text, count=1)
     alone = parse_xml(text, code="ddoc", max_bytes=2 * MAX_DDOC_BYTES, has_long_text=True)
-    return etree.tostring(alone, method="c14n", with_comments=False)
+    return write_canonical(alone)
 
 
 def _canonical_properties(properties: etree._Element, hash_name: str, digest: bytes) -> bytes:

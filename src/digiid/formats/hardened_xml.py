@@ -129,7 +129,7 @@ def canonicalize(element: etree._Element, algorithm: str) -> bytes:
         # libxml2 2.14 forgets an inherited default namespace below the second level and writes xmlns="" there; as a
         # document of its own, with its inherited declarations written out, the same element comes out right.
         element = etree.fromstring(etree.tostring(element, encoding="utf-8", with_tail=False), _LONG_TEXT_PARSER)
-    return _write_canonical(element, exclusive=exclusive)
+    return write_canonical(element, exclusive=exclusive)
 
 
 def canonicalize_root_without(root: etree._Element, child: etree._Element, algorithm: str) -> bytes:
@@ -144,10 +144,14 @@ def canonicalize_root_without(root: etree._Element, child: etree._Element, algor
             root.text = (root.text or "") + tail
         else:
             previous.tail = (previous.tail or "") + tail
-    return _write_canonical(root, exclusive=_IS_EXCLUSIVE[algorithm])
+    return write_canonical(root, exclusive=_IS_EXCLUSIVE[algorithm])
 
 
-def _write_canonical(element: etree._Element, *, exclusive: bool) -> bytes:
+def write_canonical(element: etree._Element, *, exclusive: bool = False) -> bytes:
+    """Canonical bytes of an element of which the caller knows that libxml2 sees all that is in scope of it.
+
+    Raises: Malformed `xml.c14n`.
+    """
     try:
         return etree.tostring(element, method="c14n", exclusive=exclusive, with_comments=False)
     except etree.C14NError as error:
