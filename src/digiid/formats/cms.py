@@ -7,9 +7,8 @@ certificates (RFC 5940). Not supported: attribute certificates (skipped), counte
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -55,8 +54,7 @@ _MAX_SIGNERS: Final = 32
 _MAX_ATTRIBUTES: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class SignerInfo:
+class SignerInfo(NamedTuple):
     """One signer. `attributes` holds the raw SET OF values of each signed attribute, by OID."""
 
     issuer_der: bytes | None
@@ -72,8 +70,7 @@ class SignerInfo:
     unsigned_attributes: tuple[tuple[str, der.Element], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SignedData:
+class SignedData(NamedTuple):
     """A parsed SignedData; nothing about it has been verified. `content` is empty when it is detached."""
 
     content_type: str
@@ -83,11 +80,10 @@ class SignedData:
     signers: tuple[SignerInfo, ...]
     ocsp_der: tuple[bytes, ...] = ()  # whole OCSPResponses
     crl_count: int = 0
-    known: KnownCertificates = field(default_factory=dict, repr=False, compare=False)
+    known: KnownCertificates = NONE_KNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedSigner:
+class VerifiedSigner(NamedTuple):
     """`certificate` holds the key that made the signature and is the one that the signer committed to."""
 
     certificate: x509.Certificate
@@ -107,20 +103,20 @@ def parse_signed_data(
     outer = der.read_whole(data, max_bytes=max_bytes)
     if der.read_oid(outer.take(der.OBJECT_IDENTIFIER)) != ID_SIGNED_DATA:
         raise Malformed("cms.content_type", "not SignedData")
-    explicit = outer.take(der.context(0)).enter()
+    explicit = outer.open(der.context(0))
     outer.finish()
-    reader = explicit.take(der.SEQUENCE).enter()
+    reader = explicit.open(der.SEQUENCE)
     explicit.finish()
 
-    if der.read_integer(reader.take(der.INTEGER)) not in (1, 3, 4, 5):
+    if der.decode_integer(reader.content(der.INTEGER)) not in (1, 3, 4, 5):
         raise Malformed("cms.version", "no such SignedData version")
-    reader.take(der.SET)
-    encapsulated = reader.take(der.SEQUENCE).enter()
-    content_type = der.read_oid(encapsulated.take(der.OBJECT_IDENTIFIER))
+    reader.raw(der.SET)
+    encapsulated = reader.open(der.SEQUENCE)
+    content_type = der.decode_oid(encapsulated.content(der.OBJECT_IDENTIFIER))
     content = b""
     if not is_detached:
-        wrapped = encapsulated.take(der.context(0)).enter()
-        content = wrapped.take(der.OCTET_STRING).content
+        wrapped = encapsulated.open(der.context(0))
+        content = wrapped.content(der.OCTET_STRING)
         wrapped.finish()
     encapsulated.finish()
     certificates_der = _read_certificates(listed) if (listed := reader.take_if(der.context(0))) else ()
@@ -173,20 +169,20 @@ def wrap_basic_response(basic_der: bytes) -> bytes:
 
 def _read_signer(element: der.Element) -> SignerInfo:
     reader = element.enter()
-    if der.read_integer(reader.take(der.INTEGER)) not in (1, 3):
+    if der.decode_integer(reader.content(der.INTEGER)) not in (1, 3):
         raise Malformed("cms.version", "no such SignerInfo version")
     issuer_der: bytes | None = None
     serial_number: int | None = None
     key_identifier = reader.take_if(der.context(0, constructed=False))
     if key_identifier is None:
-        identifier = reader.take(der.SEQUENCE).enter()
-        issuer_der = identifier.take(der.SEQUENCE).raw
-        serial_number = der.read_integer(identifier.take(der.INTEGER))
+        identifier = reader.open(der.SEQUENCE)
+        issuer_der = identifier.raw(der.SEQUENCE)
+        serial_number = der.decode_integer(identifier.content(der.INTEGER))
         identifier.finish()
     digest_algorithm = reader.take(der.SEQUENCE)
     signed = reader.take_if(der.context(0))
-    algorithm = reader.take(der.SEQUENCE)
-    signature = reader.take(der.OCTET_STRING).content
+    algorithm_der = reader.raw(der.SEQUENCE)
+    signature = reader.content(der.OCTET_STRING)
     unsigned = reader.take_if(der.context(1))
     reader.finish()
     return SignerInfo(
@@ -198,7 +194,7 @@ def _read_signer(element: der.Element) -> SignerInfo:
         # RFC 5652 §5.4: signed with the tag of SET OF, not with the [0] it travels under.
         signed_attributes_der=b"\x31" + signed.raw[1:] if signed else None,
         attributes=_read_attributes(signed) if signed else {},
-        algorithm_der=algorithm.raw,
+        algorithm_der=algorithm_der,
         signature=signature,
         unsigned_attributes=tuple(map(_read_attribute, _attribute_elements(unsigned))) if unsigned else (),
     )
@@ -210,7 +206,7 @@ def _attribute_elements(listed: der.Element) -> list[der.Element]:
 
 def _read_attribute(element: der.Element) -> tuple[str, der.Element]:
     reader = element.enter()
-    identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+    identifier = der.decode_oid(reader.content(der.OBJECT_IDENTIFIER))
     values = reader.take(der.SET)
     reader.finish()
     return identifier, values

@@ -344,8 +344,7 @@ class VerifiedOcsp:
     archive_cutoff_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Response:
+class _Response(NamedTuple):
     tbs_der: bytes
     algorithm_der: bytes
     signature: bytes
@@ -434,18 +433,16 @@ def _parse_response(response_der: bytes) -> _Response:
         raise Refused("ocsp.response_status", f"the responder answered {names.get(status, status)}")
     if wrapped is None:
         raise Malformed("ocsp.response", "successful without responseBytes")
-    response_bytes = wrapped.enter().take(der.SEQUENCE).enter()
-    if der.read_oid(response_bytes.take(der.OBJECT_IDENTIFIER)) != ID_PKIX_OCSP_BASIC:
+    response_bytes = wrapped.enter().open(der.SEQUENCE)
+    if der.decode_oid(response_bytes.content(der.OBJECT_IDENTIFIER)) != ID_PKIX_OCSP_BASIC:
         raise Malformed("ocsp.response", "not a basic response")
-    basic_element = response_bytes.take(der.OCTET_STRING)
+    holder = response_bytes.open(der.OCTET_STRING)
     response_bytes.finish()
-
-    holder = basic_element.enter()
-    basic = holder.take(der.SEQUENCE).enter()
+    basic = holder.open(der.SEQUENCE)
     holder.finish()
     tbs = basic.take(der.SEQUENCE)
-    algorithm = basic.take(der.SEQUENCE)
-    signature = der.read_bit_string(basic.take(der.BIT_STRING))
+    algorithm_der = basic.raw(der.SEQUENCE)
+    signature = der.decode_bit_string(basic.content(der.BIT_STRING))
     certificates: tuple[bytes, ...] = ()
     listed = basic.take_if(der.context(0))
     if listed:
@@ -466,7 +463,7 @@ def _parse_response(response_der: bytes) -> _Response:
     nonce, cutoff_at = _read_response_extensions(extensions) if extensions else (None, None)
     return _Response(
         tbs_der=tbs.raw,
-        algorithm_der=algorithm.raw,
+        algorithm_der=algorithm_der,
         signature=signature,
         certificates=certificates,
         responder_name_der=by_name.enter().take(der.SEQUENCE).raw if by_name else None,
@@ -528,8 +525,7 @@ def _find_single(response: _Response, subject: CertificateParts, issuer: Certifi
     return matching[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Responder:
+class _Responder(NamedTuple):
     certificate: x509.Certificate
     parts: CertificateParts
     is_trusted: bool  # the issuer itself, or named by the caller

@@ -6,10 +6,10 @@ are DER; a token may be BER around what it signs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -170,8 +170,7 @@ def build_rejection(failure: FailureInfo, text: str) -> bytes:
 # ----------------------------------------------------------------------------------------------- client
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedTimeStamp:
+class VerifiedTimeStamp(NamedTuple):
     """A token whose signature holds. Whether the TSU is trusted is the caller's question."""
 
     gen_at: datetime
@@ -182,14 +181,13 @@ class VerifiedTimeStamp:
     imprint: bytes
     nonce: int | None
     tsu: x509.Certificate
-    tsu_der: bytes = field(repr=False)
-    tsu_parts: x509_parts.CertificateParts = field(repr=False)
+    tsu_der: bytes
+    tsu_parts: x509_parts.CertificateParts
     certificates: tuple[x509.Certificate, ...]
     token_der: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _TstInfo:
+class _TstInfo(NamedTuple):
     gen_at: datetime
     accuracy: timedelta
     serial_number: int
@@ -300,11 +298,11 @@ def _parse_signed_data(token_der: bytes, known: x509_parts.KnownCertificates) ->
 
 def _parse_tst_info(data: bytes) -> _TstInfo:
     reader = der.read_whole(data, max_bytes=MAX_RESPONSE_BYTES)
-    if der.read_integer(reader.take(der.INTEGER)) != 1:
+    if der.decode_integer(reader.content(der.INTEGER)) != 1:
         raise Malformed("tsp.token", "unknown version")
-    policy = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+    policy = der.decode_oid(reader.content(der.OBJECT_IDENTIFIER))
     hash_name, imprint = _read_imprint(reader.take(der.SEQUENCE))
-    serial_number = der.read_integer(reader.take(der.INTEGER))
+    serial_number = der.decode_integer(reader.content(der.INTEGER))
     gen_at = _read_gen_time(reader.take(der.GENERALIZED_TIME))
     accuracy = _read_accuracy(element) if (element := reader.take_if(der.SEQUENCE)) else timedelta(0)
     ordering = reader.take_if(der.BOOLEAN)

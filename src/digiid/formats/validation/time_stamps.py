@@ -46,6 +46,15 @@ _REFUSED: Final = {
 }
 _NOT_INTACT: Final = ("FAILED", Sub.SIG_CRYPTO_FAILURE)
 
+_NOT_LISTED: Final = (
+    "validation.token.not_listed",
+    "The certificate chain for timestamp is not trusted, it does not contain a trust anchor.",
+)
+_NOT_GRANTED: Final = (
+    "validation.token.not_granted",
+    "The time-stamping service was not granted when it made the time-stamp",
+)
+
 # What is wrong with a time-stamp and describes the signature that rests on it as well.
 _ABOUT_TIME: Final = {
     Sub.NO_CERTIFICATE_CHAIN_FOUND,
@@ -135,28 +144,22 @@ def find_unit_service(token: tsp.VerifiedTimeStamp, trust: VerifiedTrust) -> Ser
     Raises: Refused `validation.token.not_listed`, `.not_granted`, `.not_qualified`.
     """
     parts = token.tsu_parts
-    problem = Refused(
-        "validation.token.not_listed",
-        "The certificate chain for timestamp is not trusted, it does not contain a trust anchor.",
-    )
-    not_granted = Refused(
-        "validation.token.not_granted", "The time-stamping service was not granted when it made the time-stamp"
-    )
+    problem = _NOT_LISTED
     for item in trust.find_services(token.tsu_der, service_type=TSA_QTST):
         if granted_period(item.service, (TSA_QTST,), token.gen_at):
             return item
-        problem = not_granted
+        problem = _NOT_GRANTED
     issuers = trust.find_issuers(
         parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=TSA_QTST
     )
     for item in issuers:
         if not granted_period(item.service, (TSA_QTST,), token.gen_at):
-            problem = not_granted
+            problem = _NOT_GRANTED
             continue
         try:
             verify_path(token.tsu, intermediates=(), anchors=item.anchors, at=token.gen_at, leaf_parts=parts)
         except Refused as error:
-            problem = Refused(problem.code, f"{problem.detail} ({error.detail})")
+            problem = (problem[0], f"{problem[1]} ({error.detail})")
             continue
         return item
     if trust.find_services(token.tsu_der, service_type=_TSA):
@@ -164,7 +167,7 @@ def find_unit_service(token: tsp.VerifiedTimeStamp, trust: VerifiedTrust) -> Ser
             "validation.token.not_qualified",
             "The certificate chain for timestamp is not trusted: the service is listed, but not as a qualified one",
         )
-    raise problem
+    raise Refused(*problem)
 
 
 def find_aged(
