@@ -62,8 +62,6 @@ MAX_PREPARED_AGE = timedelta(minutes=15)
 MAX_CONTAINER_BYTES = 512 * 1024 * 1024
 _TIME_STAMP_HASH = "sha256"
 _FIRST_SIGNATURE = "META-INF/signatures0.xml"
-_NOT_VALID = "The container is not valid as it is."
-_CHANGED = "The container holds other files by now. Start signing again."
 _MAGIC = b"digiid prepared signature 2\n"
 
 
@@ -315,9 +313,9 @@ def prepare_additional_signature(
     if parsed.signature_files:
         report = judge(container, trust=trust, at=at, policy=policy)
         if not report.is_valid:
-            raise Refused("documents.container.not_valid", _why(report), public=_NOT_VALID)
+            raise _not_valid(_why(report))
     elif problem := next((found for found in _problems(parsed) if found.is_error), None):
-        raise Refused("documents.container.not_valid", problem.message, public=_NOT_VALID)
+        raise _not_valid(problem.message)
     # 3 the certificate is one to sign with
     issuer = check_signing_certificate(certificate, issuers=issuers, at=at)
     # 4 the same files, an Id that no signature has, also when two people sign at once
@@ -449,7 +447,11 @@ def finish_signature(
 def check_files(prepared: PreparedSignature, container: bytes) -> None:
     """Raises: Conflict `documents.container.changed`, other files than were prepared; Malformed `asic.…`."""
     if _digest_of(read_digests(parse_container(io.BytesIO(container)))) != prepared.files_digest:
-        raise Conflict("documents.container.changed", "not the files that were prepared", public=_CHANGED)
+        raise Conflict(
+            "documents.container.changed",
+            "not the files that were prepared",
+            public="The container holds other files by now. Start signing again.",
+        )
 
 
 def place_signature_file(
@@ -466,9 +468,8 @@ def place_signature_file(
     Raises: Conflict `documents.container.changed`; Broken `documents.not_valid`; Refused
         `documents.container.not_valid`; Malformed `asic.…`.
     """
+    check_files(prepared, container)
     parsed = parse_container(io.BytesIO(container))
-    if _digest_of(read_digests(parsed)) != prepared.files_digest:
-        raise Conflict("documents.container.changed", "not the files that were prepared", public=_CHANGED)
     name = next_signature_name(parsed)
     content = add_signature_file(parsed, name, xml, at=trust.clock.now())
     return judge_signed(content, prepared, name=name, level=level, trust=trust, policy=policy)
@@ -563,7 +564,7 @@ def _check_verdict(signed: SignedDocument) -> None:
         is_expected = found[0].indication is Indication.INDETERMINATE or found[0].level.startswith("NOT_")
     if not is_expected and found[0].is_valid:
         # Somebody put something that is not valid beside it between the two steps.
-        raise Refused("documents.container.not_valid", _why(signed.report), public=_NOT_VALID)
+        raise _not_valid(_why(signed.report))
     if not is_expected:
         raise Broken("documents.not_valid", f"our validator does not accept our own signature: {_why(signed.report)}")
 
@@ -574,6 +575,10 @@ def _digest_of(files: Sequence[FileDigest]) -> bytes:
         for part in (file.name.encode(), file.media_type.encode(), file.digest):
             hashed.update(len(part).to_bytes(4, "big") + part)
     return hashed.digest()
+
+
+def _not_valid(detail: str) -> Refused:
+    return Refused("documents.container.not_valid", detail, public="The container is not valid as it is.")
 
 
 def _problems(container: Container) -> Sequence[ContainerProblem]:

@@ -390,7 +390,7 @@ def _decode(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Malformed("signing.base64", "not base64", public="A value is not base64.") from error
+        raise Malformed("signing.base64", "A value is not base64.") from error
 
 
 # ---------------------------------------------------------------------------------------------- edge
@@ -443,7 +443,7 @@ async def _read_body(receive: Any, *, max_bytes: int) -> bytes:
             raise Malformed("http.disconnected", "the client went away")
         body += event.get("body", b"")
         if len(body) > max_bytes:
-            raise Malformed("http.too_large", f"more than {max_bytes} bytes", public="The body is too large.")
+            raise Malformed("http.too_large", f"A body has at most {max_bytes} bytes.")
         if not event.get("more_body", False):
             return bytes(body)
 
@@ -480,8 +480,9 @@ def _problem_of(error: DigiidError) -> tuple[int, Mapping[str, Any]]:
         status = 413
     level = log.error if status == 500 else log.info
     level("signing_service.answered", code=error.code, status=status, detail=error.detail)
-    # What a refusal or a parser says is about the client's own bytes; our own faults stay here.
-    detail = error.public or (error.detail if isinstance(error, Malformed | Refused | Conflict) else _PROBLEMS[status])
+    # Clients are programs: they are told in English what is wrong with their own request; our own faults stay here.
+    is_theirs = isinstance(error, Malformed | Refused | NotFound | Conflict)
+    detail = error.detail if is_theirs else _PROBLEMS[status]
     return status, _problem(status, error.code, detail)
 
 

@@ -152,5 +152,5 @@ def sign_request(
     }
 
 
-def _refused(rule: str, public: str) -> Refused:
-    return Refused(f"signing.auth.{rule}", public, public=public)
+def _refused(rule: str, detail: str) -> Refused:
+    return Refused(f"signing.auth.{rule}", detail)

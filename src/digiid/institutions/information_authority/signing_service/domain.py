@@ -63,14 +63,12 @@ def decide_take(stored: StoredPrepared, value_hash: bytes, *, at: datetime) -> b
     if stored.state is not PreparedState.WAITING:
         raise Conflict(
             "signing.prepared.used",
-            f"the prepared signature is {stored.state}",
-            public="A value was used for this prepared signature already. Prepare the signature again.",
+            "A value was used for this prepared signature already. Prepare the signature again.",
         )
     if not timedelta(0) <= at - stored.prepared_at <= PREPARED_LIFETIME:
         raise Refused(
             "signing.prepared.expired",
-            "prepared too long ago",
-            public="The signature was prepared more than 15 minutes ago. Prepare it again.",
+            "The signature was prepared more than 15 minutes ago. Prepare it again.",
         )
     return True
 

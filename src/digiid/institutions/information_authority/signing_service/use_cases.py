@@ -151,7 +151,7 @@ def get_container(deps: Deps, where: Address) -> StoredContainer:
     with deps.db.read() as tx:
         found = store.find_container(tx, where.container_id, client_id=where.client_id, form=where.form)
     if found is None:
-        raise NotFound("signing.container", "no such container of this client", public="There is no such container.")
+        raise NotFound("signing.container", "There is no such container.")
     return found
 
 
@@ -282,17 +282,15 @@ def complete(deps: Deps, where: Address, signature_id: str, value: bytes) -> Non
             log.info("signing_service.signed", client_id=where.client_id, container_id=where.container_id, level=level)
             return
         stored = get_container(deps, where)
-    raise Conflict("signing.busy", "the container changes all the time", public="The container changes too quickly.")
+    raise Conflict("signing.busy", "The container changes too quickly.")
 
 
 def _insert_prepared(deps: Deps, where: Address, kept: StoredPrepared) -> None:
     with deps.db.write() as tx:
         if store.find_container(tx, where.container_id, client_id=where.client_id, form=where.form) is None:
-            raise NotFound("signing.container", "deleted meanwhile", public="There is no such container.")
+            raise NotFound("signing.container", "There is no such container any more.")
         if store.count_prepared(tx, where.container_id) >= _MAX_PREPARED:
-            raise Conflict(
-                "signing.prepared.too_many", "too many prepared", public="Too many signatures wait for their values."
-            )
+            raise Conflict("signing.prepared.too_many", "Too many signatures wait for their values.")
         store.insert_prepared(tx, kept)
 
 
@@ -310,10 +308,10 @@ def _as_xmldsig(prepared: PreparedSignature, value: bytes) -> bytes:
 def _take(deps: Deps, where: Address, signature_id: str, value_hash: bytes) -> StoredPrepared | None:
     with deps.db.write() as tx:
         if store.find_container(tx, where.container_id, client_id=where.client_id, form=where.form) is None:
-            raise NotFound("signing.container", "no such container", public="There is no such container.")
+            raise NotFound("signing.container", "There is no such container.")
         kept = store.find_prepared(tx, signature_id, container_id=where.container_id)
         if kept is None:
-            raise NotFound("signing.prepared", "no such preparation", public="There is no such prepared signature.")
+            raise NotFound("signing.prepared", "There is no such prepared signature.")
         if not decide_take(kept, value_hash, at=deps.clock.now()):
             return None
         store.move_prepared(
@@ -360,7 +358,7 @@ def _keep_time(deps: Deps) -> timedelta:
 
 def _keep(deps: Deps, client_id: str, form: Form, name: str, content: bytes) -> str:
     if not 1 <= len(name) <= _MAX_NAME_CHARS or not name.isprintable() or "/" in name or "\\" in name:
-        raise Malformed("signing.name", "not a container's name", public="containerName is not a file's name.")
+        raise Malformed("signing.name", "containerName is not a file's name.")
     container = StoredContainer(
         container_id=new_id(deps.entropy),
         client_id=client_id,
@@ -380,8 +378,7 @@ def _insert_container(deps: Deps, container: StoredContainer) -> None:
         if store.count_containers(tx, client_id) >= deps.settings.max_containers:
             raise Refused(
                 "signing.too_many",
-                f"client {client_id} has {deps.settings.max_containers} containers",
-                public="Too many containers are open. Delete those that you have fetched.",
+                "Too many containers are open. Delete those that you have fetched.",
             )
         store.insert_container(tx, container)
 
@@ -392,7 +389,7 @@ def _change(deps: Deps, where: Address, change: Callable[[bytes], bytes]) -> Non
         changed = replace(stored, content=change(stored.content), changed_at=deps.clock.now())
         if deps.db.retry(lambda: _replace(deps, changed)):  # noqa: B023 - run at once
             return
-    raise Conflict("signing.busy", "the container changes all the time", public="The container changes too quickly.")
+    raise Conflict("signing.busy", "The container changes too quickly.")
 
 
 def _replace(deps: Deps, changed: StoredContainer) -> bool:
@@ -406,8 +403,7 @@ def _check_count(deps: Deps, count: int) -> None:
     if count > deps.settings.max_files:
         raise Refused(
             "signing.too_many_files",
-            f"{count} files",
-            public=f"A container holds at most {deps.settings.max_files} files here.",
+            f"A container holds at most {deps.settings.max_files} files here.",
         )
 
 
@@ -416,8 +412,7 @@ def _check_form(form: Form, parsed: Container) -> None:
     if parsed.form != "ASiC-E" or is_hashcode is not (form is Form.HASHCODE):
         raise Refused(
             "signing.form",
-            f"{parsed.form}, hashcode: {is_hashcode}",
-            public="The container is not of this path's form.",
+            "The container is not of this path's form.",
         )
     if is_hashcode:
         read_file_hashes(parsed)
@@ -427,12 +422,11 @@ def _check_request(form: Form, request: SigningRequest) -> None:
     if form is Form.HASHCODE and request.level is Level.LTA:
         raise Refused(
             "signing.level",
-            "an archive time-stamp covers the files",
-            public="Level LTA needs the files; put them back into the container and extend it then.",
+            "Level LTA needs the files; put them back into the container and extend it then.",
         )
     place = request.place
     texts: list[str | None] = list(request.roles)
     if place is not None:
         texts += [place.city, place.state_or_province, place.postal_code, place.country_name]
     if len(request.roles) > _MAX_ROLES or any(len(text or "") > _MAX_TEXT_CHARS for text in texts):
-        raise Malformed("signing.text", "too many or too long", public="At most 5 roles, each of 256 characters.")
+        raise Malformed("signing.text", "At most 5 roles, each of 256 characters.")
