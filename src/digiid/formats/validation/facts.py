@@ -16,8 +16,10 @@ from digiid.formats.validation.report import (
     SubIndication,
     TimeStampReport,
 )
-from digiid.formats.xades import Reference, UnverifiedSignature
+from digiid.formats.xades import HashedFiles, Reference, UnverifiedSignature
+from digiid.kernel.errors import Refused
 
+MAX_ARCHIVED_BYTES: Final = 4 * 1024**3  # read again for archive time-stamps, in all signatures of a container
 CLOCK_SKEW: Final = timedelta(minutes=5)  # how far another clock may be ahead of ours
 SHA1_UNTIL: Final = datetime(2017, 1, 1, tzinfo=UTC)
 TIME_MARK_POLICIES: Final = frozenset({"1.3.6.1.4.1.10015.1000.3.2.1", "1.3.6.1.4.1.10015.1000.3.2.3"})
@@ -94,6 +96,11 @@ class SignedFiles(Protocol):
         """FULL or DIGEST, as in `Scope`."""
         ...
 
+    @property
+    def hashed(self) -> HashedFiles:
+        """What archive time-stamps of one signature have hashed, for those of the next one."""
+        ...
+
     def find_digest(self, reference: Reference) -> bytes | None: ...
 
     def stream(self, name: str) -> Iterator[bytes] | None: ...
@@ -110,6 +117,8 @@ class ContainerFiles:
 
     def __init__(self, container: Container) -> None:
         self._container = container
+        self._archived_bytes = 0
+        self.hashed: HashedFiles = {}
 
     @property
     def names(self) -> Sequence[str]:
@@ -124,8 +133,14 @@ class ContainerFiles:
         return None if entry is None else self._container.digest(entry, reference.hash_name)
 
     def stream(self, name: str) -> Iterator[bytes] | None:
+        """The content of a file. Raises: Refused `xades.archive.too_much`, by many signatures over other orders."""
         entry = self._container.find_data_file(name)
-        return None if entry is None else self._container.archive.stream(entry)
+        if entry is None:
+            return None
+        self._archived_bytes += entry.size_bytes
+        if self._archived_bytes > MAX_ARCHIVED_BYTES:
+            raise Refused("xades.archive.too_much", f"more than {MAX_ARCHIVED_BYTES} bytes to read again")
+        return self._container.archive.stream(entry)
 
     def media_type(self, name: str) -> str | None:
         return self._container.manifest.get(name)

@@ -14,7 +14,7 @@ from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.policy import POLV4, Policy, apply_policy
 from digiid.formats.validation.report import Message, Report, Severity
 from digiid.formats.validation.signature import validate_signature
-from digiid.formats.xades import Reference, parse_signatures
+from digiid.formats.xades import HashedFiles, Reference, parse_signatures
 
 _FORM = "ASiC-E"
 
@@ -37,6 +37,7 @@ class HashcodeFiles:
     def __init__(self, files: Sequence[HashcodeFile] | None, media_types: dict[str, str] | None = None) -> None:
         self._digests = None if files is None else {(file.name, file.hash_name): file.digest for file in files}
         self._media_types = media_types
+        self.hashed: HashedFiles = {}
 
     @property
     def names(self) -> Sequence[str]:

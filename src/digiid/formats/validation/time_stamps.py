@@ -110,7 +110,9 @@ def judge_token(
     except Malformed as error:
         return _worse(report, "FAILED", Sub.FORMAT_FAILURE, f"What is stamped cannot be read: {error.detail}")
     except Refused as error:
-        return _worse(report, "INDETERMINATE", Sub.SIGNED_DATA_NOT_FOUND, f"What is stamped is missing: {error.detail}")
+        return _worse(
+            report, "INDETERMINATE", Sub.SIGNED_DATA_NOT_FOUND, f"What is stamped is not at hand: {error.detail}"
+        )
     if not is_intact:
         return _worse(report, "FAILED", Sub.HASH_FAILURE, "The time-stamp message imprint is not intact!")
 
@@ -253,7 +255,7 @@ def _judge_archive_time_stamps(
 ) -> None:
     """§5.6.3.4: the newest is judged now; each that holds proves what it covers, and so the ones before it."""
     signature = facts.signature
-    imprints = ArchiveImprints(signature, files.stream)
+    imprints = ArchiveImprints(signature, files.stream, files.hashed)
     for stamp in reversed(signature.archive_time_stamps):
 
         def imprint_of(hash_name: str, stamp: EncapsulatedTimeStamp = stamp) -> bytes:

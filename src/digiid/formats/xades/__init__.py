@@ -4,6 +4,7 @@ from digiid.formats.xades.algorithms import SignatureMethod, choose_method, raw_
 from digiid.formats.xades.archive import (
     ArchiveImprints,
     ArchivePlan,
+    HashedFiles,
     StreamFile,
     add_validation_values,
     plan_archive_time_stamp,
@@ -24,6 +25,7 @@ __all__ = [
     "ArchiveImprints",
     "ArchivePlan",
     "FileDigest",
+    "HashedFiles",
     "PreparedXades",
     "ProductionPlace",
     "Reference",

@@ -34,13 +34,19 @@ _UNSIGNED: Final = f"{{{NS_XADES}}}UnsignedProperties/{{{NS_XADES}}}UnsignedSign
 StreamFile = Callable[[str], Iterator[bytes] | None]
 
 
-class ArchiveImprints:
-    """The message imprints of one signature's archive time-stamps. Data files are read once for each hash."""
+# What has been hashed of data files: by the hash and the files' names in their order.
+HashedFiles = dict[tuple[str, tuple[str, ...]], Any]
 
-    def __init__(self, signature: UnverifiedSignature, stream: StreamFile) -> None:
+
+class ArchiveImprints:
+    """The message imprints of one signature's archive time-stamps. Data files are read once for each hash; signatures
+    over the same files may share what is `hashed`.
+    """
+
+    def __init__(self, signature: UnverifiedSignature, stream: StreamFile, hashed: HashedFiles | None = None) -> None:
         self._signature, self._stream = signature, stream
         self._properties = _unsigned_properties(signature)
-        self._references: dict[str, Any] = {}
+        self._hashed: HashedFiles = {} if hashed is None else hashed
         self._canonical: dict[tuple[etree._Element, str], bytes] = {}
 
     def digest(self, hash_name: str, c14n: str, *, stamp: EncapsulatedTimeStamp | None = None) -> bytes:
@@ -49,7 +55,7 @@ class ArchiveImprints:
         Raises: Refused `xades.archive.data`, a data file is not at hand; Malformed `xml.…`, `asic.…`.
         """
         # 1 what SignedInfo refers to, in its order
-        hashed = self._hash_references(hash_name).copy()
+        hashed = self._hash_references(hash_name)
         # 2 the signature itself
         for name in _BEFORE_UNSIGNED:
             hashed.update(self._canonicalize(self._signature.element.find(f"{{{NS_DS}}}{name}"), c14n))
@@ -61,21 +67,26 @@ class ArchiveImprints:
         return bytes(hashed.digest())
 
     def _hash_references(self, hash_name: str) -> Any:
-        if hash_name not in self._references:
+        names = tuple(reference.name for reference in self._signature.references)
+        position = self._signature.properties_position
+        before = names if position is None else names[:position]
+        key = (hash_name, before)
+        if key not in self._hashed:
             hashed = hashlib.new(hash_name)
-            position = self._signature.properties_position
-            for index, reference in enumerate(self._signature.references):
-                if index == position:
-                    hashed.update(self._signature.signed_properties)
-                pieces = self._stream(reference.name)
-                if pieces is None:
-                    raise Refused("xades.archive.data", f"the content of {reference.name!r} is not at hand")
-                for piece in pieces:
-                    hashed.update(piece)
-            if position is None or position == len(self._signature.references):
-                hashed.update(self._signature.signed_properties)
-            self._references[hash_name] = hashed
-        return self._references[hash_name]
+            self._update(hashed, before)
+            self._hashed[key] = hashed
+        hashed = self._hashed[key].copy()
+        hashed.update(self._signature.signed_properties)
+        self._update(hashed, names[len(before) :])
+        return hashed
+
+    def _update(self, hashed: Any, names: Sequence[str]) -> None:
+        for name in names:
+            pieces = self._stream(name)
+            if pieces is None:
+                raise Refused("xades.archive.data", f"the content of {name!r} is not at hand")
+            for piece in pieces:
+                hashed.update(piece)
 
     def _canonicalize(self, element: etree._Element | None, c14n: str) -> bytes:
         assert element is not None  # the parser has seen all of them

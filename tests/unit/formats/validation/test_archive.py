@@ -11,7 +11,7 @@ from lxml import etree
 
 from digiid.formats.asic import DataFile, add_signature_file, parse_container
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation import Report, SignatureReport, validate_container
+from digiid.formats.validation import Report, SignatureReport, facts, validate_container
 from digiid.formats.xades import parse_signatures, plan_archive_time_stamp
 from digiid.kernel.errors import Malformed, Refused
 from tests.support.archived import YEAR, archived, make_unit, rsa_time_stamp, trust_in, with_unit
@@ -354,6 +354,21 @@ def test_many_renewals_are_judged_in_bounded_time() -> None:
     assert only(container).is_valid
     with pytest.raises(Malformed, match=r"xades\.value_count"):
         archived(archived(container, PKI, at=AT + DAY), PKI, at=AT + DAY)
+
+
+def test_what_is_read_again_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every signature of a container may ask for all of its files once more, and in another order each."""
+    monkeypatch.setattr(facts, "MAX_ARCHIVED_BYTES", sum(len(file.content) for file in FILES))
+    same = PKI.sign(FILES, signature_id="S1")
+    other = PKI.sign(FILES[::-1], signature_id="S2")
+    container = LTA
+    for number, xml in ((1, same), (2, other)):
+        name = f"META-INF/signatures{number}.xml"
+        container = add_signature_file(parse_container(io.BytesIO(container)), name, xml, at=AT)
+        container = archived(container, PKI, at=AT, signature_id=f"S{number}", name=name)
+    stamps = [signature.archive_time_stamps[0] for signature in judge(container).signatures]
+    assert [stamp.indication for stamp in stamps] == ["PASSED", "PASSED", "INDETERMINATE"]
+    assert "to read again" in stamps[2].text
 
 
 def test_validation_data_about_time_stamps_is_read() -> None:
