@@ -51,8 +51,17 @@ BAKERY = Organization("12345678", "TEST Pagariäri OÜ", "TEST Pagariäri e-temp
 
 
 @pytest.fixture
-def deps(new_database: Callable[[str], Database], clock: ManualClock, entropy: SeededEntropy) -> Deps:
+def deps(tmp_path: Path, clock: ManualClock, entropy: SeededEntropy) -> Deps:
     clock.advance(timedelta(hours=3))  # the shared hierarchy is valid from 11:00
+    database = Database.sqlite(tmp_path / "ca.sqlite")
+    database.migrate(CA_PACKAGE)
+    return ca_over(database, clock, entropy)
+
+
+@pytest.fixture
+def any_deps(new_database: Callable[[str], Database], clock: ManualClock, entropy: SeededEntropy) -> Deps:
+    """The same on SQLite and on PostgreSQL."""
+    clock.advance(timedelta(hours=3))
     return ca_over(new_database(CA_PACKAGE), clock, entropy)
 
 
@@ -133,7 +142,8 @@ def _level(certificate: x509.Certificate) -> str:
     return qualification.Qualification(qualification.QC_COMPLIANCE in statements, on_device, True).level
 
 
-def test_the_same_order_gives_the_same_seal_and_another_content_is_a_conflict(deps: Deps) -> None:
+def test_the_same_order_gives_the_same_seal_and_another_content_is_a_conflict(any_deps: Deps) -> None:
+    deps = any_deps
     key = ec.generate_private_key(ec.SECP256R1())
     order = seal_order(request_der=chip_request(key))
     first = issued(deps, order)
@@ -192,7 +202,8 @@ def test_a_seals_number_is_never_a_documents(number: str) -> None:
         seal_order(seal_number=number)
 
 
-def test_a_revoked_seal_is_on_the_list_and_never_good_again(deps: Deps) -> None:
+def test_a_revoked_seal_is_on_the_list_and_never_good_again(any_deps: Deps) -> None:
+    deps = any_deps
     certificate = issued(deps, seal_order())
     revoked = use_cases.revoke_seal(deps, "SEAL-1", reason="keyCompromise")
     assert revoked.state is CertificateState.REVOKED
