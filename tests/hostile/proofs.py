@@ -8,6 +8,7 @@ from typing import Any
 
 from asn1crypto import algos, cms, core
 from asn1crypto import ocsp as asn1_ocsp
+from asn1crypto import tsp as _asn1_tsp  # noqa: F401 - it teaches the library the content type of tokens
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes

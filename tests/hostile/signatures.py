@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from lxml import etree
 
-from tests.hostile.case import GOOD, PKI, Case, failed, refused, unproven
+from tests.hostile.case import GOOD, PKI, Case, failed, odd, refused, unproven
 from tests.support.containers import MANIFEST, SIGNATURES, changed, edited, unpack
 from tests.support.pki import NATURAL_QSCD, SIGNED_AT, PrivateKey, make_certificate, new_key, person
 
@@ -500,6 +500,23 @@ CERTIFICATE_CASES = [
 ]
 
 _UNNAMED = "NO_SIGNING_CERTIFICATE_FOUND"
+REPEATED_CASES = [
+    odd(
+        KEYS,
+        "a signature copied, to count twice",
+        lambda: changed(GOOD, {"META-INF/signatures1.xml": unpack(GOOD)[SIGNATURES]}),
+        "validation.repeated_signature",
+        "once more",
+    ),
+    failed(
+        KEYS,
+        "a signature copied in its file",
+        _tree(lambda p: p.root.append(_without_ids(copy.deepcopy(p.signature)))),
+        _FORMAT,
+        "xades.",
+    ),
+]
+
 KEY_CASES = [
     unproven(
         KEYS, "another certificate in KeyInfo", _tree(_certificate(OTHER.der)), _UNNAMED, "xades.certificate.mismatch"

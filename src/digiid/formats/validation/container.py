@@ -1,6 +1,7 @@
 """Validation of a whole container: EN 319 162-1 §A.5 around EN 319 102-1."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import BinaryIO
@@ -87,8 +88,9 @@ def _validate(
 
     # 2 every signature by itself
     signatures: list[SignatureReport] = []
+    seen: dict[bytes, str] = {}
     for entry in container.signature_files:
-        signatures += _validate_file(container, entry, files, trust, at)
+        signatures += _validate_file(container, entry, files, trust, at=at, seen=seen)
         _check_count(signatures)
     if container.cms_files:
         frame = read_frame(container, trust=trust, at=at)
@@ -143,8 +145,15 @@ def _judge_nested(
 
 
 def _validate_file(
-    container: Container, entry: Entry, files: SignedFiles, trust: VerifiedTrust, at: datetime
+    container: Container,
+    entry: Entry,
+    files: SignedFiles,
+    trust: VerifiedTrust,
+    *,
+    at: datetime,
+    seen: dict[bytes, str],
 ) -> list[SignatureReport]:
+    """`seen` collects signature values, and where each was met first."""
     name = entry.name
     try:
         unverified = parse_signatures(container.read_signature_file(entry))
@@ -165,4 +174,18 @@ def _validate_file(
                 ),
             )
         ]
-    return [validate_signature(signature, files=files, file_name=name, trust=trust, at=at) for signature in unverified]
+    reports = []
+    for signature in unverified:
+        report = validate_signature(signature, files=files, file_name=name, trust=trust, at=at)
+        first = seen.get(signature.signature_value)
+        seen.setdefault(signature.signature_value, name)
+        reports.append(report if first is None else _repeated(report, first))
+    return reports
+
+
+def _repeated(report: SignatureReport, first: str) -> SignatureReport:
+    """Told of, and no more: the field's validators call such a container valid, and count two signatures."""
+    text = f"This is the signature of {first} once more: it says nothing new, and is nobody else's"
+    return replace(
+        report, messages=(*report.messages, Message(Severity.WARNING, "validation.repeated_signature", text))
+    )

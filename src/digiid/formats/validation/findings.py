@@ -53,6 +53,10 @@ _MEANING: Final[Mapping[SubIndication | None, str]] = {
 # Warnings that a reader may set aside, and why.
 _HARMLESS: Final[Mapping[str, str]] = {
     "asic.empty_file": "An empty file can be signed; it just says nothing.",
+    "asic.name.hidden": "Look twice at what kind of file it is before you open it.",
+    "asic.name.mixed_scripts": "Letters of other scripts can look the same. Look twice at which file it is.",
+    "asic.name.alike": "They look the same and are two files. Look twice at which one you open.",
+    "validation.repeated_signature": "Count it once.",
     "asic.mimetype.not_first": "Some programs will not recognise the file; the signatures are not affected.",
     "asic.mimetype.compressed": "Some programs will not recognise the file; the signatures are not affected.",
     "asic.mimetype.extra": "Some programs will not recognise the file; the signatures are not affected.",
