@@ -16,7 +16,6 @@ class Form(StrEnum):
 
     ASICE = "containers"
     HASHCODE = "hashcodecontainers"
-    PDF = "pdfs"
 
 
 class PreparedState(StrEnum):
