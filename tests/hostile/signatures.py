@@ -973,7 +973,22 @@ def _many_namespaces(xml: bytes) -> bytes:
     )
 
 
+def _many_proofs() -> bytes:
+    """A megabyte that would keep a judge busy for half a minute."""
+
+    def edit(parts: Parts) -> None:
+        values = parts.get(".//xades:OCSPValues")
+        for _ in range(31):
+            parts.unsigned.insert(0, _without_ids(copy.deepcopy(parts.unsigned[0])))
+        for _ in range(60):
+            values.append(_without_ids(copy.deepcopy(values[0])))
+
+    xml = unpack(_tree(edit)())[SIGNATURES]
+    return changed(GOOD, {f"META-INF/signatures{i}.xml": xml for i in range(200)})
+
+
 XML_CASES = [
+    refused(XML, "20,000 time-stamps and responses", _many_proofs, "validation.too_many_proofs", seconds=10.0),
     _format(XML, "10,000 namespaces above 500 references", _raw(_many_namespaces), "xades.namespaces"),
     _format(
         XML,

@@ -1,7 +1,7 @@
 """Validation of a whole container: EN 319 162-1 §A.5 around EN 319 102-1."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import BinaryIO
@@ -31,9 +31,10 @@ from digiid.formats.validation.time_stamped import (
     sniff,
     validate_time_stamped,
 )
-from digiid.formats.xades import parse_signatures
+from digiid.formats.xades import UnverifiedSignature, parse_signatures
 from digiid.kernel.errors import Malformed
 
+MAX_PROOFS = 1024  # time-stamps and OCSP responses of all signatures together
 MAX_SIGNATURES = 256  # each costs milliseconds, and a small file can hold tens of thousands
 
 
@@ -52,7 +53,7 @@ def validate_container(
     container inside, as of the time that is proven for it; hashcode containers, by their digests.
 
     Raises: Malformed `asic.…`, `tsp.…`, `cms.…`, `ddoc.…`: it cannot be read as one container;
-        `validation.too_many_signatures`.
+        `validation.too_many_signatures`, `validation.too_many_proofs`.
     """
     return _validate(file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits, depth=0)
 
@@ -88,9 +89,9 @@ def _validate(
 
     # 2 every signature by itself
     signatures: list[SignatureReport] = []
-    seen: dict[bytes, str] = {}
+    met = _Met()
     for entry in container.signature_files:
-        signatures += _validate_file(container, entry, files, trust, at=at, seen=seen)
+        signatures += _validate_file(container, entry, files, trust, at=at, met=met)
         _check_count(signatures)
     if container.cms_files:
         frame = read_frame(container, trust=trust, at=at)
@@ -144,6 +145,22 @@ def _judge_nested(
     return _validate(file, trust=trust, at=at, policy=policy, file_name=name, limits=limits, depth=depth)
 
 
+@dataclass(slots=True)
+class _Met:
+    """What the signatures so far had: their values, and in which file each was met first; tokens and responses."""
+
+    values: dict[bytes, str] = field(default_factory=dict)
+    proofs: int = 0
+
+    def count(self, signature: UnverifiedSignature) -> None:
+        """Raises: Malformed `validation.too_many_proofs`."""
+        self.proofs += len(signature.signature_time_stamps) + len(signature.archive_time_stamps)
+        self.proofs += len(signature.ocsp_values_der)
+        if self.proofs > MAX_PROOFS:
+            text = f"more than {MAX_PROOFS} time-stamps and OCSP responses in one container"
+            raise Malformed("validation.too_many_proofs", text)
+
+
 def _validate_file(
     container: Container,
     entry: Entry,
@@ -151,9 +168,8 @@ def _validate_file(
     trust: VerifiedTrust,
     *,
     at: datetime,
-    seen: dict[bytes, str],
+    met: _Met,
 ) -> list[SignatureReport]:
-    """`seen` collects signature values, and where each was met first."""
     name = entry.name
     try:
         unverified = parse_signatures(container.read_signature_file(entry))
@@ -176,9 +192,10 @@ def _validate_file(
         ]
     reports = []
     for signature in unverified:
+        met.count(signature)
         report = validate_signature(signature, files=files, file_name=name, trust=trust, at=at)
-        first = seen.get(signature.signature_value)
-        seen.setdefault(signature.signature_value, name)
+        first = met.values.get(signature.signature_value)
+        met.values.setdefault(signature.signature_value, name)
         reports.append(report if first is None else _repeated(report, first))
     return reports
 
