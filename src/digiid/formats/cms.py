@@ -301,13 +301,13 @@ def _check_ess_certificate(signer: SignerInfo, encoded: bytes, parts: Certificat
     if value is None or value.tag != der.SEQUENCE:
         raise Refused("cms.signer_certificate", "the signer does not name its certificate")
     # The first one is the signer's own (RFC 5035 §5.4.1); the rest would be its chain.
-    reader = value.enter().take(der.SEQUENCE).enter().take(der.SEQUENCE).enter()
+    reader = value.enter().open(der.SEQUENCE).open(der.SEQUENCE)
     hash_name = "sha256" if second else "sha1"
     if second and (named := reader.take_if(der.SEQUENCE)):
         hash_name = read_hash_identifier(named)
     if hash_name not in HASH_NAMES.values():
         raise Refused("cms.algorithm", f"certificate hash {hash_name} is not accepted")
-    expected = reader.take(der.OCTET_STRING).content
+    expected = reader.content(der.OCTET_STRING)
     issuer_serial = reader.take_if(der.SEQUENCE)
     reader.finish()
     actual = hashlib.new(hash_name, encoded, usedforsecurity=False).digest()

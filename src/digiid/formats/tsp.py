@@ -338,6 +338,8 @@ def _check_extensions(extensions: der.Element) -> None:
 def _read_gen_time(element: der.Element) -> datetime:
     # RFC 3161 §2.4.2 allows a fraction of a second here, unlike certificates.
     content = element.content
+    if len(content) == 15:
+        return der.read_time(element)
     whole, dot, fraction = content[:-1].partition(b".")
     if content[-1:] != b"Z" or (dot and (not fraction.isdigit() or fraction.endswith(b"0") or len(fraction) > 9)):
         raise Malformed("tsp.token", "genTime is not a DER GeneralizedTime")

@@ -56,7 +56,7 @@ def parse_qc_statements(parts: CertificateParts) -> dict[str, tuple[str, ...]]:
         return found
     for element in der.read_whole(extension.value, max_bytes=8192).all(limit=32, tag=der.SEQUENCE):
         reader = element.enter()
-        identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
+        identifier = der.decode_oid(reader.content(der.OBJECT_IDENTIFIER))
         types: tuple[str, ...] = ()
         if identifier == QC_TYPE:
             named = reader.take(der.SEQUENCE).enter().all(limit=8, tag=der.OBJECT_IDENTIFIER)

@@ -184,8 +184,17 @@ def _hash_of(element: der.Element) -> str:
     return name
 
 
+# Every encoding of a hash that is in use: with NULL parameters, and without any.
+_HASH_IDENTIFIERS: Final = {
+    der.sequence(der.oid(oid), parameters): name for name, oid in HASH_OIDS.items() for parameters in (_NULL, b"")
+}
+
+
 def read_hash_identifier(element: der.Element) -> str:
     """The hash named by an AlgorithmIdentifier: sha1, sha256, sha384, sha512, or its OID when we know no name."""
+    known = _HASH_IDENTIFIERS.get(element.raw)
+    if known is not None:
+        return known
     reader = element.enter()
     identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
     if reader.peek():
