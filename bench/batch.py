@@ -2,8 +2,8 @@
 
     python bench/batch.py [--json] [--files 1000]
 
-Keys in SoftHSM (P-384; RSA 3072 as seals have it), level B, files of 10 KB, each into a container of its own that is written, synced to the disk
-and its value verified. Wall-clock time, as that is what somebody waits for.
+Keys in SoftHSM (P-384, and RSA with 3072 bits as seals have it), level B, files of 10 KB. Each goes into a container of
+its own that is written and synced to the disk, its value verified. Wall-clock time, as that is what somebody waits for.
 """
 
 import argparse
