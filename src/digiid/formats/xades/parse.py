@@ -57,7 +57,9 @@ _OBJECT_PARTS = [_XADES["QualifyingProperties"]]
 _ARCHIVE_TIME_STAMP = f"{{{NS_XADES141}}}ArchiveTimeStamp"
 _TIME_STAMP_VALIDATION_DATA = f"{{{NS_XADES141}}}TimeStampValidationData"
 # One by one: libxml2 takes quadratic time to unite two sets of nodes.
-_ALL_IDS = tuple(etree.XPath(f"//@{name}", smart_strings=False) for name in ("Id", "ID", "id", "xml:id"))
+_ALL_IDS = tuple(
+    etree.XPath(f"descendant-or-self::*/@{name}", smart_strings=False) for name in ("Id", "ID", "id", "xml:id")
+)
 
 MAX_XML_BYTES = 1024 * 1024
 MAX_SIGNATURES = 64
