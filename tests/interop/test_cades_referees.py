@@ -48,7 +48,7 @@ def signer_of(pki: Pki, kind: str) -> Identity:
     return pki.issue(person("SIGNER", "38001085718"), kind=kind)
 
 
-@pytest.mark.parametrize(("form", "level"), [("S", "B"), ("S", "LT"), ("E", "LT"), ("E", "LTA")])
+@pytest.mark.parametrize(("form", "level"), [("S", "B"), ("S", "LTA"), ("E", "LT"), ("E", "LTA")])
 def test_we_judge_what_dss_signs(cades_classes: Path, tmp_path: Path, form: str, level: str) -> None:
     with running_trust_server(shared_pki(), SystemClock()) as server:
         pki = replace(shared_pki(), aia_base=server.base)
@@ -91,7 +91,10 @@ def test_we_judge_what_dss_signs(cades_classes: Path, tmp_path: Path, form: str,
     else:
         assert (signature.indication, signature.level) == ("TOTAL-PASSED", "QESIG"), signature.messages
         assert report.is_valid, report.messages
-    assert [stamp.indication for stamp in signature.archive_time_stamps] == ["PASSED"] * (level == "LTA")
+    # In ASiC-E the archive time-stamp is a token over a manifest; in ASiC-S it is an attribute, which is not judged.
+    assert [stamp.indication for stamp in signature.archive_time_stamps] == ["PASSED"] * ((form, level) == ("E", "LTA"))
+    told = "validation.archive_time_stamp" in {message.code for message in signature.messages}
+    assert told == ((form, level) == ("S", "LTA"))
     altered = {**unpack(output.read_bytes()), papers[0].name: b"other"}
     (signature,) = judge(pack(altered), pki).signatures
     assert signature.sub_indication == "HASH_FAILURE"
