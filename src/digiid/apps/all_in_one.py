@@ -18,6 +18,7 @@ import structlog
 
 from digiid.apps import mailbox, test_payments
 from digiid.apps.local_tls import local_tls
+from digiid.apps.seals import load_or_make_seal
 from digiid.apps.seed import Seeder, seed
 from digiid.apps.serving import Listener, ServerGroup
 from digiid.apps.state import StateFolder, StateSettings
@@ -28,7 +29,7 @@ from digiid.devices.card_slot import CardSlot
 from digiid.devices.reader_socket import ReaderServer
 from digiid.exchange.client import Client
 from digiid.exchange.gate import Gate
-from digiid.formats.x509.profile import CertificateKind, HierarchyNames
+from digiid.formats.x509.profile import CertificateKind, HierarchyNames, Organization
 from digiid.institutions.bank import app as bank
 from digiid.institutions.bank.settings import Settings as BankSettings
 from digiid.institutions.card_bureau import app as card_bureau
@@ -37,6 +38,8 @@ from digiid.institutions.information_authority import app as information_authori
 from digiid.institutions.information_authority.settings import Settings as PortalSettings
 from digiid.institutions.information_authority.signing_service import app as signing_service
 from digiid.institutions.information_authority.signing_service.settings import Settings as SigningServiceSettings
+from digiid.institutions.information_authority.validation_service import app as validation_service
+from digiid.institutions.information_authority.validation_service.settings import Settings as ValidationServiceSettings
 from digiid.institutions.police_board import app as police_board
 from digiid.institutions.police_board.settings import Settings as PoliceSettings
 from digiid.institutions.population_register import app as population_register
@@ -48,7 +51,7 @@ from digiid.kernel.errors import DigiidError, NotFound
 from digiid.kernel.identifiers import ClientId
 from digiid.platform.clock import Clock, SystemClock
 from digiid.platform.db import Database
-from digiid.platform.documents import TrustServices
+from digiid.platform.documents import KeySigner, TrustServices
 from digiid.platform.entropy import Entropy, SystemEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.institution import Running, Surroundings
@@ -196,6 +199,22 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         secrets_folder=folder.secrets,
     )
     running.append(signing.running)
+
+    def open_seal() -> KeySigner:
+        return load_or_make_seal(
+            folder.secrets,
+            hierarchy_settings,
+            seal_number="SEAL-VALIDATION",
+            organization=Organization("70006317", "TEST Information Authority", "TEST Information Authority e-seal"),
+            open_database=open_database,
+            clock=clock,
+            entropy=entropy,
+        )
+
+    validation = validation_service.build(
+        ValidationServiceSettings(), around, trust=trust, issuers=issuers, open_seal=open_seal
+    )
+    running.append(validation.running)
     running.append(
         bank.build(
             BankSettings(database_url=database_url("bank"), demonstration=demonstration),
@@ -224,7 +243,8 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     # 7 the addresses
     ready = threading.Event()
     programs, sites = _sites(settings, running)
-    answering = _WithHealth(_ByPrefix({signing.prefix: signing.app}, programs), running, pools, ready)
+    prefixed = {signing.prefix: signing.app, **dict.fromkeys(validation.prefixes, validation.app)}
+    answering = _WithHealth(_ByPrefix(prefixed, programs), running, pools, ready)
     gate = Gate([service for institution in running for service in institution.services], keys=keys, pools=pools)
     listeners = _listeners(settings, sites=sites, programs=answering, gate=gate, agent=agent)
     if tls:

@@ -1,0 +1,143 @@
+"""The validation service over real HTTP, its workers real processes."""
+
+import base64
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from digiid.formats.asic import DataFile
+from digiid.institutions.information_authority.validation_service.app import ValidationService, build
+from digiid.institutions.information_authority.validation_service.settings import Settings
+from digiid.platform.clock import ManualClock
+from digiid.platform.documents.signing import sign_files
+from digiid.platform.entropy import SeededEntropy
+from digiid.platform.http import HttpClient
+from digiid.platform.institution import Surroundings
+from digiid.platform.pools import Pools
+from tests.support.pki import AT
+from tests.support.serve import free_port, serving
+from tests.support.signing_room import signing_room
+
+
+@dataclass(frozen=True)
+class Desk:
+    client: httpx.Client
+    service: ValidationService
+    container: bytes
+
+    def validate(self, **fields: Any) -> httpx.Response:
+        body = {"filename": "a.asice", "document": base64.b64encode(self.container).decode(), **fields}
+        return self.client.post("/V3/validate", json=body)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    clock, entropy, pools, http = ManualClock(AT), SeededEntropy(b"judged"), Pools(), HttpClient()
+    with signing_room(clock, entropy) as room, contextlib.ExitStack() as closing:
+        around = Surroundings(clock, entropy, pools, http, Path(tmp_path_factory.mktemp("validation")), {})
+        seal = room.seal()
+        service = build(
+            Settings(max_json_bytes=1024 * 1024, max_raw_bytes=1024 * 1024),
+            around,
+            trust=room.trust,
+            issuers=room.issuers,
+            open_seal=lambda: seal,
+        )
+        closing.callback(pools.close)
+        closing.callback(http.close)
+        closing.callback(service.running.close)
+        files = [DataFile("a.txt", "text/plain", b"a")]
+        container = sign_files(files, signer=room.signer(), issuers=room.issuers, trust=room.trust)
+        port = free_port()
+        closing.enter_context(serving(service.app, port))
+        client = closing.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
+        yield Desk(client, service, container)
+
+
+def _error(answer: httpx.Response) -> tuple[int, str, str]:
+    [error] = answer.json()["requestErrors"]
+    return answer.status_code, error["key"], error["message"]
+
+
+def test_a_client_as_digidoc_tool_is_answered(desk: Desk) -> None:
+    headers = {"Content-Type": "application/json;charset=UTF-8", "Connection": "close"}
+    body = {"filename": "a.asice", "document": base64.b64encode(desk.container).decode(), "signaturePolicy": "POLv4"}
+    answer = desk.client.post("/V3/validate", json=body, headers=headers)
+    assert answer.status_code == 200
+    conclusion = answer.json()["validationReport"]["validationConclusion"]
+    [signature] = conclusion["signatures"]
+    assert (signature["indication"], signature["signatureLevel"]) == ("TOTAL-PASSED", "QESIG")
+    assert (conclusion["signatureForm"], conclusion["validSignaturesCount"]) == ("ASiC-E", 1)
+    assert {"id", "claimedSigningTime", "signatureFormat", "indication", "signedBy"} <= signature.keys()
+
+
+def test_the_longer_reports_and_the_seal(desk: Desk) -> None:
+    assert "validationProcess" in desk.validate(reportType="detailed").json()["validationReport"]
+    assert "diagnosticData" in desk.validate(reportType="DIAGNOSTIC").json()["validationReport"]
+    body = {"filename": "a.asice", "document": base64.b64encode(desk.container).decode()}
+    sealed = desk.client.post("/V3/validate", json=body, headers={"X-Sign-Report": "true"}).json()
+    again = desk.validate(document=sealed["validationReportSignature"])
+    [signature] = again.json()["validationReport"]["validationConclusion"]["signatures"]
+    assert (signature["indication"], signature["signatureLevel"]) == ("TOTAL-PASSED", "QESEAL")
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "message"),
+    [
+        ({"document": "!"}, "document", "Document is not encoded in a valid base64 string"),
+        ({"document": "AAAA"}, "document", "Document malformed or not matching documentType"),
+        ({"filename": ""}, "filename", "Invalid filename"),
+        ({"filename": "a" * 261}, "filename", "Invalid filename"),
+        ({"signaturePolicy": "POLv5"}, "signaturePolicy", "Invalid signature policy"),
+        ({"reportType": "Long"}, "reportType", "Invalid report type"),
+        ({"documentType": "BDOC"}, "documentType", "documentType is not a valid request parameter"),
+    ],
+)
+def test_wrong_fields_are_named(desk: Desk, fields: dict[str, Any], key: str, message: str) -> None:
+    assert _error(desk.validate(**fields)) == (400, key, message)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"[" * 100_000, b'{"filename":"a","filename":"b"}', b"\xff", b"NaN"])
+def test_hostile_json_is_not_readable(desk: Desk, body: bytes) -> None:
+    answer = desk.client.post("/V3/validate", content=body, headers={"Content-Type": "application/json"})
+    assert _error(answer)[:2] == (400, "requestBodyNotReadable")
+
+
+def test_statuses(desk: Desk) -> None:
+    assert _error(desk.client.post("/V3/other"))[:2] == (404, "endpointNotFound")
+    assert _error(desk.client.get("/V3/validate"))[:2] == (405, "methodNotAllowed")
+    assert _error(desk.client.post("/V3/validate", content=b"x"))[:2] == (415, "contentTypeNotSupported")
+    assert _error(desk.validate(document="A" * 1024 * 1024))[:2] == (400, "request")
+    assert desk.client.get("/monitoring/health").json()["status"] == "UP"
+
+
+def test_a_raw_body_streams(desk: Desk) -> None:
+    def chunks() -> Iterator[bytes]:
+        for start in range(0, len(desk.container), 1000):
+            yield desk.container[start : start + 1000]
+
+    headers = {"Content-Type": "application/octet-stream", "X-Request-Id": "mine-1"}
+    address = "/validation/report?filename=a.asice&policy=POLv4"
+    answer = desk.client.post(address, content=chunks(), headers=headers)
+    assert (answer.status_code, answer.json()["isValid"]) == (200, True)
+    assert answer.headers["x-request-id"] == "mine-1"
+    wrong = desk.client.post(address, content=b"no container", headers=headers)
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "validation.unknown_form")
+    assert desk.client.post(address, content=bytes(1024 * 1024 + 1), headers=headers).status_code == 413
+
+
+def test_a_worker_that_died_is_replaced(desk: Desk) -> None:
+    assert desk.validate().status_code == 200
+    before = desk.service.workers.process_ids
+    for process_id in before:
+        os.kill(process_id, signal.SIGKILL)
+    statuses = [desk.validate().status_code for _ in range(4)]
+    assert statuses[-1] == 200 and set(statuses) <= {200, 500}, statuses
+    assert not set(before) & set(desk.service.workers.process_ids)
