@@ -20,6 +20,7 @@ from digiid.platform.clock import ManualClock
 from digiid.platform.documents import (
     CallbackSigner,
     KeySigner,
+    Level,
     PreparedSignature,
     TrustServices,
     complete_signature,
@@ -27,7 +28,14 @@ from digiid.platform.documents import (
     sign_container,
     sign_files,
 )
-from digiid.platform.documents.commands import sign_command, timestamp_command
+from digiid.platform.documents.commands import (
+    SigningWish,
+    batch_command,
+    extend_command,
+    remove_signature_command,
+    sign_command,
+    timestamp_command,
+)
 from digiid.platform.documents.expectations import read_expectations
 from digiid.platform.documents.verifying import Judge, compare_command, read_anchors, verify_command
 from digiid.platform.entropy import SeededEntropy
@@ -405,6 +413,63 @@ def test_verify_with_a_named_list(desk: Desk, tmp_path: Path) -> None:
     signer.write_bytes(desk.pki.ca.certificate.public_bytes(Encoding.DER))
     assert run_verify(desk, [container], trust=None, lists=[str(listed)], list_certificates=[signer])[0] == 2
     assert run_verify(desk, [container], trust=None, lists=[str(listed)])[0] == 2
+
+
+def test_every_file_into_a_container_of_its_own_and_what_is_done_is_left_alone(desk: Desk, tmp_path: Path) -> None:
+    papers = []
+    for number in range(3):
+        papers.append(tmp_path / f"{number}.txt")
+        papers[-1].write_text(f"paper {number}", encoding="utf-8")
+    absent, folder = tmp_path / "absent.txt", tmp_path / "signed"
+
+    def run() -> tuple[int, str]:
+        where = console()
+        signer = KeySigner(desk.signer.certificate, desk.signer.key)
+        code = batch_command(
+            [*papers, absent], folder, signer=lambda: signer, issuers=desk.issuers, trust=desk.trust, console=where
+        )
+        return code, output(where)
+
+    code, text = run()
+    assert (code, "3 signed, 0 skipped, 1 failed" in text, "absent.txt" in text) == (1, True, True)
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    code, text = run()
+    assert "0 signed, 3 skipped, 1 failed" in text
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+    assert run_verify(desk, [folder])[0] == 0
+
+
+def test_a_signature_is_taken_out_by_its_name(desk: Desk, paper: Path, tmp_path: Path) -> None:
+    target, less = tmp_path / "signed.asice", tmp_path / "less.asice"
+    assert run_sign(desk, [paper], target)[0] == 0
+    assert run_sign(desk, [target], None)[0] == 0
+    names = [found["id"] for found in json.loads(run_verify(desk, [target], as_json=True)[1])["signatures"]]
+    where = console()
+    assert remove_signature_command(target, "nobody", less, console=where) == 2
+    assert all(name in output(where) for name in names)
+    assert remove_signature_command(target, names[0], less, console=console()) == 0
+    left = json.loads(run_verify(desk, [less], as_json=True)[1])
+    assert [found["id"] for found in left["signatures"]] == names[1:]
+    assert left["validSignaturesCount"] == 1
+
+
+def test_levels_below_lt_are_asked_for_by_name_and_are_never_valid(desk: Desk, paper: Path, tmp_path: Path) -> None:
+    for level in (Level.B, Level.T):
+        target = tmp_path / f"{level}.asice"
+        code, text = run_sign(desk, [paper], target, wish=SigningWish(level, place=ProductionPlace(city="Tartu")))
+        assert (code, "proves too little" in text) == (0, True)
+        assert run_verify(desk, [target])[0] == 1
+    stamped, where = tmp_path / "T.asice", console()
+    assert extend_command([stamped], services=desk.trust, level="LT", only_due=False, console=where) == 0
+    assert run_verify(desk, [stamped])[0] == 0
+    assert extend_command([stamped], services=desk.trust, level="LTA", only_due=False, console=where) == 0
+    told = json.loads(run_verify(desk, [stamped], as_json=True)[1])["signatures"][0]
+    assert (told["signatureFormat"], told["indication"]) == ("XAdES_BASELINE_LTA", "TOTAL-PASSED")
+    kept = stamped.read_bytes()
+    assert extend_command([stamped], services=desk.trust, level="LTA", only_due=True, console=where) == 0
+    assert stamped.read_bytes() == kept  # not due
+    basic = tmp_path / "B.asice"
+    assert extend_command([basic], services=desk.trust, level="LTA", only_due=False, console=where) == 1
 
 
 def test_time_stamp_and_renew_from_the_command_line(desk: Desk, paper: Path, tmp_path: Path) -> None:

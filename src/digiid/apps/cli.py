@@ -5,13 +5,14 @@ Exit codes: 0 done or valid; 1 refused or not valid; 2 usage, unreadable input o
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from digiid.apps import document_cli
+from digiid.apps import document_cli, encryption_cli, signing_cli
 from digiid.apps.card_cli import card_app
 from digiid.kernel.errors import DigiidError, Malformed
 
@@ -19,8 +20,18 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
 app.add_typer(card_app, name="card")
 app.add_typer(config_app, name="config")
-for command in (document_cli.sign, document_cli.verify, document_cli.timestamp, document_cli.extract):
-    app.command()(command)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "sign": signing_cli.sign,
+    "verify": document_cli.verify,
+    "extend": signing_cli.extend,
+    "timestamp": document_cli.timestamp,
+    "extract": document_cli.extract,
+    "remove-signature": signing_cli.remove_signature,
+    "encrypt": encryption_cli.encrypt,
+    "decrypt": encryption_cli.decrypt,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
 
 out = Console()
 err = Console(stderr=True)

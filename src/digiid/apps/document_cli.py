@@ -1,6 +1,5 @@
-"""`digiid sign|verify|extract`: a card, trust services and a trusted list, used from the command line."""
+"""`digiid verify|timestamp|extract`: trust services and a trusted list, used from the command line."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,48 +12,13 @@ from digiid.platform.entropy import SystemEntropy
 
 if TYPE_CHECKING:
     from digiid.apps.state import StateFolder
-    from digiid.platform.documents import Signer, TrustServices
+    from digiid.platform.documents import TrustServices
 
 out = Console()
 
 StateOption = Annotated[Path, typer.Option("--state", help="The folder of the state.", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DEFAULT_STATE = Path("var")
-
-
-def sign(
-    files: Annotated[list[Path], typer.Argument(help="Files to sign; one container alone gets one more signature.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The container to write.")] = None,
-    card: Annotated[str | None, typer.Option(help="Document number, or reader:NAME. Else the inserted card.")] = None,
-    pin2: Annotated[str | None, typer.Option(envvar="DIGIID_PIN2", help="Asked for when left out.")] = None,
-    role: Annotated[list[str] | None, typer.Option(help="A role you sign in, as you claim it.")] = None,
-    state: StateOption = DEFAULT_STATE,
-    as_json: JsonOption = False,
-) -> None:
-    """Sign files with a card and PIN2 into an ASiC-E container (XAdES, level LT)."""
-    from digiid.devices import pcsc
-    from digiid.devices.card_commands import opened_card
-    from digiid.institutions.trust_services.hierarchy import load_hierarchy
-    from digiid.platform import eid_card
-    from digiid.platform.documents import CallbackSigner
-    from digiid.platform.documents.commands import sign_command
-    from digiid.platform.eid_card import CardKey
-
-    folder = _existing(state)
-    trust = trust_services(folder)
-    issuer = load_hierarchy(folder.path / "hierarchy").issuing
-    with ExitStack() as stack:
-
-        def signer() -> "Signer":
-            _, transport = stack.enter_context(opened_card(folder.path, SystemEntropy(), card, pcsc))
-            certificate = eid_card.read_certificate(transport, CardKey.SIGNATURE)
-            pin = pin2 or typer.prompt("PIN2", hide_input=True)
-            return CallbackSigner(certificate, lambda digest: eid_card.sign(transport, pin2=pin, digest=digest))
-
-        code = sign_command(
-            files, output, signer=signer, issuers=[issuer], trust=trust, roles=role or (), console=out, as_json=as_json
-        )
-    raise typer.Exit(code)
 
 
 def verify(
@@ -113,11 +77,11 @@ def timestamp(
 
     if output is not None and len(files) != 1:
         raise typer.BadParameter("names the container of one file", param_hint="--output")
-    services = trust_services(_existing(state))
+    services = trust_services(existing_state(state))
     raise typer.Exit(timestamp_command(files, output, services=services, console=out, as_json=as_json))
 
 
-def _existing(state: Path) -> "StateFolder":
+def existing_state(state: Path) -> "StateFolder":
     from digiid.apps.state import StateFolder
 
     folder = StateFolder(state.resolve())

@@ -26,14 +26,17 @@ def remove_signature(container: bytes, signature: str) -> bytes:
 
 
 def _find_file(parsed: Container, signature: str) -> Entry:
+    known = []
     for entry in parsed.signature_files:
         try:
             identifiers = [found.id for found in parse_signatures(parsed.read_signature_file(entry))]
         except Malformed:
             identifiers = []  # what cannot be read can still be taken out by the name of its file
+        known += identifiers or [entry.name]
         if signature != entry.name and signature not in identifiers:
             continue
         if len(identifiers) > 1:
             raise Refused("documents.signature.shared", f"{entry.name} holds {len(identifiers)} signatures")
         return entry
-    raise NotFound("documents.signature", f"no signature {signature!r}", public="There is no such signature.")
+    there = ", ".join(known) or "none"
+    raise NotFound("documents.signature", f"no signature {signature!r}; the container has {there}")

@@ -79,7 +79,7 @@ def read_anchors(
     Raises: NotFound `documents.no_anchors`; whatever reading a list refuses.
     """
     if lists:
-        signers = [certificate for path in list_certificates for certificate in _read_certificates(path)]
+        signers = [certificate for path in list_certificates for certificate in read_certificates(path)]
         return read_trusted_lists(lists, signers=signers, http=http, at=clock.now())
     if trust is not None:
         return trust()
@@ -261,15 +261,16 @@ def _signature_table(report: Report) -> Table:
 
 
 def _print_finding(finding: Finding, console: Console) -> None:
-    if finding.code == "finding.signature.valid":
-        return  # said by the table
+    if finding.code in ("finding.signature.valid", "finding.token.valid"):
+        return  # said above
     mark = "[red]✗[/red]" if finding.matters else "[yellow]![/yellow]"
     console.print(f"  {mark} {escape(make_visible(finding.text))}")
     if finding.meaning:
         console.print(f"      {escape(finding.meaning)}")
 
 
-def _read_certificates(path: Path) -> list[x509.Certificate]:
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """One certificate as DER, or all of a PEM file. Raises: Malformed `documents.certificate_file`; NotFound."""
     data = read_file(path)
     try:
         if data.lstrip().startswith(b"-----BEGIN"):
