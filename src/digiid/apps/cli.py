@@ -14,12 +14,14 @@ from rich.console import Console
 
 from digiid.apps import document_cli, encryption_cli, signing_cli
 from digiid.apps.card_cli import card_app
+from digiid.apps.trusted_list_cli import tl_app
 from digiid.kernel.errors import DigiidError, Malformed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
 app.add_typer(card_app, name="card")
 app.add_typer(config_app, name="config")
+app.add_typer(tl_app, name="tl")
 _COMMANDS: dict[str, Callable[..., None]] = {
     "sign": signing_cli.sign,
     "verify": document_cli.verify,
