@@ -13,9 +13,9 @@ from bench.measure import Ratio
 from digiid.apps.demonstration import read_people
 from digiid.apps.seed import E_RESIDENT_ROLE
 from digiid.apps.state import StateFolder
-from digiid.apps.tour import free_ports
 from digiid.devices.card_shelf import CardShelf
 from digiid.platform.entropy import SystemEntropy
+from digiid.platform.ports import free_ports
 
 SIGN_INS = 64
 

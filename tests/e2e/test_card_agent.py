@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from digiid.devices.wallet import write_inserted
 from digiid.platform.clock import SystemClock
 from digiid.platform.entropy import SystemEntropy
 from tests.support.cards import PIN1, PIN2, PUK, document_numbered, new_ca, personalise
+from tests.support.serve import free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
@@ -60,12 +60,6 @@ class Stage:
     shelf: CardShelf
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _site(agent: str) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -91,7 +85,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     ca = new_ca()
     for number in ("NS0000009", "NS0000010"):
         personalise(shelf.new_blank(number), ca, document=document_numbered(number))
-    agent_port, site_port = _free_port(), _free_port()
+    agent_port, site_port = free_port(), free_port()
     agent = f"http://127.0.0.1:{agent_port}"
     settings = AgentSettings(folder=tmp_path, origin=agent, pcsc=False)
     app = build_agent(shelf, SystemClock(), SystemEntropy(), settings)
@@ -246,8 +240,8 @@ def test_double_click_on_the_site_does_not_allow_it(context: Any, stage: Stage) 
 
 
 def test_agent_that_does_not_answer_is_named(context: Any) -> None:
-    port = _free_port()
-    group = ServerGroup([Listener(_site(f"http://127.0.0.1:{_free_port()}"), port)])
+    port = free_port()
+    group = ServerGroup([Listener(_site(f"http://127.0.0.1:{free_port()}"), port)])
     with group.running():
         page = _open(context, f"http://shop.localhost:{port}")
         _start(page, "#in")

@@ -1,7 +1,6 @@
 """The board as it runs, with the real population register beside it, on loopback ports of the test's own."""
 
 import io
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from digiid.platform.trust import OcspClient
 from digiid.platform.trust.hosts import AllowedHosts
 from digiid.platform.web.dispatch import HostDispatch
 from digiid.platform.web.sessions import SessionStore
+from tests.support.serve import free_port
 
 OFFICER_CODES = ("38001019005", "48001019004")
 
@@ -82,7 +82,7 @@ class BoardRoom:
 @contextmanager
 def open_board_room(folder: Path, clock: Clock, *, settings: Settings | None = None) -> Iterator[BoardRoom]:
     with ExitStack() as stack:
-        gate_port, port = _free_port(), _free_port()
+        gate_port, port = free_port(), free_port()
         entropy, pools = SystemEntropy(), Pools(pages=4, services=4)
         http = HttpClient(timeout_seconds=5)
         stack.callback(pools.close)
@@ -128,12 +128,6 @@ def open_board_room(folder: Path, clock: Clock, *, settings: Settings | None = N
         for code, name in zip(OFFICER_CODES, ("Mari Menetleja", "Otto Otsustaja"), strict=True):
             officers.add_officer(deps, personal_code=code, name=name, role="deciding_officer")
         yield BoardRoom(around, deps, board, payments, mail_folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def jpeg_photo() -> bytes:

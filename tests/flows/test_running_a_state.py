@@ -15,7 +15,7 @@ import pytest
 
 from digiid.apps.demonstration import read_people
 from digiid.apps.state import StateFolder
-from digiid.apps.tour import free_ports
+from digiid.platform.ports import free_ports
 
 
 def digiid(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:

@@ -11,10 +11,10 @@ from digiid.apps.seed import seed
 from digiid.apps.serving import ServerGroup
 from digiid.apps.state import StateFolder
 from digiid.apps.story import CardHolder
-from digiid.apps.tour import free_ports
 from digiid.apps.visitor import Visitor
 from digiid.platform.clock import SystemClock
 from digiid.platform.entropy import SystemEntropy
+from digiid.platform.ports import free_ports
 
 
 @dataclass(frozen=True)

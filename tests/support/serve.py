@@ -1,6 +1,5 @@
 """Serves an ASGI application on a free loopback port, for as long as a test needs it."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -9,12 +8,12 @@ from typing import Any
 
 import uvicorn
 
+from digiid.platform.ports import free_ports
+
 
 def free_port() -> int:
     """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @contextmanager

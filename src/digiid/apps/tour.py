@@ -7,7 +7,6 @@ What it made is kept under `tour/`. The first thing that is not as it should be 
 import base64
 import io
 import json
-import socket
 import sys
 import tempfile
 import time
@@ -47,6 +46,7 @@ from digiid.platform.eid_card import CardKey, CardPin
 from digiid.platform.entropy import SystemEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.log import configure_logging
+from digiid.platform.ports import free_ports
 from digiid.platform.trust import AllowedHosts, OcspClient, read_trusted_lists
 
 APPLICANT = Applicant(
@@ -575,18 +575,6 @@ def _counterfeit(tour: Tour, origin: str) -> None:
         "format": "web-eid:1.0",
     }
     story.send_token(visitor, page, token)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
-    finally:
-        for probe in sockets:
-            probe.close()
 
 
 def _write_json(file: Path | None, steps: list[Step]) -> None:
