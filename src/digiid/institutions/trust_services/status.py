@@ -142,6 +142,14 @@ class StatusBoard:
         """False when the database could not be looked at for too long: then nothing may be said."""
         return self._seen is not None and self._monotonic() - self._seen <= _STALE_AFTER_SECONDS
 
+    def moment(self) -> float:
+        """Now, as `has_looked_since` counts it."""
+        return self._monotonic()
+
+    def has_looked_since(self, moment: float) -> bool:
+        """True when the database was looked at after `moment`: what had been issued by then is on the board."""
+        return self._seen is not None and self._seen > moment
+
     @property
     def count(self) -> int:
         return len(self._encoded)
@@ -158,9 +166,9 @@ class StatusBoard:
             self._seen = asked
             return len(changes)
 
-    def seen(self) -> None:
-        """The database was looked at and had not changed."""
-        self._seen = self._monotonic()
+    def seen(self, moment: float) -> None:
+        """The database was looked at, from `moment` on, and had not changed."""
+        self._seen = moment
 
 
 def _encode(status: CertificateStatus) -> EncodedStatus:
@@ -190,11 +198,12 @@ class StatusFollower:
     def _loop(self) -> None:
         with contextlib.closing(_Watch(self._db)) as watch:
             while not self._stop.wait(_FOLLOW_SECONDS):
+                begun = self._board.moment()
                 try:
                     if watch.has_changed():
                         self._board.refresh()
                     else:
-                        self._board.seen()
+                        self._board.seen(begun)
                 except (DigiidError, sqlite3.Error) as error:
                     # The board goes stale by itself and the responder says tryLater.
                     log.warning("status.unreadable", error=type(error).__name__)

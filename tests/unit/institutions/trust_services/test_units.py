@@ -180,6 +180,36 @@ def test_what_was_never_issued_is_unknown(answering: Answering) -> None:
     assert ocsp.verify_response(response, certificate=stranger, issuer=issuer).status is CertStatus.UNKNOWN
 
 
+def test_what_another_process_issued_a_moment_ago_is_not_called_unknown(
+    tmp_path: Path, clock: ManualClock, entropy: SeededEntropy, answering: Answering
+) -> None:
+    elsewhere = ca_over(Database(answering.ca.db.url), clock, entropy)  # a board of its own
+    issued = use_cases.issue_certificates(elsewhere, order_for(2))
+    certificate = x509.load_der_x509_certificate(issued.signature_der)
+
+    async def asked_before_the_look() -> bytes:
+        sent: list[Mapping[str, Any]] = []
+
+        async def receive() -> Mapping[str, Any]:
+            return {"type": "http.request", "body": answering.request(certificate), "more_body": False}
+
+        async def send(message: Mapping[str, Any]) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/ocsp-request")]
+        scope = {"type": "http", "method": "POST", "path": "/ocsp", "headers": headers}
+        question = asyncio.ensure_future(answering.responder(scope, receive, send))
+        await asyncio.sleep(0.05)
+        assert not question.done()
+        answering.ca.board.refresh()
+        await question
+        return bytes(sent[-1]["body"])
+
+    response = asyncio.run(asked_before_the_look())
+    issuer = shared_hierarchy().issuing.certificate
+    assert ocsp.verify_response(response, certificate=certificate, issuer=issuer).reason == "certificateHold"
+
+
 def test_a_serial_that_is_only_recorded_is_unknown(answering: Answering) -> None:
     assert answering.ca.board.find(answering.certificate.serial_number + 1) is None
 
@@ -223,7 +253,7 @@ def test_a_board_that_has_not_been_looked_at_says_try_later(
     seconds[0] += 11
     with pytest.raises(Refused, match="try_later"):
         answering.verified(responder.answer(answering.request()))
-    board.seen()
+    board.seen(seconds[0])
     assert answering.verified(responder.answer(answering.request())).status is CertStatus.REVOKED
 
 

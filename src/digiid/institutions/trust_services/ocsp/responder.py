@@ -4,6 +4,7 @@ A plain ASGI callable: no framework, no thread, no database on the way. The whol
 is one signature.
 """
 
+import asyncio
 import base64
 import binascii
 from typing import Final
@@ -32,6 +33,7 @@ from digiid.platform.clock import Clock
 _REQUEST_TYPE: Final = b"application/ocsp-request"
 _RESPONSE_TYPE: Final = b"application/ocsp-response"
 _MAX_GET_PATH: Final = 2048
+_LOOK_AWAITED_SECONDS, _LOOK_AWAITED_TIMES = 0.05, 40
 
 log = structlog.get_logger("trust_services.ocsp")
 
@@ -69,12 +71,20 @@ class Responder:
 
     def answer(self, request_der: bytes) -> bytes:
         """The OCSPResponse for an OCSPRequest. Never raises: what goes wrong is said in the response."""
+        request = self._read(request_der)
+        return request if isinstance(request, bytes) else self._answer(request)
+
+    def _read(self, request_der: bytes) -> ocsp.OcspRequest | bytes:
+        """The request, or the response that refuses it."""
         try:
             request = ocsp.parse_request(request_der)
         except Malformed:
             return _MALFORMED
         if self._issuers.get(request.hash_name) != (request.issuer_name_hash, request.issuer_key_hash):
             return _UNAUTHORIZED
+        return request
+
+    def _answer(self, request: ocsp.OcspRequest) -> bytes:
         try:
             now = self._clock.now()
             if not self._board.is_current() or now > self._not_after_at:
@@ -108,7 +118,25 @@ class Responder:
         else:
             await respond_status(send, 405, allow=b"GET, POST")
             return
-        await respond(send, self.answer(request_der), _RESPONSE_TYPE)
+        request = self._read(request_der)
+        if isinstance(request, bytes):
+            answer = request
+        elif self._board.find(request.serial_number) is None and not await self._look_again():
+            answer = _TRY_LATER
+        else:
+            answer = self._answer(request)
+        await respond(send, answer, _RESPONSE_TYPE)
+
+    async def _look_again(self) -> bool:
+        """Another process may have issued it a moment ago: `unknown` is only said after a look at the database that
+        began after the question. A flood of such questions costs no look more. False when there was none in time.
+        """
+        asked = self._board.moment()
+        for _ in range(_LOOK_AWAITED_TIMES):
+            if self._board.has_looked_since(asked):
+                return True
+            await asyncio.sleep(_LOOK_AWAITED_SECONDS)
+        return False
 
 
 def _request_of_path(scope: Scope) -> bytes:
