@@ -5,19 +5,14 @@ CA's use cases and store. Then another process's worth of objects opens the same
 and asks again. No hook in the product: lines are counted from outside.
 """
 
-import ast
-import gc
 import os
-import signal
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
+from types import CodeType
 
 import pytest
 from cryptography import x509
@@ -31,6 +26,8 @@ from digiid.platform import journal
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.entropy import SystemEntropy
+from tests.support import killed
+from tests.support.killed import statements_of
 from tests.unit.institutions.trust_services.ca_setup import CA_PACKAGE, ca_over, order_for, shared_hierarchy
 
 
@@ -42,13 +39,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _statements_of(file: str) -> frozenset[int]:
-    """The lines on which a statement begins: a call written over ten lines is one place to be killed, not ten."""
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    return frozenset(node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt))
-
-
-_STATEMENTS = {file: _statements_of(file) for file in (use_cases.__file__, store.__file__)}
+_STATEMENTS = statements_of((use_cases.__file__, store.__file__))
 
 
 def is_traced(code: CodeType) -> bool:
@@ -88,43 +79,14 @@ def bench(folder: Path) -> Bench:
 
 
 def run_until(bench: Bench, order: Order, *, kill_at: int | None) -> bool:
-    """Issue in a child; it kills itself before its `kill_at`-th traced line. True when it was killed."""
+    """Issue in a child that kills itself before its `kill_at`-th line. True when it was killed."""
     bench.db.close()
-    child = os.fork()
-    if child == 0:
-        _issue_and_exit(bench, order, kill_at)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0, bench.log.read_text() if bench.log.exists() else "the child failed"
-    return False
 
-
-def _issue_and_exit(bench: Bench, order: Order, kill_at: int | None) -> None:
-    executed = 0
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal executed
-        if not is_traced(frame.f_code):
-            return None
-        if event == "line" and frame.f_lineno in _STATEMENTS[frame.f_code.co_filename]:
-            executed += 1
-            if executed == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    try:
-        gc.disable()
+    def work() -> Callable[[], object]:
         deps = bench.open_ca()
-        sys.settrace(trace)
-        use_cases.issue_certificates(deps, order)
-        sys.settrace(None)
-        bench.log.write_text(str(executed))
-        os._exit(0)
-    except BaseException as error:  # the child must never return into pytest
-        bench.log.write_text(repr(error))
-        os._exit(1)
+        return lambda: use_cases.issue_certificates(deps, order)
+
+    return killed.run_until(work, statements=_STATEMENTS, is_traced=is_traced, kill_at=kill_at, log=bench.log)
 
 
 def signed_by_the_ca(deps: use_cases.Deps) -> list[store.StoredCertificate]:

@@ -4,18 +4,12 @@ The victim is a forked process under sys.settrace that kills itself at its n-th 
 and store. Then the same value is brought again, as a client does that had no answer. No hook in the product.
 """
 
-import ast
-import gc
 import io
-import os
-import signal
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
+from types import CodeType
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -35,18 +29,13 @@ from digiid.platform.documents import KeySigner, TrustServices
 from digiid.platform.entropy import SeededEntropy, SystemEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.trust import AllowedHosts, OcspClient, TsaClient
+from tests.support import killed
+from tests.support.killed import statements_of
 from tests.support.pki import AT, FILES
 from tests.support.signing_room import SigningRoom, signing_room
 
 CLIENT = "11111111-1111-1111-1111-111111111111"
-_STATEMENTS = {
-    module.__file__: frozenset(
-        node.lineno
-        for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8")))
-        if isinstance(node, ast.stmt)
-    )
-    for module in (use_cases, store)
-}
+_STATEMENTS = statements_of((use_cases.__file__, store.__file__))
 
 
 def is_traced(code: CodeType) -> bool:
@@ -112,42 +101,13 @@ def request_of(signer: KeySigner) -> SigningRequest:
 
 def run_until(bench: Bench, *, kill_at: int | None) -> bool:
     """Complete in a child that kills itself before its `kill_at`-th statement. True when it was killed."""
-    log = bench.file.with_name("log")
-    child = os.fork()
-    if child == 0:
-        _complete_and_exit(bench, kill_at, log)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0, log.read_text() if log.exists() else "the child failed"
-    return False
 
-
-def _complete_and_exit(bench: Bench, kill_at: int | None, log: Path) -> None:
-    executed = 0
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal executed
-        if not is_traced(frame.f_code):
-            return None
-        if event == "line" and frame.f_lineno in _STATEMENTS[frame.f_code.co_filename]:
-            executed += 1
-            if executed == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    try:
-        gc.disable()
+    def work() -> Callable[[], object]:
         deps = bench.open()
-        sys.settrace(trace)
-        use_cases.complete(deps, bench.where, bench.signature_id, bench.value)
-        sys.settrace(None)
-        log.write_text(str(executed))
-        os._exit(0)
-    except BaseException as error:  # the child must never return into pytest
-        log.write_text(repr(error))
-        os._exit(1)
+        return lambda: use_cases.complete(deps, bench.where, bench.signature_id, bench.value)
+
+    log = bench.file.with_name("log")
+    return killed.run_until(work, statements=_STATEMENTS, is_traced=is_traced, kill_at=kill_at, log=log)
 
 
 def signatures(deps: Deps, bench: Bench, trust: VerifiedTrust) -> int:
