@@ -18,7 +18,7 @@ from digiid.formats.asic.container import MAX_CMS_BYTES, MAX_MANIFEST_BYTES
 from digiid.formats.asic.manifest import AsicManifest, parse_asic_manifest
 from digiid.formats.cades import UnverifiedCades, parse_cades
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation.certificate import find_issuer
+from digiid.formats.validation.certificate import check_usage, find_issuer
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid
 from digiid.formats.validation.policy import find_weak_key
 from digiid.formats.validation.report import (
@@ -34,8 +34,8 @@ from digiid.formats.validation.report import (
 from digiid.formats.validation.revocation import check_not_from_future, check_revocation
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamped import check_manifests_size, judge_archive_tokens
-from digiid.formats.validation.time_stamps import judge_token, refuse_without_time_stamp
-from digiid.formats.x509.parts import CONTENT_COMMITMENT, public_key_of
+from digiid.formats.validation.time_stamps import judge_token, refuse_without_time_stamp, settle_signature_time
+from digiid.formats.x509.parts import public_key_of
 from digiid.formats.xades import UnverifiedSignature
 from digiid.formats.xades.algorithms import SignatureMethod, hash_bytes
 from digiid.kernel.errors import Malformed, Refused
@@ -226,23 +226,11 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
         report = judge_token(token_der, lambda hash_name: hash_bytes(hash_name, value), trust=trust, at=at)
         facts.time_stamps.append(report)
     passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]
-    for report in facts.time_stamps:
-        if report.indication != "PASSED":
-            tell = facts.warn if passed else facts.error
-            tell("validation.time_stamp", f"Signature has an invalid timestamp: {report.text}")
-    facts.best_signature_at = min(passed, default=None)
-    best_at = facts.best_signature_at or at
+    best_at = settle_signature_time(facts, passed, at=at)
 
     # 4 the signer's certificate comes from a listed CA, and was valid and not revoked then (§5.2.5, §5.2.6)
     issuer = find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=bool(passed))
-    usage = parts.key_usage()
-    if usage is None or CONTENT_COMMITMENT not in usage:
-        raise NotValid(
-            INDETERMINATE,
-            Sub.CHAIN_CONSTRAINTS_FAILURE,
-            "validation.key_usage",
-            "The signer's certificate has not expected key-usage!",
-        )
+    check_usage(parts)
     check_revocation(facts, verified.certificate, parts, issuer, trust=trust, best_at=best_at, has_proof=bool(passed))
 
     # 5 what the policy asks of the signature itself (§5.2.8)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from digiid.formats.trusted_list import CA_QC, ServiceCertificate, ServicePeriod, VerifiedTrust, granted_period
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, SHA1_UNTIL, Facts, NotValid, Sub
 from digiid.formats.validation.qualification import assess
-from digiid.formats.x509.parts import CertificateParts, names_match, parts_of, public_key_of
+from digiid.formats.x509.parts import CONTENT_COMMITMENT, CertificateParts, names_match, parts_of, public_key_of
 from digiid.formats.x509.path import verify_path
 from digiid.kernel.errors import Refused
 
@@ -74,6 +74,18 @@ def find_issuer(
         _check_validity(parts, best_at, has_proof=has_proof)
         return item
     raise problem
+
+
+def check_usage(parts: CertificateParts) -> None:
+    """The certificate is one for signing documents (§5.2.6: key usage). Raises: NotValid."""
+    usage = parts.key_usage()
+    if usage is None or CONTENT_COMMITMENT not in usage:
+        raise NotValid(
+            INDETERMINATE,
+            Sub.CHAIN_CONSTRAINTS_FAILURE,
+            "validation.key_usage",
+            "The signer's certificate has not expected key-usage!",
+        )
 
 
 def _issued_with_sha1(

@@ -16,7 +16,7 @@ from digiid.formats import der, ocsp
 from digiid.formats.asic.names import find_odd_names
 from digiid.formats.ddoc import MAX_DDOC_BYTES, Ddoc, parse_ddoc
 from digiid.formats.trusted_list import CA_QC, ServiceCertificate, VerifiedTrust
-from digiid.formats.validation.certificate import find_issuer
+from digiid.formats.validation.certificate import check_usage, find_issuer
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, SHA1_UNTIL, Facts, NotValid
 from digiid.formats.validation.policy import POLV4, Policy
 from digiid.formats.validation.report import (
@@ -30,7 +30,7 @@ from digiid.formats.validation.report import (
 )
 from digiid.formats.validation.revocation import check_not_from_future, judge_status
 from digiid.formats.validation.signature import VERIFY_VERDICTS, build_report, check_algorithms, claimed_certificate
-from digiid.formats.x509.parts import CONTENT_COMMITMENT, CertificateParts, certificate_der, parse_parts
+from digiid.formats.x509.parts import CertificateParts, certificate_der, parse_parts
 from digiid.formats.x509.signature import read_hash_identifier
 from digiid.formats.xades import Reference, UnverifiedSignature, VerifiedSignature, verify_signature
 from digiid.kernel.errors import Malformed, Refused
@@ -175,14 +175,7 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
 
     # 4 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
     find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=mark is not None)
-    usage = parts.key_usage()
-    if usage is None or CONTENT_COMMITMENT not in usage:
-        raise NotValid(
-            INDETERMINATE,
-            Sub.CHAIN_CONSTRAINTS_FAILURE,
-            "validation.key_usage",
-            "The signer's certificate has not expected key-usage!",
-        )
+    check_usage(parts)
 
     # 5 it was not revoked when the mark was made (§5.2.5)
     if mark is None:

@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation.certificate import find_issuer
+from digiid.formats.validation.certificate import check_usage, find_issuer
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid, SignedFiles, Sub
 from digiid.formats.validation.policy import find_weak_hashes, find_weak_key
 from digiid.formats.validation.report import Indication, Scope, SignatureReport, SubIndication
@@ -25,8 +25,9 @@ from digiid.formats.validation.time_stamps import (
     judge_time_stamps,
     refuse_broken_archive,
     refuse_without_time_stamp,
+    settle_signature_time,
 )
-from digiid.formats.x509.parts import CONTENT_COMMITMENT, parse_parts
+from digiid.formats.x509.parts import parse_parts
 from digiid.formats.xades import UnverifiedSignature, VerifiedSignature, verify_signature
 from digiid.formats.xades.parse import ProductionPlace
 from digiid.formats.xades.verify import signer_key
@@ -87,23 +88,11 @@ def _climb(facts: Facts, files: SignedFiles, trust: VerifiedTrust, at: datetime)
     if facts.is_time_mark and not facts.time_stamps:
         marked_at = find_time_mark(facts, verified.certificate, parts, trust)
         passed = [] if marked_at is None else [marked_at]
-    for report in facts.time_stamps:
-        if report.indication != "PASSED":
-            tell = facts.warn if passed else facts.error
-            tell("validation.time_stamp", f"Signature has an invalid timestamp: {report.text}")
-    facts.best_signature_at = min(passed, default=None)
-    best_at = facts.best_signature_at or at
+    best_at = settle_signature_time(facts, passed, at=at)
 
     # 4 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
     issuer = find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=bool(passed))
-    usage = parts.key_usage()
-    if usage is None or CONTENT_COMMITMENT not in usage:
-        raise NotValid(
-            INDETERMINATE,
-            Sub.CHAIN_CONSTRAINTS_FAILURE,
-            "validation.key_usage",
-            "The signer's certificate has not expected key-usage!",
-        )
+    check_usage(parts)
 
     # 5 the signer's certificate was not revoked then (§5.2.5, §5.2.6)
     check_revocation(facts, verified.certificate, parts, issuer, trust=trust, best_at=best_at, has_proof=bool(passed))

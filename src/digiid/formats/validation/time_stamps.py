@@ -312,6 +312,16 @@ def refuse_broken_archive(facts: Facts) -> None:
             )
 
 
+def settle_signature_time(facts: Facts, passed: Sequence[datetime], *, at: datetime) -> datetime:
+    """Best signature time: the earliest of the time-stamps that hold (§5.5.4), else `at`. The others are told of."""
+    for report in facts.time_stamps:
+        if report.indication != "PASSED":
+            tell = facts.warn if passed else facts.error
+            tell("validation.time_stamp", f"Signature has an invalid timestamp: {report.text}")
+    facts.best_signature_at = min(passed, default=None)
+    return facts.best_signature_at or at
+
+
 def refuse_without_time_stamp(facts: Facts) -> None:
     """Raises: NotValid, why nothing proves when the signature was made."""
     if not facts.time_stamps:
