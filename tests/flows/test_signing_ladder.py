@@ -522,6 +522,14 @@ def test_verdicts_are_compared_with_asserted_ones(
     assert ("not explained a.asice" in output(where)) == (code == 1)
 
 
+def test_a_table_about_files_that_are_not_there_compares_nothing(desk: Desk, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("file,expected\nabsent.asice,valid\n", encoding="utf-8")
+    where, judge = console(), Judge(desk.verified(), desk.clock)
+    assert compare_command(read_expectations(table), judge=lambda: judge, console=where) == 2
+    assert "absent.asice" in output(where).replace("\n", "")
+
+
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "file,expected\nx,perhaps\n", "\x00"])
 def test_a_table_that_cannot_be_read_is_malformed(tmp_path: Path, content: str) -> None:
     table = tmp_path / "table.csv"

@@ -17,8 +17,6 @@ from digiid.platform.entropy import SystemEntropy
 from digiid.platform.visible_text import make_visible
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from digiid.formats.apdu import Transport
     from digiid.platform.documents.encryption import DecryptionKey, ProgressReport, RecipientInfo
     from digiid.platform.documents.recipients import KeyRecipient, NewRecipient
@@ -150,13 +148,13 @@ def decrypt(
 def _find_recipient(named: str, state: Path, at: datetime) -> "KeyRecipient":
     """A certificate's file, or a card of the state or in a reader."""
     from digiid.platform import eid_card
-    from digiid.platform.documents.files import read_file
+    from digiid.platform.certificate_files import read_certificate
     from digiid.platform.documents.recipients import recipient_of_certificate
     from digiid.platform.eid_card import CardKey
 
     file = Path(named)
     if file.exists():
-        return recipient_of_certificate(_parse_certificate(read_file(file, max_bytes=_MAX_SMALL_FILE_BYTES)), at=at)
+        return recipient_of_certificate(read_certificate(file), at=at)
     with ExitStack() as stack:
         try:
             transport = _open_card(stack, state, named)
@@ -164,22 +162,6 @@ def _find_recipient(named: str, state: Path, at: datetime) -> "KeyRecipient":
             text = f"{named}: neither a certificate's file nor the document number of a card that is here."
             raise NotFound("encryption.recipient.unknown", f"{named}: {error.detail}", public=text) from error
         return recipient_of_certificate(eid_card.read_certificate(transport, CardKey.AUTHENTICATION), at=at)
-
-
-def _parse_certificate(content: bytes) -> "x509.Certificate":
-    from cryptography import x509
-
-    from digiid.formats.x509.parts import certificate_der, load_certificate
-
-    if not content.lstrip().startswith(b"-----BEGIN"):
-        return load_certificate(content)
-    try:
-        found = x509.load_pem_x509_certificates(content)
-    except ValueError as error:
-        raise Malformed("x509.certificate", "not a PEM certificate") from error
-    if len(found) != 1:
-        raise Malformed("x509.certificate", f"{len(found)} certificates in a file where one is a recipient's")
-    return load_certificate(certificate_der(found[0]))
 
 
 def _open_card(stack: ExitStack, state: Path, card: str | None) -> "Transport":

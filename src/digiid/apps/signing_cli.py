@@ -47,9 +47,9 @@ def sign(
 ) -> None:
     """Sign files with a card and PIN2, or another key, into an ASiC-E container (XAdES, level LT)."""
     from digiid.institutions.trust_services.hierarchy import load_hierarchy
+    from digiid.platform.certificate_files import read_certificates
     from digiid.platform.documents import Level
     from digiid.platform.documents.commands import SigningWish, batch_command, sign_command
-    from digiid.platform.documents.verifying import read_certificates
 
     _check(each=each, output=output, directory=directory, level=level, keys=(card, p12, token))
     folder = existing_state(state)

@@ -71,11 +71,12 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Tell everything that is wrong with lists. Exit codes: 0 nothing, 1 an error, 2 no list at all."""
+    from digiid.platform.certificate_files import read_certificates
     from digiid.platform.documents.files import read_file
     from digiid.platform.documents.output import print_json
-    from digiid.platform.trust.list_files import check_list, read_certificate
+    from digiid.platform.trust.list_files import check_list
 
-    signers = [read_certificate(path) for path in tl_cert or ()]
+    signers = [certificate for path in tl_cert or () for certificate in read_certificates(path)]
     before = read_file(former) if former else None
     worst = 0
     answers: list[dict[str, object]] = []

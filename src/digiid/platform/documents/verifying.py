@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,11 +19,11 @@ from rich.table import Table
 from digiid.formats.asic import Limits
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import POLICIES, POLV4, Finding, Policy, Report, list_findings
-from digiid.formats.x509.parts import load_certificate
 from digiid.kernel.errors import DigiidError, Malformed, NotFound
+from digiid.platform.certificate_files import read_certificates
 from digiid.platform.clock import Clock
 from digiid.platform.documents.expectations import Compared, Expectation, confusion_table, verdict_word
-from digiid.platform.documents.files import read_file, write_whole
+from digiid.platform.documents.files import write_whole
 from digiid.platform.documents.judging import validate_document
 from digiid.platform.documents.output import (
     EXIT_NOT_VALID,
@@ -63,7 +62,7 @@ class Judge:
                     limits=self.limits,
                 )
         except OSError as error:
-            raise NotFound("documents.file", f"{error.strerror}") from error
+            raise NotFound("documents.file", f"{path}: {error.strerror}") from error
 
 
 def read_anchors(
@@ -126,7 +125,8 @@ def verify_command(
                 worst = EXIT_UNREADABLE
                 answers.append({"validatedDocument": {"filename": path.name}, "error": error_json(error)})
                 if not as_json:
-                    print_error(error, console, as_json=False, prefix=f"{path}: ")
+                    prefix = "" if isinstance(error, NotFound) else f"{path}: "
+                    print_error(error, console, as_json=False, prefix=prefix)
                 continue
             valid += report.is_valid
             worst = max(worst, EXIT_OK if report.is_valid else EXIT_NOT_VALID)
@@ -155,10 +155,13 @@ def compare_command(
         print_error(error, console, as_json=as_json)
         return EXIT_UNREADABLE
     compared = []
-    with _progress(expectations, console, shown=not as_json) as each:
-        for expectation in each:
-            policy = POLICIES[expectation.policy] if expectation.policy else POLICIES["POLv3"]
-            compared.append(Compared(expectation, _verdict(judging, expectation.file, policy)))
+    try:
+        with _progress(expectations, console, shown=not as_json) as each:
+            for expectation in each:
+                policy = POLICIES[expectation.policy] if expectation.policy else POLICIES["POLv3"]
+                compared.append(Compared(expectation, _verdict(judging, expectation.file, policy)))
+    except NotFound as error:  # a table about files that are not there compares nothing
+        return print_error(error, console, as_json=as_json)
     unexplained = [item for item in compared if not item.is_explained]
     if as_json:
         print_json(console, [_compared_json(item) for item in compared])
@@ -267,14 +270,3 @@ def _print_finding(finding: Finding, console: Console) -> None:
     console.print(f"  {mark} {escape(make_visible(finding.text))}")
     if finding.meaning:
         console.print(f"      {escape(finding.meaning)}")
-
-
-def read_certificates(path: Path) -> list[x509.Certificate]:
-    """One certificate as DER, or all of a PEM file. Raises: Malformed `documents.certificate_file`; NotFound."""
-    data = read_file(path)
-    try:
-        if data.lstrip().startswith(b"-----BEGIN"):
-            return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
-        raise Malformed("documents.certificate_file", f"{path}: not a PEM certificate") from error
-    return [load_certificate(data)]

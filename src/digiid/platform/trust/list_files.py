@@ -26,6 +26,7 @@ from digiid.formats.trusted_list import (
 )
 from digiid.formats.x509.parts import load_certificate
 from digiid.kernel.errors import DigiidError, Malformed, NotFound
+from digiid.platform.certificate_files import read_certificate
 
 MAX_TOML_BYTES: Final = 1024 * 1024
 _TYPE: Final = "http://uri.etsi.org/TrstSvc/Svctype/"
@@ -112,7 +113,7 @@ class ListFile(_Model):
 def read_list_file(path: Path, *, now: datetime) -> ListContent:
     """The content of a list from its TOML file.
 
-    Raises: NotFound `trusted_list.file`; Malformed `trusted_list.toml`, with the place; `trusted_list.certificate`.
+    Raises: NotFound `trusted_list.file`; Malformed `trusted_list.toml`, with the place; `certificate_file.…`.
     """
     try:
         data = path.read_bytes()
@@ -190,20 +191,6 @@ def _service(service: Service, folder: Path) -> ListedService:
     )
 
 
-def read_certificate(path: Path) -> x509.Certificate:
-    """One certificate, PEM or DER. Raises: NotFound `trusted_list.file`; Malformed `trusted_list.certificate`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise NotFound("trusted_list.file", f"{path}: {error.strerror}") from error
-    try:
-        return (
-            x509.load_pem_x509_certificate(data) if data.lstrip().startswith(b"-----BEGIN") else load_certificate(data)
-        )
-    except (ValueError, Malformed) as error:
-        raise Malformed("trusted_list.certificate", f"{path} holds no certificate") from error
-
-
 # ------------------------------------------------------------------ check
 
 
@@ -219,7 +206,8 @@ class ListProblem:
 def check_list(
     xml: bytes, *, signers: Sequence[x509.Certificate], at: datetime, former: bytes | None = None
 ) -> list[ListProblem]:
-    """Everything that is wrong with a list at `at`. Without `signers` its signature is not looked at, and that is said.
+    """Everything that is wrong with a list at `at`. Without `signers` its signature cannot be checked, and that is an
+    error: nobody may believe a list on its own word.
 
     Raises: Malformed, what cannot be read as a list at all.
     """
