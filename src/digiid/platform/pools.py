@@ -1,8 +1,9 @@
-"""The two thread pools of a process.
+"""The thread pools of a process.
 
 `pages` runs what a person waits for and may call peers; `services` answers the exchange. They are
 apart because in a process with many institutions a page that waits for a service must never hold
-the thread that the service needs.
+the thread that the service needs. `pictures` draws files of strangers: slow ones wait for each other there, and for
+nobody else.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from digiid.kernel.errors import Unavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_PICTURES_AT_ONCE, _PICTURES_WAITING = 2, 48
 _in_service = threading.local()
 
 
@@ -58,15 +60,17 @@ class Pool:
 
 
 class Pools:
-    """`pages` for people's requests, `services` for the exchange's."""
+    """`pages` for people's requests, `services` for the exchange's, `pictures` for what is drawn from files."""
 
     def __init__(self, *, pages: int = 16, services: int = 16, max_waiting: int = 256) -> None:
         self.pages = Pool("pages", pages, max_waiting=max_waiting, answers_services=False)
         self.services = Pool("services", services, max_waiting=max_waiting, answers_services=True)
+        self.pictures = Pool("pictures", _PICTURES_AT_ONCE, max_waiting=_PICTURES_WAITING, answers_services=False)
 
     def close(self) -> None:
         self.pages.close()
         self.services.close()
+        self.pictures.close()
 
 
 def answering_a_service() -> bool:

@@ -224,7 +224,7 @@ class FileLookedAt:
 def look_at_file(deps: Deps, personal_code: str, document_id: str, position: int) -> FileLookedAt:
     """One file for looking at it whole: how many pages can be shown, none when it cannot be drawn.
 
-    Raises: NotFound `portal.no_document`; Unavailable `preview.busy`.
+    Raises: NotFound `portal.no_document`.
     """
     file = read_file(deps, personal_code, document_id, position)
     seen = _to_see(file)
@@ -236,7 +236,7 @@ def look_at_file(deps: Deps, personal_code: str, document_id: str, position: int
 
 
 def draw_file(deps: Deps, personal_code: str, document_id: str, position: int, page: int) -> bytes:
-    """One page as PNG. Raises: NotFound `portal.no_document`, also when it cannot be drawn; Unavailable."""
+    """One page as PNG. Raises: NotFound `portal.no_document`, also when it cannot be drawn."""
     file = read_file(deps, personal_code, document_id, position)
     try:
         return draw_page(file.content, page=page).png

@@ -8,11 +8,10 @@ take too long. What comes back is a PNG that this side only checks for its size 
 import json
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass, field
 from typing import Final
 
-from digiid.kernel.errors import Malformed, Unavailable
+from digiid.kernel.errors import Malformed
 from digiid.platform.visible_text import make_visible
 
 MAX_SOURCE_BYTES: Final = 32 * 1024 * 1024
@@ -20,8 +19,6 @@ MAX_PNG_BYTES: Final = 8 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 200 * 1024
 _TIMEOUT_SECONDS: Final = 10
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-_AT_ONCE = threading.BoundedSemaphore(2)
-_WAIT_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +39,9 @@ def draw_page(content: bytes, *, page: int = 0) -> Picture:
 
     Raises:
         Malformed: `preview.unreadable`, it cannot be drawn, or not within the limits; `preview.no_page`.
-        Unavailable: `preview.busy`.
     """
     if len(content) > MAX_SOURCE_BYTES:
         raise Malformed("preview.unreadable", "too large to be shown")
-    if not _AT_ONCE.acquire(timeout=_WAIT_SECONDS):
-        raise Unavailable("preview.busy", "too many pictures are being drawn")
     try:
         drawn = subprocess.run(  # noqa: S603 - our own program and a number
             [sys.executable, "-I", "-m", "digiid.platform.preview.worker", str(page)],
@@ -59,8 +53,6 @@ def draw_page(content: bytes, *, page: int = 0) -> Picture:
         )
     except subprocess.TimeoutExpired as error:
         raise Malformed("preview.unreadable", "drawing it took too long") from error
-    finally:
-        _AT_ONCE.release()
     return _read(drawn.returncode, drawn.stdout)
 
 

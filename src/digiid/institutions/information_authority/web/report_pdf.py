@@ -9,11 +9,13 @@ from digiid.platform.printing import PrintedPage
 from digiid.platform.web import N_
 from digiid.platform.web.dates import format_instant
 
+Instant = Callable[[datetime | None], str]
+Translate = Callable[[str], str]
 TITLE = N_("Validation report")
 FOOT = N_("Judged by the state portal; the report itself is not signed")
 
 
-def build_report_pdf(explained: Explained, *, sha256: str, language: str, translate: Callable[[str], str]) -> bytes:
+def build_report_pdf(explained: Explained, *, sha256: str, language: str, translate: Translate) -> bytes:
     """The report as PDF. `sha256` (hexadecimal) is of the file that was judged, so that both can be kept together."""
     report = explained.report
     page = PrintedPage(
@@ -56,57 +58,48 @@ def build_report_pdf(explained: Explained, *, sha256: str, language: str, transl
 
 
 def _signature(
-    page: PrintedPage,
-    number: int,
-    signature: ExplainedSignature,
-    instant: Callable[[datetime | None], str],
-    translate: Callable[[str], str],
+    page: PrintedPage, number: int, signature: ExplainedSignature, instant: Instant, translate: Translate
 ) -> None:
     report = signature.report
     page.heading(f"{translate(N_('Signature'))} {number}: {report.signed_by or translate(N_('unknown signer'))}")
-    page.paragraph(translate(signature.verdict), tone="green" if report.is_valid else "red")
-    if signature.meaning:
-        page.paragraph(translate(signature.meaning))
-    sub = f" / {report.sub_indication}" if report.sub_indication else ""
-    page.pairs(
-        [
-            (translate(N_("Signed at the latest")), instant(report.best_signature_at)),
-            (translate(N_("Claimed time")), instant(report.claimed_signing_at)),
-            (translate(N_("Status of the certificate confirmed")), instant(report.ocsp_produced_at)),
-            (translate(N_("Indication")), f"{report.indication}{sub}"),
-            (translate(N_("Level")), report.level),
-            (translate(N_("Format")), report.signature_format),
-            (translate(N_("Files")), ", ".join(scope.name for scope in report.scopes)),
-        ]
-    )
-    page.bullets(_sentences(signature.findings, translate))
+    rows = [
+        (translate(N_("Signed at the latest")), instant(report.best_signature_at)),
+        (translate(N_("Claimed time")), instant(report.claimed_signing_at)),
+        (translate(N_("Status of the certificate confirmed")), instant(report.ocsp_produced_at)),
+        (translate(N_("Format")), report.signature_format),
+    ]
+    _judged(page, signature, rows, translate)
 
 
-def _token(
-    page: PrintedPage,
-    number: int,
-    token: ExplainedToken,
-    instant: Callable[[datetime | None], str],
-    translate: Callable[[str], str],
-) -> None:
-    report = token.report
+def _token(page: PrintedPage, number: int, token: ExplainedToken, instant: Instant, translate: Translate) -> None:
     page.heading(f"{translate(N_('Time stamp'))} {number}")
-    page.paragraph(translate(token.verdict), tone="green" if report.is_valid else "red")
-    if token.meaning:
-        page.paragraph(translate(token.meaning))
+    _judged(page, token, [(translate(N_("Time")), instant(token.report.gen_at))], translate)
+
+
+def _judged(
+    page: PrintedPage,
+    judged: ExplainedSignature | ExplainedToken,
+    rows: Sequence[tuple[str, str]],
+    translate: Translate,
+) -> None:
+    """The verdict, what it means, `rows` and the facts that signatures and time stamps share, what was found."""
+    report = judged.report
+    page.paragraph(translate(judged.verdict), tone="green" if report.is_valid else "red")
+    if judged.meaning:
+        page.paragraph(translate(judged.meaning))
     sub = f" / {report.sub_indication}" if report.sub_indication else ""
     page.pairs(
         [
-            (translate(N_("Time")), instant(report.gen_at)),
+            *rows,
             (translate(N_("Indication")), f"{report.indication}{sub}"),
             (translate(N_("Level")), report.level),
             (translate(N_("Files")), ", ".join(scope.name for scope in report.scopes)),
         ]
     )
-    page.bullets(_sentences(token.findings, translate))
+    page.bullets(_sentences(judged.findings, translate))
 
 
-def _sentences(findings: Sequence[Finding], translate: Callable[[str], str]) -> list[str]:
+def _sentences(findings: Sequence[Finding], translate: Translate) -> list[str]:
     matters, informs = translate(N_("This matters")), translate(N_("For your information"))
     sentences = []
     for finding in findings:
