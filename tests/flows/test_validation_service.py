@@ -2,9 +2,11 @@
 
 import base64
 import contextlib
+import io
 import os
 import signal
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ import pytest
 from digiid.formats.asic import DataFile
 from digiid.institutions.information_authority.validation_service.app import ValidationService, build
 from digiid.institutions.information_authority.validation_service.settings import Settings
+from digiid.kernel.errors import Refused
 from digiid.platform.clock import ManualClock
-from digiid.platform.documents.signing import sign_files
+from digiid.platform.documents.signing import KeySigner, sign_files
 from digiid.platform.entropy import SeededEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.institution import Surroundings
@@ -37,19 +40,13 @@ class Desk:
         return self.client.post("/V3/validate", json=body)
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+@contextlib.contextmanager
+def open_desk(folder: Path, settings: Settings, open_seal: Callable[[], KeySigner] | None = None) -> Iterator[Desk]:
     clock, entropy, pools, http = ManualClock(AT), SeededEntropy(b"judged"), Pools(), HttpClient()
     with signing_room(clock, entropy) as room, contextlib.ExitStack() as closing:
-        around = Surroundings(clock, entropy, pools, http, Path(tmp_path_factory.mktemp("validation")), {})
+        around = Surroundings(clock, entropy, pools, http, folder, {})
         seal = room.seal()
-        service = build(
-            Settings(max_json_bytes=1024 * 1024, max_raw_bytes=1024 * 1024),
-            around,
-            trust=room.trust,
-            issuers=room.issuers,
-            open_seal=lambda: seal,
-        )
+        service = build(settings, around, trust=room.trust, issuers=room.issuers, open_seal=open_seal or (lambda: seal))
         closing.callback(pools.close)
         closing.callback(http.close)
         closing.callback(service.running.close)
@@ -59,6 +56,13 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         closing.enter_context(serving(service.app, port))
         client = closing.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
         yield Desk(client, service, container)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    settings = Settings(max_json_bytes=1024 * 1024, max_raw_bytes=1024 * 1024)
+    with open_desk(tmp_path_factory.mktemp("validation"), settings) as opened:
+        yield opened
 
 
 def _error(answer: httpx.Response) -> tuple[int, str, str]:
@@ -86,6 +90,52 @@ def test_the_longer_reports_and_the_seal(desk: Desk) -> None:
     again = desk.validate(document=sealed["validationReportSignature"])
     [signature] = again.json()["validationReport"]["validationConclusion"]["signatures"]
     assert (signature["indication"], signature["signatureLevel"]) == ("TOTAL-PASSED", "QESEAL")
+
+
+def test_a_report_that_cannot_be_sealed_is_not_given_out_without_its_seal(tmp_path: Path) -> None:
+    def refuse() -> KeySigner:
+        raise Refused("keys.no_certificate", "there is no seal")
+
+    with open_desk(tmp_path, Settings(), refuse) as desk:
+        body = {"filename": "a.asice", "document": base64.b64encode(desk.container).decode()}
+        answer = desk.client.post("/V3/validate", json=body, headers={"X-Sign-Report": "true"})
+        assert _error(answer) == (503, "unavailable", "The report cannot be signed now")
+        assert desk.validate().status_code == 200
+
+
+@pytest.mark.nightly
+def test_half_a_gigabyte_streams_in_little_memory(tmp_path: Path) -> None:
+    """Neither the process that takes the body nor the one that judges holds it (client and service are one here)."""
+    block, container = os.urandom(1024 * 1024), tmp_path / "large.asice"
+
+    def pieces() -> Iterator[bytes]:
+        with container.open("rb") as file:
+            while piece := file.read(1024 * 1024):
+                yield piece
+
+    with open_desk(tmp_path, Settings()) as desk:
+        with zipfile.ZipFile(io.BytesIO(desk.container)) as signed, zipfile.ZipFile(container, "w") as archive:
+            for name in signed.namelist():
+                with archive.open(zipfile.ZipInfo(name), "w") as entry:
+                    for piece in [block] * 500 if name == "a.txt" else [signed.read(name)]:
+                        entry.write(piece)
+        headers = {"Content-Type": "application/octet-stream"}
+        path = "/validation/report?filename=large.asice"
+        assert desk.client.post(path, content=desk.container, headers=headers).json()["isValid"]
+        [worker] = desk.service.workers.process_ids
+        before = {process: _most_held(process) for process in (os.getpid(), worker)}
+        answer = desk.client.post(path, content=pieces(), headers=headers)
+        assert answer.status_code == 200, answer.text
+        [signature] = answer.json()["validationReport"]["validationConclusion"]["signatures"]
+        assert signature["subIndication"] == "HASH_FAILURE"
+        for process, megabytes in before.items():
+            assert _most_held(process) - megabytes <= 150
+
+
+def _most_held(process: int) -> float:
+    """The most memory that a process ever held, in MB (proc(5): VmHWM)."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ class ValidationServiceApp:
             self._spooled -= size
             file.close()
             raise _Refusal(408, "requestTimeout", "The body did not come in time") from error
-        except BaseException:
+        except BaseException:  # nothing is handled here: whatever ends the request, the file and its bytes are let go
             self._spooled -= size
             file.close()
             raise
@@ -194,7 +194,11 @@ class ValidationServiceApp:
             self._spooled -= size
         # 5 its seal, when it is wanted
         if status == 200 and request.kind == "validate" and self._sealer and self._wants_seal(request, body):
-            body = await self._pools.pages.run(self._sealer.seal, body)
+            try:
+                body = await self._pools.pages.run(self._sealer.seal, body)
+            except DigiidError as error:
+                log.warning("validation.not_sealed", code=error.code, request_id=request.id.decode())
+                raise Unavailable("validation.seal", "The report cannot be signed now") from error
         return Answer(status, body)
 
     def _wants_seal(self, request: _Request, body: bytes) -> bool:
