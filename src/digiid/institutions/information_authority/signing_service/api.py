@@ -28,6 +28,7 @@ from digiid.institutions.information_authority.signing_service import use_cases
 from digiid.institutions.information_authority.signing_service.domain import Form
 from digiid.institutions.information_authority.signing_service.use_cases import Address, Deps, SigningRequest
 from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
+from digiid.platform.asgi import BodyReader
 from digiid.platform.documents import Level
 from digiid.platform.documents.files import guess_media_type
 from digiid.platform.pools import Pools
@@ -41,6 +42,8 @@ _STATUS: Final[Mapping[type[DigiidError], int]] = {
     Unavailable: 503,
     Broken: 500,
 }
+_BODIES_HELD: Final = 12  # of the largest size, at once
+_BODY_SECONDS: Final = 120.0
 _OPEN_PATHS: Final = (f"{PREFIX}/openapi.json",)
 _HASH_NAMES: Final = {"sha256": "SHA256", "sha384": "SHA384", "sha512": "SHA512"}
 log = structlog.get_logger("signing_service")
@@ -401,13 +404,21 @@ class _Authenticated:
 
     def __init__(self, app: Any, deps: Deps, pools: Pools) -> None:
         self._app, self._deps, self._pools = app, deps, pools
+        largest = deps.settings.max_body_bytes
+        self._bodies = BodyReader(max_bytes=largest, max_held_bytes=_BODIES_HELD * largest, seconds=_BODY_SECONDS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] in _OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         try:
-            body = await _read_body(receive, max_bytes=self._deps.settings.max_body_bytes)
+            async with self._bodies.reading(receive) as body:
+                await self._let_through(scope, body, send)
+        except DigiidError as error:
+            await _send_problem(send, error)
+
+    async def _let_through(self, scope: Any, body: bytes, send: Any) -> None:
+        try:
             client_id = await self._pools.pages.run(
                 self._deps.registry.authenticate,
                 _headers(scope["headers"]),
@@ -433,19 +444,6 @@ def _target(scope: Mapping[str, Any]) -> str:
     query = scope.get("query_string", b"")
     path = scope.get("raw_path") or str(scope["path"]).encode()
     return (path + (b"?" + query if query else b"")).decode("latin-1")
-
-
-async def _read_body(receive: Any, *, max_bytes: int) -> bytes:
-    body = bytearray()
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise Malformed("http.disconnected", "the client went away")
-        body += event.get("body", b"")
-        if len(body) > max_bytes:
-            raise Malformed("http.too_large", f"A body has at most {max_bytes} bytes.")
-        if not event.get("more_body", False):
-            return bytes(body)
 
 
 def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

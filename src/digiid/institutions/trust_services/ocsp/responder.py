@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from digiid.formats import ocsp
 from digiid.formats.ocsp import ResponseStatus
 from digiid.formats.x509.parts import parts_of
-from digiid.institutions.trust_services.http_edge import (
+from digiid.institutions.trust_services.status import StatusBoard
+from digiid.kernel.errors import DigiidError, Malformed
+from digiid.platform.asgi import (
     Receive,
     Scope,
     Send,
@@ -26,8 +28,6 @@ from digiid.institutions.trust_services.http_edge import (
     respond,
     respond_status,
 )
-from digiid.institutions.trust_services.status import StatusBoard
-from digiid.kernel.errors import DigiidError, Malformed
 from digiid.platform.clock import Clock
 
 _REQUEST_TYPE: Final = b"application/ocsp-request"

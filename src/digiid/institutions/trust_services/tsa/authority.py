@@ -17,7 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from digiid.formats import tsp
 from digiid.formats.tsp import FailureInfo
-from digiid.institutions.trust_services.http_edge import (
+from digiid.institutions.trust_services.tsa import store
+from digiid.institutions.trust_services.tsa.recorder import Recorder
+from digiid.institutions.trust_services.tsa.store import TokenRecord
+from digiid.kernel.errors import DigiidError, Malformed, Unavailable
+from digiid.platform.asgi import (
     Receive,
     Scope,
     Send,
@@ -26,10 +30,6 @@ from digiid.institutions.trust_services.http_edge import (
     respond,
     respond_status,
 )
-from digiid.institutions.trust_services.tsa import store
-from digiid.institutions.trust_services.tsa.recorder import Recorder
-from digiid.institutions.trust_services.tsa.store import TokenRecord
-from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from digiid.institutions.trust_services.http_edge import AsgiApp, Receive, Scope, Send, respond, respond_status
+from digiid.platform.asgi import AsgiApp, Receive, Scope, Send, respond, respond_status
 from digiid.platform.web.translations import LANGUAGES, choose_language, load_translations
 
 WEB: Final = Path(__file__).parent

@@ -1,9 +1,11 @@
-"""What the binary endpoints of OCSP and TSA share: raw ASGI, limited bodies, short answers."""
+"""What endpoints without a framework share: raw ASGI, limited bodies, short answers."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from digiid.kernel.errors import Malformed
+from digiid.kernel.errors import Malformed, Unavailable
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -33,6 +35,48 @@ async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
             raise Malformed("http.too_large", f"more than {max_bytes} bytes")
         if not event.get("more_body", False):
             return bytes(body)
+
+
+class BodyReader:
+    """Reads the bodies of one endpoint into memory: each of at most `max_bytes`, within `seconds`, and all that are
+    held at once of at most `max_held_bytes`: strangers who send slowly or all together cannot fill the memory.
+    """
+
+    def __init__(self, *, max_bytes: int, max_held_bytes: int, seconds: float) -> None:
+        self._max_bytes, self._max_held_bytes, self._seconds = max_bytes, max_held_bytes, seconds
+        self._held_bytes = 0
+
+    @asynccontextmanager
+    async def reading(self, receive: Receive) -> AsyncIterator[bytes]:
+        """The body; it counts as held until the block ends.
+
+        Raises: Malformed `http.too_large`, `http.too_slow`, `http.disconnected`; Unavailable `http.busy`.
+        """
+        body = bytearray()
+        try:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._read(receive, body)
+            except TimeoutError as error:
+                raise Malformed("http.too_slow", f"The body did not come within {self._seconds:.0f} s.") from error
+            yield bytes(body)
+        finally:
+            self._held_bytes -= len(body)
+
+    async def _read(self, receive: Receive, body: bytearray) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise Malformed("http.disconnected", "the client went away")
+            part = event.get("body", b"")
+            body += part
+            self._held_bytes += len(part)
+            if len(body) > self._max_bytes:
+                raise Malformed("http.too_large", f"A body has at most {self._max_bytes} bytes.")
+            if self._held_bytes > self._max_held_bytes:
+                raise Unavailable("http.busy", "too many bodies are held at once")
+            if not event.get("more_body", False):
+                return
 
 
 def header(scope: Scope, name: bytes) -> bytes:
