@@ -14,7 +14,7 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 def read_certificates(path: Path) -> list[x509.Certificate]:
     """The one certificate of a DER file, or all of a PEM file.
 
-    Raises: NotFound `certificate_file.absent`; Malformed `certificate_file.content`.
+    Raises: NotFound `certificate_file.absent`; Malformed `x509.certificate`.
     """
     try:
         with path.open("rb") as file:
@@ -28,12 +28,12 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
             return [load_certificate(data)]
         return [load_certificate(certificate_der(found)) for found in x509.load_pem_x509_certificates(data)]
     except (ValueError, Malformed) as error:
-        raise Malformed("certificate_file.content", f"{path} holds no certificate that can be read") from error
+        raise Malformed("x509.certificate", f"{path} holds no certificate that can be read") from error
 
 
 def read_certificate(path: Path) -> x509.Certificate:
     """The one certificate of a file. Raises: as `read_certificates`, also when there are several."""
     found = read_certificates(path)
     if len(found) != 1:
-        raise Malformed("certificate_file.content", f"{path} holds {len(found)} certificates where one is wanted")
+        raise Malformed("x509.certificate", f"{path} holds {len(found)} certificates where one is wanted")
     return found[0]

@@ -113,7 +113,7 @@ class ListFile(_Model):
 def read_list_file(path: Path, *, now: datetime) -> ListContent:
     """The content of a list from its TOML file.
 
-    Raises: NotFound `trusted_list.file`; Malformed `trusted_list.toml`, with the place; `certificate_file.…`.
+    Raises: NotFound `trusted_list.file`; Malformed `trusted_list.toml`, with the place; `x509.certificate`.
     """
     try:
         data = path.read_bytes()
