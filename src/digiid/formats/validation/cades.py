@@ -4,23 +4,24 @@ In ASiC-S the signature is over the data file; in ASiC-E over an ASiCManifest wh
 the signature value on, the ladder is the one of XAdES.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
 
-from lxml import etree
-
-from digiid.formats import cms
 from digiid.formats.asic import Container, Entry
 from digiid.formats.asic.container import MAX_CMS_BYTES, MAX_MANIFEST_BYTES
 from digiid.formats.asic.manifest import AsicManifest, parse_asic_manifest
 from digiid.formats.cades import UnverifiedCades, parse_cades
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.certificate import check_usage, find_issuer
+from digiid.formats.validation.cms_signer import (
+    as_signature,
+    check_attributes,
+    check_hash,
+    check_signing_time,
+    verify_cades,
+)
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid
-from digiid.formats.validation.policy import find_weak_key
 from digiid.formats.validation.report import (
     Indication,
     Message,
@@ -35,28 +36,11 @@ from digiid.formats.validation.revocation import check_not_from_future, check_re
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamped import check_manifests_size, judge_archive_tokens
 from digiid.formats.validation.time_stamps import judge_token, refuse_without_time_stamp, settle_signature_time
-from digiid.formats.x509.parts import public_key_of
-from digiid.formats.xades import UnverifiedSignature
-from digiid.formats.xades.algorithms import SignatureMethod, hash_bytes
-from digiid.kernel.errors import Malformed, Refused
+from digiid.formats.xades.algorithms import hash_bytes
+from digiid.kernel.errors import Malformed
 
 Manifests = Sequence[tuple[Entry, AsicManifest]]
 Sub = SubIndication
-
-# What `verify_signer` refuses, in the words of EN 319 102-1 §5.2.3 and §5.2.7.
-_NOT_INTACT: Final = (FAILED, Sub.SIG_CRYPTO_FAILURE, "The signature is not intact!")
-_REFUSED: Final = {
-    "cms.signer_certificate": (
-        INDETERMINATE,
-        Sub.NO_SIGNING_CERTIFICATE_FOUND,
-        "It is not certain whose certificate the signature was made with",
-    ),
-    "cms.attributes": (FAILED, Sub.FORMAT_FAILURE, "The signed attributes do not say what they must"),
-    "cms.digest": (FAILED, Sub.HASH_FAILURE, "The reference data object is not intact!"),
-    "cms.algorithm": (INDETERMINATE, Sub.CRYPTO_CONSTRAINTS_FAILURE, "An algorithm that is not accepted"),
-    "x509.algorithm": (INDETERMINATE, Sub.CRYPTO_CONSTRAINTS_FAILURE, "An algorithm that is not accepted"),
-}
-_UNNAMED_METHOD: Final = SignatureMethod("", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +143,7 @@ class _Case:
 
 
 def _validate(case: _Case, trust: VerifiedTrust, at: datetime) -> SignatureReport:
-    facts = Facts(_as_signature(case.cades))
+    facts = Facts(as_signature(case.cades))
     indication, sub = Indication.TOTAL_PASSED, None
     try:
         _climb(facts, case, trust, at)
@@ -176,41 +160,12 @@ def _validate(case: _Case, trust: VerifiedTrust, at: datetime) -> SignatureRepor
     return replace(report, signature_format=signature_format, scopes=tuple(case.scopes), place=case.cades.place)
 
 
-def _as_signature(cades: UnverifiedCades) -> UnverifiedSignature:
-    """What the ladder reads of any signature. What only XML has is empty."""
-    signature_id = "S-" + hashlib.sha256(cades.signer.signature).hexdigest().upper()
-    return UnverifiedSignature(
-        id=signature_id,
-        method=cades.method or _UNNAMED_METHOD,
-        c14n="",
-        references=(),
-        properties_hash_name=cades.hash_name,
-        properties_digest=b"",
-        signed_info=b"",
-        signed_properties=b"",
-        signature_value=cades.signer.signature,
-        certificates_der=(),
-        certificate_references=(),
-        claimed_signing_at=cades.claimed_signing_at,
-        claimed_roles=(),
-        production_place=None,
-        policy=cades.policy,
-        media_types={},
-        signature_time_stamps=(),
-        archive_time_stamps=(),
-        certificate_values_der=(),
-        ocsp_values_der=cades.ocsp_der,
-        crl_values=cades.crl_count,
-        unknown_properties=cades.unknown_attributes,
-        element=etree.Element("none"),
-    )
-
-
 def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> None:
     cades, container = case.cades, case.container
     # 1 what is signed, by whom, and is the value theirs (§5.2.3, §5.2.7)
+    check_hash(cades)
     over, manifest = _find_signed(case)
-    verified = _verify(facts, cades, container, over)
+    verified = verify_cades(facts, cades, container.digest(over, cades.hash_name))
     parts = verified.parts
 
     # 2 every data file is signed, through the manifest when there is one (EN 319 162-1 §4.4.4)
@@ -237,18 +192,14 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
     if not passed:
         refuse_without_time_stamp(facts)
     check_not_from_future(facts, at)
-    _check_attributes(facts, cades, verified, best_at)
+    check_signing_time(cades.claimed_signing_at)
+    check_attributes(facts, cades, verified, best_at)
+    if cades.archive_time_stamp_count:
+        facts.warn("validation.archive_time_stamp", "The archive time-stamp was not judged, and was not needed")
 
 
 def _find_signed(case: _Case) -> tuple[Entry, AsicManifest | None]:
-    cades, container = case.cades, case.container
-    if cades.hash_name not in ("sha256", "sha384", "sha512"):
-        raise NotValid(
-            INDETERMINATE,
-            Sub.CRYPTO_CONSTRAINTS_FAILURE,
-            "cms.algorithm",
-            f"The hash {cades.hash_name} is not accepted",
-        )
+    container = case.container
     if container.form == "ASiC-S":
         return container.data_files[0], None
     found = [item for item in case.manifests if item[1].signature_name == case.file_name]
@@ -256,18 +207,6 @@ def _find_signed(case: _Case) -> tuple[Entry, AsicManifest | None]:
         text = f"{len(found)} manifests belong to the signature, one is needed"
         raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.cades.manifest", text)
     return found[0]
-
-
-def _verify(facts: Facts, cades: UnverifiedCades, container: Container, over: Entry) -> cms.VerifiedSigner:
-    try:
-        verified = cms.verify_signer(
-            cades.signed_data, cades.signer, content_digest=container.digest(over, cades.hash_name)
-        )
-    except Refused as error:
-        indication, sub, text = _REFUSED.get(error.code, _NOT_INTACT)
-        raise NotValid(indication, sub, error.code, f"{text} ({error.detail})") from error
-    facts.certificate = verified.certificate
-    return verified
 
 
 def _check_manifest(facts: Facts, container: Container, manifest: AsicManifest) -> list[Scope]:
@@ -300,29 +239,3 @@ def _check_coverage(facts: Facts, container: Container, signed: set[str]) -> Non
         raise NotValid(
             FAILED, Sub.FORMAT_FAILURE, "validation.container", "The container and the signature do not fit together"
         )
-
-
-def _check_attributes(facts: Facts, cades: UnverifiedCades, verified: cms.VerifiedSigner, best_at: datetime) -> None:
-    if cades.claimed_signing_at is None:
-        raise NotValid(
-            INDETERMINATE, Sub.SIG_CONSTRAINTS_FAILURE, "validation.signing_time", "The signing time is not stated"
-        )
-    if cades.policy not in (None, "implied"):
-        raise NotValid(
-            INDETERMINATE,
-            Sub.SIGNATURE_POLICY_NOT_AVAILABLE,
-            "validation.signature_policy",
-            f"The signature policy {cades.policy} is not judged by this program",
-        )
-    weakness = find_weak_key(public_key_of(verified.certificate), at=best_at)
-    if weakness:
-        raise NotValid(
-            INDETERMINATE,
-            Sub.CRYPTO_CONSTRAINTS_FAILURE,
-            "validation.weak_key",
-            f"The signer's key was too weak at the time of signing: {weakness}",
-        )
-    for name in cades.unknown_attributes:
-        facts.warn("validation.property_ignored", f"The attribute {name} was not taken into account")
-    if cades.archive_time_stamp_count:
-        facts.warn("validation.archive_time_stamp", "The archive time-stamp was not judged, and was not needed")

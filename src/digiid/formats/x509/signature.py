@@ -27,7 +27,7 @@ ECDSA_WITH_SHA384: Final = "1.2.840.10045.4.3.3"
 ECDSA_WITH_SHA512: Final = "1.2.840.10045.4.3.4"
 RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
 RSA_ENCRYPTION: Final = "1.2.840.113549.1.1.1"
-_MGF1: Final = "1.2.840.113549.1.1.8"
+MGF1: Final = "1.2.840.113549.1.1.8"
 
 AcceptedHash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 _HASHES: Final[dict[str, AcceptedHash]] = {
@@ -164,7 +164,7 @@ def _pss_parameters(parameters: der.Element) -> tuple[str, int]:
     reader = parameters.enter()
     name = _hash_of(reader.take(der.context(0)).enter().take(der.SEQUENCE))
     mask = reader.take(der.context(1)).enter().take(der.SEQUENCE).enter()
-    if der.read_oid(mask.take(der.OBJECT_IDENTIFIER)) != _MGF1 or _hash_of(mask.take(der.SEQUENCE)) != name:
+    if der.read_oid(mask.take(der.OBJECT_IDENTIFIER)) != MGF1 or _hash_of(mask.take(der.SEQUENCE)) != name:
         raise Refused("x509.algorithm", "RSASSA-PSS with another mask function")
     salt = reader.take_if(der.context(2))
     salt_bytes = der.read_integer(salt.enter().take(der.INTEGER)) if salt else 20

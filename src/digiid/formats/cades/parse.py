@@ -1,5 +1,5 @@
-"""CAdES baseline signatures (EN 319 122-1 V1.2.1) beside what they sign, read only: levels B, T and LT, and LTA without
-its archive time-stamps.
+"""Reading CAdES baseline signatures beside what they sign: levels B, T and LT, and LTA without its archive
+time-stamps.
 
 The outer encoding may be BER, as CMS allows; what is signed is DER. Not supported: content inside the signature,
 counter-signatures, attribute certificates, content time-stamps, CRLs.
@@ -18,6 +18,8 @@ ID_DATA: Final = "1.2.840.113549.1.7.1"
 ID_SIGNATURE_TIME_STAMP: Final = "1.2.840.113549.1.9.16.2.14"  # EN 319 122-1 §5.3
 ID_SIGNATURE_POLICY: Final = "1.2.840.113549.1.9.16.2.15"  # §5.2.9
 ID_SIGNER_LOCATION: Final = "1.2.840.113549.1.9.16.2.17"  # §5.2.5
+ID_SIGNER_ATTRIBUTES: Final = "1.2.840.113549.1.9.16.2.18"  # TS 101 733 §5.11.3
+ID_SIGNER_ATTRIBUTES_V2: Final = "0.4.0.19122.1.1"  # §5.2.6.1
 ID_REVOCATION_VALUES: Final = "1.2.840.113549.1.9.16.2.24"  # §A.1.1.2.4 of TS 101 733
 ID_ARCHIVE_TIME_STAMPS: Final = frozenset(("1.2.840.113549.1.9.16.2.48", "0.4.0.1733.2.4"))  # v2, v3
 _KNOWN_SIGNED: Final = frozenset(
@@ -30,6 +32,8 @@ _KNOWN_SIGNED: Final = frozenset(
         cms.ID_CMS_ALGORITHM_PROTECT,
         ID_SIGNATURE_POLICY,
         ID_SIGNER_LOCATION,
+        ID_SIGNER_ATTRIBUTES,
+        ID_SIGNER_ATTRIBUTES_V2,
         "0.4.0.1862.1.1",  # mime-type of TS 101 733, what DSS puts beside the content
         "0.4.0.1733.2.1",
         "1.2.840.113549.1.9.16.2.4",  # content hints
@@ -39,6 +43,7 @@ _KNOWN_SIGNED: Final = frozenset(
 MAX_CADES_BYTES: Final = 1024 * 1024
 _MAX_TIME_STAMPS: Final = 8
 _MAX_OCSP: Final = 32
+_MAX_ROLES: Final = 32
 
 _MORE: Final = "http://www.w3.org/2001/04/xmldsig-more#"
 _MORE_2007: Final = "http://www.w3.org/2007/05/xmldsig-more#"
@@ -62,6 +67,7 @@ class UnverifiedCades:
     claimed_signing_at: datetime | None
     policy: str | None
     place: tuple[tuple[str, str], ...]
+    roles: tuple[str, ...]
     signature_time_stamps_der: tuple[bytes, ...] = field(repr=False)
     archive_time_stamp_count: int
     ocsp_der: tuple[bytes, ...] = field(repr=False)
@@ -120,6 +126,7 @@ def _parse_signer(signed_data: cms.SignedData, signer: cms.SignerInfo) -> Unveri
         claimed_signing_at=_signing_time(signer),
         policy=_policy(signer),
         place=_place(signer),
+        roles=_roles(signer),
         signature_time_stamps_der=tuple(tokens),
         archive_time_stamp_count=archive_count,
         ocsp_der=tuple(responses),
@@ -167,6 +174,38 @@ def _place(signer: cms.SignerInfo) -> tuple[tuple[str, str], ...]:
         if element is not None:
             found.append((name, _text(element.enter().take())))
     return tuple(found)
+
+
+def _roles(signer: cms.SignerInfo) -> tuple[str, ...]:
+    """Claimed roles: every text among the claimed attributes, under whatever name. Certified ones are not read."""
+    found: list[str] = []
+    for identifier in (ID_SIGNER_ATTRIBUTES, ID_SIGNER_ATTRIBUTES_V2):
+        value = cms.single_value(signer, identifier)
+        if value is None or value.tag != der.SEQUENCE:
+            continue
+        claimed = value.enter().take_if(der.context(0))
+        if claimed is None:
+            continue
+        # ClaimedAttributes ::= SEQUENCE OF Attribute, and version 1 was written with and without the SEQUENCE.
+        inner = claimed.enter()
+        reader = inner.take(der.SEQUENCE).enter()
+        first = reader.take() if reader.peek() == der.OBJECT_IDENTIFIER else None
+        attributes = [(first, reader.take(der.SET))] if first else _attributes(reader)
+        for _, values in attributes:
+            found += [
+                _text(text)
+                for text in values.enter().all(limit=_MAX_ROLES)
+                if text.tag in (der.UTF8_STRING, der.PRINTABLE_STRING)
+            ]
+    return tuple(found[:_MAX_ROLES])
+
+
+def _attributes(reader: der.Reader) -> list[tuple[der.Element, der.Element]]:
+    pairs = []
+    for attribute in reader.all(limit=_MAX_ROLES, tag=der.SEQUENCE):
+        inside = attribute.enter()
+        pairs.append((inside.take(der.OBJECT_IDENTIFIER), inside.take(der.SET)))
+    return pairs
 
 
 def _text(element: der.Element) -> str:
