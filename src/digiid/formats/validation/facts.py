@@ -1,6 +1,6 @@
 """What a ladder of validation has established so far, and how it ends early."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -63,6 +63,7 @@ class Facts:
     best_signature_at: datetime | None = None
     ocsp_produced_at: datetime | None = None
     ocsp_proven_at: datetime | None = None  # None: nothing depends on when the answers are proven to have existed
+    ocsp_proofs: Mapping[bytes, datetime] = field(default_factory=dict)  # for single answers, before ocsp_proven_at
     time_mark_nonce: bytes | None = None
     qualification: Qualification | None = None
     issuers: list[x509.Certificate] = field(default_factory=list)

@@ -81,13 +81,14 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Scope:
     """A data file that a signature covers. `kind`: FULL, its octets were at hand; DIGEST, only a digest of them was;
-    PARTIAL, a part of a document.
+    PARTIAL, a part of a document. `content` says what it is where the kind alone does not.
     """
 
     name: str
     hash_name: str
     digest: bytes
     kind: str = "FULL"
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,8 @@ def _token(token: TimeStampTokenReport) -> dict[str, Any]:
             "errors": _contents(errors) or None,
             "warnings": _contents(warnings) or None,
             "timestampScopes": [
-                {"name": scope.name, "scope": "FULL", "content": "Full document"} for scope in token.scopes
+                {"name": scope.name, "scope": scope.kind, "content": scope.content or "Full document"}
+                for scope in token.scopes
             ],
             "timestampLevel": token.level,
         }
@@ -372,7 +374,7 @@ def _signature(report: SignatureReport) -> dict[str, Any]:
                 {
                     "name": scope.name,
                     "scope": scope.kind,
-                    "content": _SCOPE_CONTENTS.get(scope.kind, ""),
+                    "content": scope.content or _SCOPE_CONTENTS.get(scope.kind, ""),
                     "hashAlgo": scope.hash_name.upper().replace("SHA3_", "SHA3-"),
                     "hash": base64.b64encode(scope.digest).decode(),
                 }

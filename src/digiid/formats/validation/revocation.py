@@ -43,20 +43,21 @@ def check_revocation(
         "validation.no_revocation_data",
         "No revocation data found for the signer's certificate",
     )
-    answers: list[ocsp.VerifiedOcsp] = []
+    answers: list[tuple[ocsp.VerifiedOcsp, datetime | None]] = []
     for response_der in facts.signature.ocsp_values_der:
         try:
-            answers.append(verify_ocsp(response_der, certificate, parts, issuer, trust))
+            answer = verify_ocsp(response_der, certificate, parts, issuer, trust)
+            answers.append((answer, facts.ocsp_proofs.get(response_der, facts.ocsp_proven_at)))
         except Refused as error:
             if error.code == "ocsp.cert_id":
                 continue  # about another certificate; nothing about the signer
             text = f"The revocation data cannot be used: {error.detail}"
             problem = NotValid(INDETERMINATE, Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE, error.code, text)
-    answers.sort(key=lambda answer: answer.produced_at)
-    for answer in answers:
+    answers.sort(key=lambda found: found[0].produced_at)
+    for answer, proven_at in answers:
         facts.ocsp_produced_at, facts.responder = answer.produced_at, answer.responder
         try:
-            _check_strength(facts, answer)
+            _check_strength(answer, proven_at)
             judge_status(facts, answer, best_at, has_proof=has_proof)
         except NotValid as error:
             if error.sub in (Sub.REVOKED, Sub.REVOKED_NO_POE):
@@ -105,11 +106,11 @@ def verify_ocsp(
     raise first
 
 
-def _check_strength(facts: Facts, answer: ocsp.VerifiedOcsp) -> None:
+def _check_strength(answer: ocsp.VerifiedOcsp, proven_at: datetime | None) -> None:
     """§5.2.8: an answer counts as long as its key could not have been broken before the answer is proven to exist."""
-    if facts.ocsp_proven_at is None:
+    if proven_at is None:
         return
-    weakness = find_weak_key(public_key_of(answer.responder), at=facts.ocsp_proven_at)
+    weakness = find_weak_key(public_key_of(answer.responder), at=proven_at)
     if weakness:
         raise NotValid(
             INDETERMINATE,

@@ -7,8 +7,10 @@ from digiid.formats.asic import Limits
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import POLV4, Policy, Report, validate_container
 from digiid.formats.validation.ddoc import validate_ddoc
+from digiid.formats.validation.pades import validate_pdf
 from digiid.formats.validation.time_stamped import SNIFFED_BYTES, sniff
 from digiid.kernel.errors import Malformed
+from digiid.platform.pdf import MAX_PDF_BYTES, read_pdf
 
 
 def validate_document(
@@ -20,7 +22,7 @@ def validate_document(
     file_name: str = "",
     limits: Limits | None = None,
 ) -> Report:
-    """Judge a container or a DigiDoc document at `at`.
+    """Judge a container, a DigiDoc document or a PDF file at `at`.
 
     Raises: Malformed `validation.unknown_form`, it is no form that is judged here; whatever its parser refuses.
     """
@@ -30,4 +32,7 @@ def validate_document(
         return validate_ddoc(file, trust=trust, at=at, policy=policy, file_name=file_name)
     if kind == "ZIP":
         return validate_container(file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits)
-    raise Malformed("validation.unknown_form", "the file is no signed container that is known here")
+    if kind == "PDF":
+        pdf = read_pdf(file.read(MAX_PDF_BYTES + 1))
+        return validate_pdf(pdf, trust=trust, at=at, policy=policy, file_name=file_name)
+    raise Malformed("validation.unknown_form", "the file is no signed document that is known here")

@@ -1,0 +1,363 @@
+"""Validation of signed PDF files: EN 319 142-1 V1.2.1 around EN 319 102-1 V1.4.1.
+
+The newest document time-stamp is judged at the time of validation; each that holds proves when everything before it in
+the file existed: signatures, and the validation data in the store as it was. Stricter than ISO 32000-2 §12.8.2: after a
+signature only further signatures, time-stamps and validation data may be appended; what a form was filled in with later
+was not signed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from digiid.formats import cms
+from digiid.formats.cades import UnverifiedCades, parse_cades
+from digiid.formats.pades import CADES_DETACHED, RFC3161, Changes, PdfSignature, UnverifiedPdf
+from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.validation.certificate import check_usage, find_issuer
+from digiid.formats.validation.cms_signer import (
+    as_signature,
+    check_attributes,
+    check_hash,
+    check_signing_time,
+    verify_cades,
+)
+from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid
+from digiid.formats.validation.policy import POLV4, Policy, apply_policy
+from digiid.formats.validation.report import (
+    Indication,
+    Message,
+    Report,
+    Scope,
+    Severity,
+    SignatureReport,
+    SubIndication,
+    TimeStampReport,
+    TimeStampTokenReport,
+)
+from digiid.formats.validation.revocation import check_not_from_future, check_revocation
+from digiid.formats.validation.signature import build_report
+from digiid.formats.validation.time_stamps import (
+    judge_token,
+    refuse_broken_archive,
+    refuse_without_time_stamp,
+    settle_signature_time,
+)
+from digiid.formats.xades.algorithms import hash_bytes
+from digiid.kernel.errors import Malformed
+
+MAX_SIGNATURES: Final = 256
+MAX_PROOFS: Final = 1024  # time-stamps and OCSP responses together
+Sub = SubIndication
+
+_LATER: Final = {
+    Changes.FILLED: ("validation.pades.filled", "Forms in the document were filled in after it was signed"),
+    Changes.OTHER: ("validation.pades.changed", "The document was changed after it was signed"),
+    Changes.UNCLEAR: ("validation.pades.changed", "What was appended after the document was signed cannot be told"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _DocumentTimeStamp:
+    """A document time-stamp and the verdict about it."""
+
+    signature: PdfSignature
+    report: TimeStampReport
+
+    @property
+    def proves_at(self) -> datetime | None:
+        return self.report.gen_at if self.report.indication == "PASSED" else None
+
+
+def validate_pdf(
+    pdf: UnverifiedPdf, *, trust: VerifiedTrust, at: datetime, policy: Policy = POLV4, file_name: str = ""
+) -> Report:
+    """Judge every signature and document time-stamp of a PDF file at `at`.
+
+    Raises: Malformed `validation.too_many_signatures`, `validation.too_many_proofs`.
+    """
+    _check_counts(pdf)
+    # 1 document time-stamps, newest first: each that holds is a proof for those before it
+    stamps = _judge_time_stamps(pdf, trust=trust, at=at)
+
+    # 2 every signature by itself
+    signatures = [
+        apply_policy(_validate(pdf, one, stamps, trust, at), policy) for one in pdf.signatures if not one.is_time_stamp
+    ]
+
+    # 3 time-stamps alone prove when the document existed, and nobody's will
+    tokens: tuple[TimeStampTokenReport, ...] = ()
+    messages: list[Message] = []
+    if not signatures:
+        tokens = tuple(_as_token(pdf, stamp) for stamp in stamps)
+    if not signatures and not tokens:
+        messages.append(Message(Severity.ERROR, "validation.no_signature", "The document has no signature"))
+    return Report(
+        form=None,
+        policy_name=policy.name,
+        policy_description=policy.description,
+        validated_at=at,
+        file_name=file_name,
+        data_files=(),
+        messages=tuple(messages),
+        signatures=tuple(signatures),
+        time_stamp_tokens=tokens,
+    )
+
+
+def _check_counts(pdf: UnverifiedPdf) -> None:
+    if len(pdf.signatures) > MAX_SIGNATURES:
+        raise Malformed("validation.too_many_signatures", f"more than {MAX_SIGNATURES} signatures in one document")
+    # Every signature is held against every response.
+    if len(pdf.signatures) * (1 + len(pdf.store.ocsp_der)) > MAX_PROOFS:
+        text = f"signatures and OCSP responses make more than {MAX_PROOFS} pairs in one document"
+        raise Malformed("validation.too_many_proofs", text)
+
+
+# ------------------------------------------------------------------ document time-stamps
+
+
+def _judge_time_stamps(pdf: UnverifiedPdf, *, trust: VerifiedTrust, at: datetime) -> list[_DocumentTimeStamp]:
+    """Oldest first. The newest is judged now, the others as of the next one that holds (EN 319 102-1 §5.6.2.3)."""
+    judged: list[_DocumentTimeStamp] = []
+    proven_at = at
+    for signature in reversed([one for one in pdf.signatures if one.is_time_stamp]):
+        report = _judge_time_stamp(pdf, signature, trust=trust, at=at, proven_at=proven_at)
+        judged.insert(0, _DocumentTimeStamp(signature, report))
+        if report.indication == "PASSED" and report.gen_at is not None:
+            proven_at = min(proven_at, report.gen_at)
+    return judged
+
+
+def _judge_time_stamp(
+    pdf: UnverifiedPdf, signature: PdfSignature, *, trust: VerifiedTrust, at: datetime, proven_at: datetime
+) -> TimeStampReport:
+    try:
+        _check_form(signature, RFC3161)
+        token_der = signature.cms_der
+    except NotValid as end:
+        return TimeStampReport("FAILED", end.sub, None, None, end.text)
+    except Malformed as error:
+        return TimeStampReport("FAILED", Sub.FORMAT_FAILURE, None, None, f"It cannot be read: {error.detail}")
+    return judge_token(
+        token_der,
+        lambda hash_name: pdf.digest(signature, hash_name),
+        trust=trust,
+        at=at,
+        proven_at=proven_at,
+        certificates_der=pdf.store.certificates_der,
+        ocsp_values_der=pdf.store.ocsp_der,
+    )
+
+
+def _as_token(pdf: UnverifiedPdf, stamp: _DocumentTimeStamp) -> TimeStampTokenReport:
+    report = stamp.report
+    if report.indication == "PASSED":
+        scopes = (_scope(pdf, stamp.signature, report.hash_name),)
+        return TimeStampTokenReport(
+            Indication.TOTAL_PASSED, None, report.gen_at, report.tsu, level="QTSA", scopes=scopes
+        )
+    indication = FAILED if report.indication == "FAILED" else INDETERMINATE
+    message = Message(Severity.ERROR, "validation.time_stamp", report.text)
+    return TimeStampTokenReport(indication, report.sub_indication, report.gen_at, report.tsu, messages=(message,))
+
+
+# ------------------------------------------------------------------ signatures
+
+
+@dataclass(slots=True)
+class _Case:
+    """One signature, the document time-stamps after it, and what it has been found to cover."""
+
+    pdf: UnverifiedPdf
+    signature: PdfSignature
+    stamps: Sequence[_DocumentTimeStamp]
+    scopes: list[Scope] = field(default_factory=list)
+
+
+def _validate(
+    pdf: UnverifiedPdf,
+    signature: PdfSignature,
+    stamps: Sequence[_DocumentTimeStamp],
+    trust: VerifiedTrust,
+    at: datetime,
+) -> SignatureReport:
+    case = _Case(pdf, signature, [stamp for stamp in stamps if stamp.signature.revision > signature.revision])
+    # 1 a CAdES signature by one signer, over the document as it was (EN 319 142-1 §4.1, §6.3)
+    try:
+        _check_form(signature, CADES_DETACHED)
+        cades = _parse(signature)
+    except NotValid as end:
+        return _unreadable(signature, end.sub, end.code, end.text)
+    except Malformed as error:
+        text = f"The signature cannot be processed: {error.detail}"
+        return _unreadable(signature, Sub.FORMAT_FAILURE, error.code, text)
+
+    # 2 what it is worth
+    facts = Facts(as_signature(cades, pdf.store.ocsp_der))
+    facts.ocsp_proofs = _prove_responses(case)
+    facts.archive_time_stamps = [stamp.report for stamp in case.stamps]
+    indication, sub = Indication.TOTAL_PASSED, None
+    try:
+        _climb(facts, case, cades, trust, at)
+    except NotValid as end:
+        facts.error(end.code, end.text)
+        indication, sub = end.indication, end.sub
+    except Malformed as error:
+        facts.error(error.code, f"The signature cannot be processed: {error.detail}")
+        indication, sub = FAILED, Sub.FORMAT_FAILURE
+    place = cades.place or ((("city", signature.location),) if signature.location else ())
+    return replace(
+        build_report(facts, signature.field_name, indication, sub),
+        signature_format=f"PAdES_BASELINE_{_level(facts, case, cades)}",
+        scopes=tuple(case.scopes),
+        claimed_signing_at=signature.claimed_at or cades.claimed_signing_at,
+        place=place,
+        reason=signature.reason,
+    )
+
+
+def _check_form(signature: PdfSignature, sub_filter: str) -> None:
+    """Raises: NotValid (FORMAT_FAILURE)."""
+    if signature.problem:
+        text = f"The signature field {signature.field_name}: {signature.problem}"
+        raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.pades.structure", text)
+    if signature.sub_filter != sub_filter:
+        text = f"The expected format is not found! ({signature.sub_filter or 'none'} in place of {sub_filter})"
+        raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.pades.sub_filter", text)
+    if signature.changes in _LATER or signature.changes is None:
+        code, text = _LATER.get(signature.changes or Changes.UNCLEAR, _LATER[Changes.UNCLEAR])
+        detail = f" ({signature.changed})" if signature.changed else ""
+        raise NotValid(FAILED, Sub.FORMAT_FAILURE, code, text + detail)
+
+
+def _parse(signature: PdfSignature) -> UnverifiedCades:
+    signers = parse_cades(signature.cms_der)
+    if len(signers) != 1:
+        raise NotValid(
+            FAILED, Sub.FORMAT_FAILURE, "validation.pades.signers", "A signature in a PDF file has one signer"
+        )
+    return signers[0]
+
+
+def _unreadable(signature: PdfSignature, sub: SubIndication, code: str, text: str) -> SignatureReport:
+    # Counted as a signature that failed: what cannot be read must not disappear from the count.
+    return SignatureReport(
+        id=signature.field_name,
+        file_name=signature.field_name,
+        signature_format="PAdES",
+        method_uri="",
+        indication=FAILED,
+        sub_indication=sub,
+        level="NA",
+        certificate=None,
+        messages=(Message(Severity.ERROR, code, text),),
+        claimed_signing_at=signature.claimed_at,
+        reason=signature.reason,
+    )
+
+
+def _prove_responses(case: _Case) -> Mapping[bytes, datetime]:
+    """When each OCSP response is proven to have existed: at the earliest time-stamp over a store that has it."""
+    proofs: dict[bytes, datetime] = {}
+    for stamp in case.stamps:
+        if stamp.proves_at is not None and stamp.signature.store is not None:
+            for response_der in stamp.signature.store.ocsp_der:
+                proofs[response_der] = min(proofs.get(response_der, stamp.proves_at), stamp.proves_at)
+    return proofs
+
+
+def _climb(facts: Facts, case: _Case, cades: UnverifiedCades, trust: VerifiedTrust, at: datetime) -> None:
+    # 1 who signed, and is the value theirs (§5.2.3, §5.2.7)
+    check_hash(cades)
+    verified = verify_cades(facts, cades, case.pdf.digest(case.signature, cades.hash_name))
+    parts = verified.parts
+    case.scopes.append(_scope(case.pdf, case.signature, cades.hash_name))
+
+    # 2 proof of when: the earliest time-stamp that holds, in the signature or over the document (§5.4, §5.5.4, §5.6)
+    passed = _judge_signature_time_stamps(facts, case, cades, trust=trust, at=at)
+    best_at = settle_signature_time(facts, passed, at=at)
+
+    # 3 the signer's certificate comes from a listed CA, and was valid and not revoked then (§5.2.5, §5.2.6)
+    facts.ocsp_proven_at = at
+    issuer = find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=bool(passed))
+    check_usage(parts)
+    check_revocation(facts, verified.certificate, parts, issuer, trust=trust, best_at=best_at, has_proof=bool(passed))
+
+    # 4 what the policy asks of the signature itself (§5.2.8; EN 319 142-1 §6.3 for the signing time)
+    if not passed:
+        refuse_without_time_stamp(facts)
+    check_not_from_future(facts, at)
+    refuse_broken_archive(facts)
+    check_signing_time(case.signature.claimed_at)
+    if cms.ID_SIGNING_TIME in cades.signer.attributes:
+        facts.warn("validation.pades.signing_time", "The signing time stands in the signed attributes too")
+    check_attributes(facts, cades, verified, best_at)
+
+
+def _judge_signature_time_stamps(
+    facts: Facts, case: _Case, cades: UnverifiedCades, *, trust: VerifiedTrust, at: datetime
+) -> list[datetime]:
+    proofs = [stamp.proves_at for stamp in case.stamps if stamp.proves_at is not None]
+    proven_at = min(proofs, default=at)
+    for token_der in cades.signature_time_stamps_der:
+        report = judge_token(
+            token_der,
+            lambda hash_name: hash_bytes(hash_name, cades.signer.signature),
+            trust=trust,
+            at=at,
+            proven_at=proven_at,
+            certificates_der=case.pdf.store.certificates_der,
+            ocsp_values_der=case.pdf.store.ocsp_der,
+        )
+        facts.time_stamps.append(report)
+    passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]
+    _check_order(case, passed)
+    for stamp in case.stamps:
+        if stamp.report.indication == "INDETERMINATE":
+            facts.warn("validation.archive_time_stamp", f"An archive time-stamp proves nothing: {stamp.report.text}")
+    return [*passed, *proofs]
+
+
+def _check_order(case: _Case, passed: Sequence[datetime]) -> None:
+    """§5.5.4: what a time-stamp covers is not younger than it. Raises: NotValid."""
+    newest = max(passed, default=None)
+    for stamp in case.stamps:
+        if stamp.proves_at is None:
+            continue
+        if newest is not None and newest > stamp.proves_at:
+            raise NotValid(
+                INDETERMINATE,
+                Sub.TIMESTAMP_ORDER_FAILURE,
+                "validation.time_stamp_order",
+                "A document time-stamp is older than a time-stamp that it covers",
+            )
+        newest = stamp.proves_at
+
+
+def _scope(pdf: UnverifiedPdf, signature: PdfSignature, hash_name: str) -> Scope:
+    is_whole = signature.changes is Changes.NONE
+    return Scope(
+        "Full PDF" if is_whole else "Partial PDF",
+        hash_name,
+        pdf.digest(signature, hash_name),
+        "FULL" if is_whole else "PARTIAL",
+        content=f"The document ByteRange : {list(signature.byte_range)}",
+    )
+
+
+def _level(facts: Facts, case: _Case, cades: UnverifiedCades) -> str:
+    """EN 319 142-1 §6: by what is there and holds, where a document time-stamp makes LTA only over validation data."""
+    stamped = bool(cades.signature_time_stamps_der) or bool(case.stamps)
+    if not stamped:
+        return "B"
+    if not (facts.signature.ocsp_values_der or cades.crl_count or case.pdf.store.crls_der):
+        return "T"
+    archived = any(
+        stamp.proves_at is not None
+        and stamp.signature.store is not None
+        and (stamp.signature.store.ocsp_der or stamp.signature.store.crls_der)
+        for stamp in case.stamps
+    )
+    return "LTA" if archived else "LT"
