@@ -14,7 +14,7 @@ from digiid.formats.validation import POLV4, Policy
 from digiid.formats.xades import ProductionPlace
 from digiid.kernel.errors import DigiidError, Refused
 from digiid.platform.documents.batch import BatchItem, Outcome, sign_batch
-from digiid.platform.documents.extending import ExtendedLevel, extend_container, extend_due
+from digiid.platform.documents.extending import ExtendedLevel, extend_document, extend_due
 from digiid.platform.documents.files import guess_media_type, read_file, write_whole
 from digiid.platform.documents.output import EXIT_NOT_VALID, EXIT_OK, error_json, print_error, print_json
 from digiid.platform.documents.removing import remove_signature
@@ -208,7 +208,7 @@ def _extend_each(
         return
     for path in paths:
         try:
-            write_whole(path, extend_container(read_file(path), services=services, level=level, policy=policy))
+            write_whole(path, extend_document(read_file(path), services=services, level=level, policy=policy))
         except DigiidError as error:
             yield path, error, False
             continue

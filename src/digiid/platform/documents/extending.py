@@ -16,13 +16,15 @@ from cryptography import x509
 from digiid.formats.asic import Container, Entry, parse_container
 from digiid.formats.asic.archive import STORED, Part, build_archive, build_part, copy_part
 from digiid.formats.ocsp import CertStatus
-from digiid.formats.validation import POLV4, Policy, Report, SignatureReport, validate_container
+from digiid.formats.validation import POLV4, Policy, Report, SignatureReport
 from digiid.formats.validation.policy import weak_from
-from digiid.formats.x509.parts import certificate_der, parts_of, public_key_of
+from digiid.formats.x509.parts import parts_of, public_key_of
 from digiid.formats.xades import StreamFile, add_validation_values, parse_signatures, plan_archive_time_stamp
 from digiid.kernel.errors import Broken, Conflict, DigiidError, NotFound, Refused
 from digiid.platform.documents.files import read_file, write_whole
-from digiid.platform.documents.signing import TrustServices
+from digiid.platform.documents.judging import validate_document
+from digiid.platform.documents.pades import extend_pdf
+from digiid.platform.documents.signing import Level, TrustServices, certificate_values
 from digiid.platform.documents.time_stamping import DUE_AHEAD, Due, find_due_time_stamps, renew_time_stamp
 from digiid.platform.trust import TsaClient
 
@@ -43,6 +45,18 @@ def add_archive_time_stamp(xml: bytes, signature_id: str, *, stream: StreamFile,
     plan = plan_archive_time_stamp(xml, signature_id, stream=stream)
     token_der, _ = tsa.fetch(plan.imprint, plan.hash_name)
     return plan.apply(token_der)
+
+
+def extend_document(
+    content: bytes, *, services: TrustServices, level: ExtendedLevel = "LTA", policy: Policy = POLV4
+) -> bytes:
+    """All signatures of a container or of a PDF file at `level`.
+
+    Raises: what `extend_container` and `extend_pdf` raise.
+    """
+    if content.startswith(b"%PDF-"):
+        return extend_pdf(content, services=services, level=Level(level), policy=policy)
+    return extend_container(content, services=services, level=level, policy=policy)
 
 
 def extend_container(
@@ -92,7 +106,7 @@ def extend_container(
 
 
 def _judge(container: bytes, services: TrustServices, policy: Policy) -> Report:
-    return validate_container(io.BytesIO(container), trust=services.trust(), at=services.clock.now(), policy=policy)
+    return validate_document(io.BytesIO(container), trust=services.trust(), at=services.clock.now(), policy=policy)
 
 
 def _choose(report: Report, signature_ids: Collection[str] | None) -> list[SignatureReport]:
@@ -151,11 +165,6 @@ def _complete(xml: bytes, signature: SignatureReport, *, services: TrustServices
     stamps = [stamp.tsu for stamp in signature.time_stamps if stamp.tsu is not None]
     certificates = certificate_values([issuer, status.responder, *stamps])
     return add_validation_values(xml, signature.id, certificates_der=certificates, ocsp_der=ocsp_der)
-
-
-def certificate_values(certificates: Iterable[x509.Certificate]) -> list[bytes]:
-    """What goes into CertificateValues: each certificate once, in the order given."""
-    return list(dict.fromkeys(certificate_der(certificate) for certificate in certificates))
 
 
 def _replace_entries(parsed: Container, changed: dict[str, bytes], *, at: datetime) -> bytes:
@@ -256,7 +265,9 @@ def extend_due(
 
 
 def _renew_file(path: Path, before: bytes, report: Report, *, services: TrustServices, policy: Policy) -> None:
-    if report.time_stamp_tokens:
+    if report.form is None:
+        renewed = extend_pdf(before, services=services, policy=policy)
+    elif report.time_stamp_tokens:
         renewed = renew_time_stamp(before, services=services, policy=policy)
     else:
         valid = [signature.id for signature in report.signatures if signature.is_valid]

@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -37,7 +37,7 @@ from digiid.formats.asic.hashcode import FileHash, build_hashcode_container, is_
 from digiid.formats.ocsp import CertStatus, VerifiedOcsp
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import POLV4, Indication, Policy, Report, SignatureReport, validate_container
-from digiid.formats.x509.parts import CONTENT_COMMITMENT, load_certificate, parts_of
+from digiid.formats.x509.parts import CONTENT_COMMITMENT, certificate_der, load_certificate, parts_of
 from digiid.formats.x509.path import verify_path
 from digiid.formats.xades import (
     FileDigest,
@@ -313,7 +313,7 @@ def prepare_additional_signature(
     if parsed.signature_files:
         report = judge(container, trust=trust, at=at, policy=policy)
         if not report.is_valid:
-            raise _not_valid(_why(report))
+            raise _not_valid(explain(report))
     elif problem := next((found for found in _problems(parsed) if found.is_error), None):
         raise _not_valid(problem.message)
     # 3 the certificate is one to sign with
@@ -508,7 +508,7 @@ def build_signature_file(
 
     # 4 then, and not before, the status of the certificate
     ocsp_der, status = trust.ocsp.fetch(prepared.certificate, prepared.issuer)
-    _check_status(status, stamped_at=time_stamp.gen_at)
+    check_status(status, stamped_at=time_stamp.gen_at)
     xml = build_xades(
         prepared.xades,
         signature_value,
@@ -550,23 +550,26 @@ def judge_signed(
     """
     report = judge(content, trust=trust.trust(), at=trust.clock.now(), policy=policy)
     signed = SignedDocument(content, name, prepared.xades.signature_id, level, report)
-    _check_verdict(signed)
+    check_verdict(signed)
     return signed
 
 
-def _check_verdict(signed: SignedDocument) -> None:
+def check_verdict(signed: SignedDocument) -> None:
+    """Our validator accepts what was made. Raises: Broken, Refused as `judge_signed`."""
     found = [signature for signature in signed.report.signatures if signature.file_name == signed.signature_name]
     if len(found) != 1:
-        raise Broken("documents.not_valid", f"our validator does not find our own signature: {_why(signed.report)}")
+        raise Broken("documents.not_valid", f"our validator does not find our own signature: {explain(signed.report)}")
     is_expected = signed.report.is_valid
     if signed.level in (Level.B, Level.T):
         # What is not there yet cannot be judged; anything worse than that is a fault of ours.
         is_expected = found[0].indication is Indication.INDETERMINATE or found[0].level.startswith("NOT_")
     if not is_expected and found[0].is_valid:
         # Somebody put something that is not valid beside it between the two steps.
-        raise _not_valid(_why(signed.report))
+        raise _not_valid(explain(signed.report))
     if not is_expected:
-        raise Broken("documents.not_valid", f"our validator does not accept our own signature: {_why(signed.report)}")
+        raise Broken(
+            "documents.not_valid", f"our validator does not accept our own signature: {explain(signed.report)}"
+        )
 
 
 def _digest_of(files: Sequence[FileDigest]) -> bytes:
@@ -587,7 +590,8 @@ def _problems(container: Container) -> Sequence[ContainerProblem]:
     return container.problems
 
 
-def _check_status(status: VerifiedOcsp, *, stamped_at: datetime) -> None:
+def check_status(status: VerifiedOcsp, *, stamped_at: datetime) -> None:
+    """The certificate was good when its holder signed. Raises: Refused `documents.certificate.…`."""
     if status.status is CertStatus.REVOKED and status.reason == "certificateHold":
         raise Refused(
             "documents.certificate.suspended", "on hold", public="The certificate is suspended. Nothing was signed."
@@ -602,7 +606,13 @@ def _check_status(status: VerifiedOcsp, *, stamped_at: datetime) -> None:
         raise Refused("documents.ocsp.too_early", "the confirmation is older than the time-stamp")
 
 
-def _why(report: Report) -> str:
+def certificate_values(certificates: Iterable[x509.Certificate]) -> list[bytes]:
+    """What goes into CertificateValues: each certificate once, in the order given."""
+    return list(dict.fromkeys(certificate_der(certificate) for certificate in certificates))
+
+
+def explain(report: Report) -> str:
+    """The codes of everything that was found, for a log or an error's detail."""
     problems = [message.code for signature in report.signatures for message in signature.messages]
     return ", ".join([*problems, *(message.code for message in report.messages)]) or "no reason recorded"
 

@@ -1,0 +1,87 @@
+"""PDF files for tests: made by fpdf2, or by hand so that wrong ones can be made as easily as right ones."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from fpdf import FPDF
+
+from tests.support.pki import AT
+
+
+def simple_pdf(text: str = "Leping / Agreement", *, pages: int = 1, at: datetime = AT) -> bytes:
+    """A PDF file with a line of text on each page."""
+    document = FPDF()
+    document.set_creation_date(at)
+    document.set_font("Helvetica", size=20)
+    for number in range(1, pages + 1):
+        document.add_page()
+        document.cell(0, 10, f"{text} {number}")
+    return bytes(document.output())
+
+
+def written_by_hand(objects: Mapping[int, bytes], *, root: int = 1) -> bytes:
+    """A PDF file with these numbered objects and a cross-reference table."""
+    return b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + _section(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", objects, root=root, first=True)
+
+
+def appended(content: bytes, objects: Mapping[int, bytes], *, root: int, previous: int, size: int) -> bytes:
+    """An incremental update with these objects; `previous` is where the last cross-reference section lies."""
+    return content + _section(content, objects, root=root, previous=previous, size=size)
+
+
+def last_startxref(content: bytes) -> int:
+    return int(content[content.rindex(b"startxref") + 9 :].split()[0])
+
+
+def _section(
+    before: bytes,
+    objects: Mapping[int, bytes],
+    *,
+    root: int,
+    first: bool = False,
+    previous: int | None = None,
+    size: int | None = None,
+) -> bytes:
+    body, offsets = b"", {}
+    if not before.endswith(b"\n"):
+        body = b"\n"
+    for number, value in sorted(objects.items()):
+        offsets[number] = len(before) + len(body)
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, value)
+    start = len(before) + len(body)
+    table = b"xref\n"
+    if first:
+        table += b"0 1\n0000000000 65535 f \n"
+    for number, offset in offsets.items():
+        table += b"%d 1\n%010d 00000 n \n" % (number, offset)
+    trailer = b"/Size %d /Root %d 0 R" % (size or max(objects) + 1, root)
+    if previous is not None:
+        trailer += b" /Prev %d" % previous
+    return body + table + b"trailer\n<< %s >>\nstartxref\n%d\n%%%%EOF\n" % (trailer, start)
+
+
+_TEXT = b"BT /F1 18 Tf 20 100 Td (I owe you 100 EUR) Tj ET"
+PLAIN_OBJECTS = {
+    1: b"<< /Type /Catalog /Pages 2 0 R >>",
+    2: b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+    3: b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R "
+    b"/Resources << /Font << /F1 5 0 R >> >> >>",
+    4: b"<< /Length %d >>\nstream\n%s\nendstream" % (len(_TEXT), _TEXT),
+    5: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+}
+
+
+def plain_pdf() -> bytes:
+    """One page by hand; its content stream is object 4, its text says 100 EUR."""
+    return written_by_hand(PLAIN_OBJECTS)
+
+
+def pdf_with_empty_field(name: str = "Direktor") -> bytes:
+    """One page with a signature field that waits."""
+    objects = dict(PLAIN_OBJECTS)
+    objects[1] = b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [6 0 R] /SigFlags 1 >> >>"
+    objects[3] = objects[3].replace(b"/Contents", b"/Annots [6 0 R] /Contents")
+    objects[6] = (
+        b"<< /Type /Annot /Subtype /Widget /FT /Sig /T (%s) /Rect [20 20 180 60] /P 3 0 R /F 4 >>" % name.encode()
+    )
+    return written_by_hand(objects)
