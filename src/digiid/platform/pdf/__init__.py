@@ -1,23 +1,27 @@
 """PDF files that strangers may have made: what is signed in them, and signatures appended to them.
 
 The library that reads PDF works in a process of its own for each call (`worker.py`), with limits on memory, processor
-time and files, and is killed when it takes too long. It says where signatures lie and what was appended after them;
+time and files, and ends when it takes too long. It says where signatures lie and what was appended after them;
 what they are worth is judged elsewhere, from the bytes.
 """
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from digiid.formats.pades import Changes, PdfSignature, SecurityStore, UnverifiedPdf
 from digiid.kernel.errors import Broken, Malformed, Refused
+from digiid.platform.pdf import worker
 
 MAX_PDF_BYTES: Final = 100 * 1024 * 1024
-_TIMEOUT_SECONDS: Final = 60
+_START_SECONDS: Final = 20
+_MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _REFUSED: Final = {
     "pdf.certified": "The author of this document has closed it: nobody can sign it any more.",
     "pdf.field": "The document has no empty signature field of that name.",
@@ -117,35 +121,85 @@ def fill_placeholder(placeholder: Placeholder, value_der: bytes) -> bytes:
 # ------------------------------------------------------------------ the process
 
 
+class _Workers:
+    """The process that waits (see `worker.serve`), started when it is needed. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channel: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def connect(self) -> socket.socket:
+        """A connection to a new process. Raises: Broken `pdf.worker`."""
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            for _ in range(2):  # it may have ended since, for nobody asked for long
+                try:
+                    socket.send_fds(self._started(), [b"."], [theirs.fileno()])
+                    return ours
+                except OSError:
+                    self._end()
+        ours.close()
+        raise Broken("pdf.worker", "the process that reads PDF files does not start")
+
+    def _started(self) -> socket.socket:
+        if self._channel is None:
+            self._channel, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    [sys.executable, "-I", "-m", worker.__name__, str(theirs.fileno())],
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={},  # nothing of this process's surroundings
+                    start_new_session=True,
+                )
+        return self._channel
+
+    def _end(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._channel = self._process = None
+
+
+_workers = _Workers()
+
+
 def _run(task: str, asked: Mapping[str, Any], parts: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
     if len(parts[0]) > MAX_PDF_BYTES:
         raise Malformed("pdf.limits", f"a PDF file of more than {MAX_PDF_BYTES // 1024**2} MiB")
     head = json.dumps({**asked, "task": task, "sizes": [len(part) for part in parts]}).encode()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-m", "digiid.platform.pdf.worker"],
-            input=b"".join((head, b"\n", *parts)),
-            capture_output=True,
-            timeout=_TIMEOUT_SECONDS,
-            env={},  # nothing of this process's surroundings
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Malformed("pdf.limits", "reading it took too long") from error
-    if done.returncode < 0:
+    with _workers.connect() as connection:
+        connection.settimeout(worker.MAX_SECONDS + _START_SECONDS)
+        try:
+            for part in (head, b"\n", *parts):
+                connection.sendall(part)
+            with connection.makefile("rb") as stream:
+                return _read_answer(stream)
+        except OSError as error:
+            raise Malformed("pdf.limits", "reading it took more time or memory than it may") from error
+
+
+def _read_answer(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
+    line = stream.readline(_MAX_ANSWER_BYTES)
+    if not line:
         raise Malformed("pdf.limits", "reading it took more time or memory than it may")
-    line, _, rest = done.stdout.partition(b"\n")
     try:
         told: dict[str, Any] = json.loads(line)
+        if code := told.get("problem"):
+            raise _problem(str(code), str(told.get("text", "")))
         sizes = [int(size) for size in told["sizes"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Broken("pdf.worker", f"the process that reads PDF files ended with {done.returncode}") from error
-    if code := told.get("problem"):
-        raise _problem(str(code), str(told.get("text", "")))
-    made, at = [], 0
-    for size in sizes:
-        made.append(rest[at : at + size])
-        at += size
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Broken("pdf.worker", "an answer that cannot be read") from error
+    if sum(sizes) > _MAX_ANSWER_BYTES:
+        raise Malformed("pdf.limits", "more came out of it than is taken")
+    made = [stream.read(size) for size in sizes]
+    if [len(part) for part in made] != sizes:
+        raise Malformed("pdf.limits", "reading it took more time or memory than it may")
     return told, made
 
 

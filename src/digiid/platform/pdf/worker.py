@@ -1,22 +1,28 @@
-"""The process that takes one PDF file apart, or appends to it: pyHanko with limits around it.
+"""The processes that take PDF files apart, or append to them: pyHanko with limits around it.
 
-In: a line of JSON, then the files that it counts. Out: a line of JSON, then files again. The process limits itself
-before the first byte of the file is looked at. What it appends is an incremental update (ISO 32000-2 §7.5.6): only the
-new bytes come back, so that nothing of the file as it was can change.
+One process waits with the library loaded and forks another for each question, so that no file ever meets what is left
+of the one before. In: a line of JSON, then the files that it counts. Out: a line of JSON, then files again. A process
+limits itself before the first byte of a file is looked at. What it appends is an incremental update (ISO 32000-2 §7.5.6):
+only the new bytes come back, so that nothing of the file as it was can change.
 """
 
 import contextlib
 import io
 import json
 import logging
+import os
 import resource
+import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 _MEMORY_BYTES: Final = 2 * 1024**3
 _CPU_SECONDS: Final = 40
+MAX_SECONDS: Final = 60
+_IDLE_SECONDS: Final = 60
 MAX_REVISIONS: Final = 256
 MAX_FIELDS: Final = 256
 MAX_STORED_VALUES: Final = 512
@@ -34,34 +40,78 @@ class Problem(Exception):
         self.code, self.text = code, text
 
 
-def main() -> int:
-    """Do what the line on standard input asks. Exit code 0, also for a file that is refused: the answer says so."""
-    for limit, most in (
+def serve(channel: socket.socket) -> None:
+    """Wait with the library loaded, and answer every connection that comes through `channel` in a process of its own.
+    Ends when the channel does, or when nobody has asked for a while."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those processes: their answers say enough
+    logging.disable(logging.CRITICAL)
+    _load()
+    channel.settimeout(_IDLE_SECONDS)
+    while True:
+        try:
+            _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        except TimeoutError:
+            return
+        if not descriptors:
+            return
+        with socket.socket(fileno=descriptors[0]) as connection:
+            if os.fork() == 0:
+                channel.close()
+                _answer(connection)
+
+
+def _answer(connection: socket.socket) -> NoReturn:
+    """One question, inside limits, and the end of the process."""
+    try:
+        limit()
+        connection.setblocking(True)
+        with connection.makefile("rwb") as stream:
+            asked = json.loads(stream.readline())
+            parts = [stream.read(size) for size in asked["sizes"]]
+            answer, made = work(asked, parts)
+            answer["sizes"] = [len(part) for part in made]
+            stream.write(json.dumps(answer).encode() + b"\n")
+            stream.writelines(made)
+    finally:
+        os._exit(0)
+
+
+def limit() -> None:
+    """From now on this process has little of everything, and a minute to live."""
+    for kind, most in (
         (resource.RLIMIT_AS, _MEMORY_BYTES),
         (resource.RLIMIT_CPU, _CPU_SECONDS),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 64),
     ):
-        resource.setrlimit(limit, (most, most))
-    logging.disable(logging.CRITICAL)
-    asked = json.loads(sys.stdin.buffer.readline())
-    parts = [sys.stdin.buffer.read(size) for size in asked["sizes"]]
+        resource.setrlimit(kind, (most, most))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
+
+
+def work(asked: Mapping[str, Any], parts: Sequence[Part]) -> Answer:
+    """Do what is asked. What is wrong with the file is an answer too; nothing escapes."""
     try:
-        answer, made = _TASKS[asked["task"]](asked, parts)
+        return _TASKS[asked["task"]](asked, parts)
     except Problem as problem:
-        answer, made = {"problem": problem.code, "text": problem.text[:500]}, []
+        return {"problem": problem.code, "text": problem.text[:500]}, []
     except MemoryError:
-        answer, made = {"problem": "pdf.limits", "text": "it needs more memory than it may have"}, []
+        return {"problem": "pdf.limits", "text": "it needs more memory than it may have"}, []
     except RecursionError:
-        answer, made = {"problem": "pdf.limits", "text": "it is nested too deeply"}, []
+        return {"problem": "pdf.limits", "text": "it is nested too deeply"}, []
     except Exception as error:  # a stranger's file can raise anything in a parser
-        answer, made = {"problem": "pdf.unreadable", "text": f"{type(error).__name__}: {error}"[:500]}, []
-    answer["sizes"] = [len(part) for part in made]
-    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
-    for part in made:
-        sys.stdout.buffer.write(part)
-    return 0
+        return {"problem": "pdf.unreadable", "text": f"{type(error).__name__}: {error}"[:500]}, []
+
+
+def _load() -> None:
+    """Import once what every answer needs."""
+    import pyhanko.pdf_utils.content
+    import pyhanko.pdf_utils.incremental_writer
+    import pyhanko.sign.diff_analysis
+    import pyhanko.sign.signers.cms_embedder
+    import pyhanko.sign.validation.pdf_embedded
+    import pyhanko.stamp  # noqa: F401
 
 
 # ------------------------------------------------------------------ reading
@@ -398,4 +448,4 @@ _TASKS: Final = {"read": _read, "placeholder": _placeholder, "add_store": _add_s
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(socket.socket(fileno=int(sys.argv[1])))
