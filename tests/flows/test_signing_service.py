@@ -29,8 +29,10 @@ from digiid.platform import journal
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.documents import KeySigner, sign_files
+from digiid.platform.documents.judging import validate_document
 from digiid.platform.entropy import SeededEntropy, SystemEntropy
 from digiid.platform.pools import Pools
+from tests.support.pdf import simple_pdf
 from tests.support.pki import AT, FILES
 from tests.support.schema import schema_differences
 from tests.support.serve import free_port, serving
@@ -396,3 +398,91 @@ def test_the_description_is_served_without_a_signature(desk: Desk) -> None:
     paths = answer.json()["paths"]
     assert "/signing/containers/{container_id}/remotesigning" in paths
     assert set(paths["/signing/containers"]["post"]["responses"]) >= {"200", "400", "401", "409", "413", "422", "503"}
+
+
+# ------------------------------------------------------------------------------------------ PDF files
+
+
+def upload_pdf(desk: Desk, content: bytes) -> str:
+    body = {"containerName": "leping.pdf", "container": b64(content)}
+    return str(desk.client.ok("POST", "/signing/upload/pdfs", body)["containerId"])
+
+
+def judged(desk: Desk, content: bytes) -> Any:
+    return validate_document(io.BytesIO(content), trust=desk.room.trust.trust(), at=desk.clock.now())
+
+
+def test_a_pdf_file_is_signed_inside_by_two_people_and_extended(desk: Desk) -> None:
+    original = simple_pdf()
+    document_id = upload_pdf(desk, original)
+    signer = desk.room.signer()
+    prepared = desk.prepare(
+        document_id,
+        signer,
+        "pdfs",
+        signingReason="Kinnitan",
+        roles=["Notar"],
+        visible={"page": 1, "left": 40, "bottom": 40, "right": 240, "top": 100},
+    )
+    data = base64.b64decode(prepared["dataToSign"])
+    assert hashlib.sha384(data).digest() == base64.b64decode(prepared["digest"])
+    assert isinstance(signer.key, ec.EllipticCurvePrivateKey)
+    value_der = signer.key.sign(data, ec.ECDSA(hashes.SHA384()))
+    assert desk.complete(document_id, prepared, value_der, "pdfs").json() == {"result": "OK"}
+    assert desk.complete(document_id, prepared, value_der, "pdfs").json() == {"result": "OK"}  # a repeat says the same
+    desk.sign(document_id, desk.room.signer("TEINE", kind="rsa", pss=True), "pdfs", paddingScheme="PSS")
+    assert desk.client.ok("PUT", f"/signing/pdfs/{document_id}/augmentation") == {"result": "OK"}
+
+    signed = desk.client.fetch(document_id, "pdfs")
+    assert signed.startswith(original)
+    report = judged(desk, signed)
+    assert report.is_valid
+    assert [one.signature_format for one in report.signatures] == ["PAdES_BASELINE_LTA"] * 2
+    assert (report.signatures[0].reason, report.signatures[0].claimed_roles) == ("Kinnitan", ("Notar",))
+    listed = desk.client.ok("GET", f"/signing/pdfs/{document_id}/signatures")["signatures"]
+    assert [one["indication"] for one in listed] == ["TOTAL-PASSED"] * 2
+    conclusion = desk.client.ok("GET", f"/signing/pdfs/{document_id}/validationreport")["validationConclusion"]
+    assert conclusion["validSignaturesCount"] == 2
+    assert desk.client.ok("DELETE", f"/signing/pdfs/{document_id}") == {"result": "OK"}
+
+
+def test_of_two_prepared_in_one_pdf_file_the_second_begins_again(desk: Desk) -> None:
+    document_id = upload_pdf(desk, simple_pdf())
+    first, second = desk.room.signer("ESIMENE"), desk.room.signer("TEINE")
+    one, two = desk.prepare(document_id, first, "pdfs"), desk.prepare(document_id, second, "pdfs")
+    assert desk.complete(document_id, one, first.sign(base64.b64decode(one["digest"])), "pdfs").status_code == 200
+    late = desk.complete(document_id, two, second.sign(base64.b64decode(two["digest"])), "pdfs")
+    assert (late.status_code, late.json()["code"]) == (409, "documents.pdf.changed")
+    desk.sign(document_id, second, "pdfs")
+    assert judged(desk, desk.client.fetch(document_id, "pdfs")).valid_count == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "code"),
+    [
+        ({"signatureField": "Nowhere"}, 422, "pdf.field"),
+        ({"visible": {"page": 9, "left": 0, "bottom": 0, "right": 100, "top": 50}}, 422, "pdf.page"),
+        ({"visible": {"page": 1, "left": 0, "bottom": 0, "right": 10, "top": 5}}, 400, "documents.pdf.box"),
+    ],
+)
+def test_what_a_pdf_file_does_not_have_is_told(desk: Desk, more: dict[str, Any], status: int, code: str) -> None:
+    document_id = upload_pdf(desk, simple_pdf())
+    body = {"signingCertificate": b64(desk.room.signer().certificate.public_bytes(Encoding.DER)), **more}
+    assert desk.client.refused(status, "POST", f"/signing/pdfs/{document_id}/remotesigning", body) == code
+
+
+def test_what_is_no_pdf_file_is_not_taken(desk: Desk) -> None:
+    body = {"containerName": "x.pdf", "container": b64(b"no PDF at all")}
+    assert desk.client.refused(400, "POST", "/signing/upload/pdfs", body) == "pdf.header"
+
+
+def test_a_trust_service_that_is_away_lets_the_same_value_come_again(desk: Desk) -> None:
+    document_id = upload_pdf(desk, simple_pdf())
+    signer = desk.room.signer()
+    prepared = desk.prepare(document_id, signer, "pdfs")
+    value = signer.sign(base64.b64decode(prepared["digest"]))
+    usual, desk.room.server.change = desk.room.server.change, lambda _path, _body: (503, b"")
+    assert desk.complete(document_id, prepared, value, "pdfs").status_code == 503
+    desk.room.server.change = usual
+    assert desk.complete(document_id, prepared, value, "pdfs").status_code == 200
+    assert judged(desk, desk.client.fetch(document_id, "pdfs")).is_valid

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -93,7 +93,9 @@ class PreparedPdfSignature:
     issuer: x509.Certificate
     prepared_at: datetime
     base_bytes: int  # as long the file was before
-    placeholder: Placeholder = field(repr=False)
+    base_sha256: bytes
+    placeholder: Placeholder = field(repr=False)  # its content begins with the file, or is only what comes after it
+    has_base: bool = True
 
     @property
     def digest(self) -> bytes:
@@ -103,10 +105,24 @@ class PreparedPdfSignature:
     def hash_name(self) -> str:
         return self.cades.method.hash_name
 
-    @property
-    def base(self) -> bytes:
-        """The file as it was."""
-        return self.placeholder.content[: self.base_bytes]
+    def without_base(self) -> "PreparedPdfSignature":
+        """The same for who keeps the file elsewhere and hands it in at completion."""
+        after = self.placeholder.content[self.base_bytes :]
+        return replace(self, placeholder=replace(self.placeholder, content=after), has_base=False)
+
+    def with_base(self, content: bytes) -> "PreparedPdfSignature":
+        """The same with the file as it is now. Raises: Conflict `documents.pdf.changed`, it is another one."""
+        if hashlib.sha256(content).digest() != self.base_sha256:
+            raise Conflict(
+                "documents.pdf.changed",
+                "not the file that was prepared",
+                public="Somebody has signed this document meanwhile. Start signing again.",
+            )
+        if self.has_base:
+            return self
+        return replace(
+            self, placeholder=replace(self.placeholder, content=content + self.placeholder.content), has_base=True
+        )
 
     def to_bytes(self) -> bytes:
         """For keeping between the two steps, in a place that only this program can write to."""
@@ -118,6 +134,8 @@ class PreparedPdfSignature:
                 "issuer": _b64(self.issuer.public_bytes(Encoding.DER)),
                 "prepared_at": self.prepared_at.isoformat(),
                 "base_bytes": self.base_bytes,
+                "base_sha256": _b64(self.base_sha256),
+                "has_base": self.has_base,
                 "field": self.placeholder.field_name,
                 "start": self.placeholder.start,
                 "end": self.placeholder.end,
@@ -142,6 +160,8 @@ class PreparedPdfSignature:
                 issuer=load_certificate(_unb64(header["issuer"])),
                 prepared_at=datetime.fromisoformat(header["prepared_at"]).astimezone(UTC),
                 base_bytes=int(header["base_bytes"]),
+                base_sha256=_unb64(header["base_sha256"]),
+                has_base=bool(header["has_base"]),
                 placeholder=Placeholder(content, str(header["field"]), int(header["start"]), int(header["end"])),
             )
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
@@ -193,7 +213,9 @@ def prepare_pdf_signature(
         appearance=_appearance(certificate, at, wish, location),
     )
     cades = prepare_cades(_digest(placeholder, method.hash_name), certificate=certificate, method=method, roles=roles)
-    return PreparedPdfSignature(cades, certificate, issuer, at, len(content), placeholder)
+    return PreparedPdfSignature(
+        cades, certificate, issuer, at, len(content), hashlib.sha256(content).digest(), placeholder
+    )
 
 
 def finish_pdf_signature(
@@ -207,7 +229,8 @@ def finish_pdf_signature(
 ) -> SignedDocument:
     """Second step: the file with the signature, of the level asked for.
 
-    `signature_value` is r||s for ECDSA. `present` is the file as it is now, when it may have changed since.
+    `signature_value` is r||s for ECDSA. `present` is the file as it is now, when it may have changed since or was kept
+    elsewhere.
 
     Raises:
         Refused: `documents.prepared.expired`; `xades.signature_value`, the value is not the signer's;
@@ -221,12 +244,9 @@ def finish_pdf_signature(
         raise Refused(
             "documents.prepared.expired", "prepared too long ago", public="Signing took too long. Please start again."
         )
-    if present is not None and present != prepared.base:
-        raise Conflict(
-            "documents.pdf.changed",
-            "not the file that was prepared",
-            public="Somebody has signed this document meanwhile. Start signing again.",
-        )
+    if present is not None:
+        prepared = prepared.with_base(present)
+    assert prepared.has_base
     # 2 the value is the signer's
     verify_prepared_cades(prepared.cades, signature_value)
     # 3 the signature with what its level asks for

@@ -2,8 +2,8 @@
 
 One process waits with the library loaded and forks another for each question, so that no file ever meets what is left
 of the one before. In: a line of JSON, then the files that it counts. Out: a line of JSON, then files again. A process
-limits itself before the first byte of a file is looked at. What it appends is an incremental update (ISO 32000-2 §7.5.6):
-only the new bytes come back, so that nothing of the file as it was can change.
+limits itself before the first byte of a file is looked at. What it appends is an incremental update (ISO 32000-2
+§7.5.6): only the new bytes come back, so that nothing of the file as it was can change.
 """
 
 import contextlib

@@ -1,12 +1,14 @@
 """The signing service over HTTP: JSON with SiGa's field names, each request signed, errors as problems (RFC 9457).
 
-Whole files under `/signing/containers`, digests under `/signing/hashcodecontainers`; otherwise the two are alike.
+Whole files under `/signing/containers`, digests under `/signing/hashcodecontainers`, PDF files under `/signing/pdfs`;
+otherwise they are alike.
 """
 
 import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 import structlog
@@ -31,6 +33,7 @@ from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFo
 from digiid.platform.asgi import BodyReader
 from digiid.platform.documents import Level
 from digiid.platform.documents.files import guess_media_type
+from digiid.platform.documents.pades import PdfWish, VisibleSignature
 from digiid.platform.pools import Pools
 
 PREFIX: Final = "/signing"
@@ -101,6 +104,22 @@ class Prepare(_Model):
     paddingScheme: Literal["PKCS1.5", "PSS"] = "PKCS1.5"  # noqa: N815 - Web eID's word; for RSA keys
     roles: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=5)] = []
     signatureProductionPlace: Place | None = None  # noqa: N815
+
+
+class Seen(_Model):
+    """Where a signature is seen: the page from 1 on, the rest in points from the lower left corner."""
+
+    page: Annotated[int, Field(ge=1, le=100_000)] = 1
+    left: Annotated[int, Field(ge=0, le=100_000)]
+    bottom: Annotated[int, Field(ge=0, le=100_000)]
+    right: Annotated[int, Field(ge=0, le=100_000)]
+    top: Annotated[int, Field(ge=0, le=100_000)]
+
+
+class PreparePdf(Prepare):
+    signingReason: Annotated[str, Field(min_length=1, max_length=256)] | None = None  # noqa: N815
+    signatureField: Annotated[str, Field(min_length=1, max_length=256)] | None = None  # noqa: N815
+    visible: Seen | None = None
 
 
 class Prepared(_Model):
@@ -185,6 +204,7 @@ def build_signing_service_app(deps: Deps, pools: Pools) -> Any:
         *_creating(deps, pools),
         *_handlers(deps, pools, Form.ASICE),
         *_handlers(deps, pools, Form.HASHCODE),
+        *_handlers(deps, pools, Form.PDF),
     ]
     app = Litestar(
         handlers,
@@ -260,7 +280,7 @@ def _creating(deps: Deps, pools: Pools) -> list[HTTPRouteHandler]:
 
 def _handlers(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
     one = f"{PREFIX}/{form.value}/{{container_id:str}}"
-    suffix = "HashcodeContainer" if form is Form.HASHCODE else "Container"
+    suffix = {Form.ASICE: "Container", Form.HASHCODE: "HashcodeContainer", Form.PDF: "Pdf"}[form]
 
     def at(request: Request[Any, Any, Any], container_id: str) -> Address:
         return Address(_client(request), form, container_id)
@@ -320,12 +340,9 @@ def _handlers(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
         await pools.pages.run(use_cases.remove_signature, deps, at(request, container_id), signature_id)
         return Done()
 
-    @post(f"{one}/remotesigning", status_code=200, responses=RESPONSES, operation_id=f"prepare{suffix}Signature")
-    async def prepare(
-        request: Request[Any, Any, Any], container_id: FromPath[str], data: JSONBody[Prepare]
-    ) -> Prepared:
+    async def prepare_with(request: Request[Any, Any, Any], container_id: str, asked: SigningRequest) -> Prepared:
         def work() -> Prepared:
-            to_sign = use_cases.prepare(deps, at(request, container_id), _signing_request(data))
+            to_sign = use_cases.prepare(deps, at(request, container_id), asked)
             return Prepared(
                 dataToSign=base64.b64encode(to_sign.data_to_sign).decode(),
                 digest=base64.b64encode(to_sign.digest).decode(),
@@ -334,6 +351,22 @@ def _handlers(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
             )
 
         return await pools.pages.run(work)
+
+    preparing = post(
+        f"{one}/remotesigning", status_code=200, responses=RESPONSES, operation_id=f"prepare{suffix}Signature"
+    )
+
+    @preparing
+    async def prepare(
+        request: Request[Any, Any, Any], container_id: FromPath[str], data: JSONBody[Prepare]
+    ) -> Prepared:
+        return await prepare_with(request, container_id, _signing_request(data))
+
+    @preparing
+    async def prepare_pdf(
+        request: Request[Any, Any, Any], container_id: FromPath[str], data: JSONBody[PreparePdf]
+    ) -> Prepared:
+        return await prepare_with(request, container_id, replace(_signing_request(data), pdf=_pdf_wish(data)))
 
     @put(
         f"{one}/remotesigning/{{generated_signature_id:str}}",
@@ -363,8 +396,17 @@ def _handlers(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
         await pools.pages.run(use_cases.extend, deps, at(request, container_id))
         return Done()
 
-    common = [upload, fetch, forget, files, signatures, remove, prepare, complete, report]
+    common = [upload, fetch, forget, signatures, complete, report]
+    if form is Form.PDF:
+        return [*common, prepare_pdf, extend]
+    common += [files, remove, prepare]
     return common if form is Form.HASHCODE else [*common, extend]
+
+
+def _pdf_wish(data: PreparePdf) -> PdfWish:
+    seen = data.visible
+    visible = None if seen is None else VisibleSignature(seen.page, (seen.left, seen.bottom, seen.right, seen.top))
+    return PdfWish(reason=data.signingReason, visible=visible, field_name=data.signatureField)
 
 
 def _signing_request(data: Prepare) -> SigningRequest:

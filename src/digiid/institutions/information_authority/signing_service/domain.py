@@ -16,6 +16,7 @@ class Form(StrEnum):
 
     ASICE = "containers"
     HASHCODE = "hashcodecontainers"
+    PDF = "pdfs"
 
 
 class PreparedState(StrEnum):

@@ -9,7 +9,7 @@ import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -38,16 +38,23 @@ from digiid.kernel.errors import Conflict, Malformed, NotFound, Refused, Unavail
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.documents import Level, PreparedSignature, TrustServices, prepare_additional_signature
-from digiid.platform.documents.extending import extend_container
+from digiid.platform.documents.extending import extend_document
+from digiid.platform.documents.judging import validate_document
+from digiid.platform.documents.pades import (
+    PdfWish,
+    PreparedPdfSignature,
+    finish_pdf_signature,
+    prepare_pdf_signature,
+)
 from digiid.platform.documents.removing import remove_signature as take_out
 from digiid.platform.documents.signing import (
     build_signature_file,
     check_files,
-    judge,
     place_signature_file,
     stream_of,
 )
 from digiid.platform.entropy import Entropy, new_id
+from digiid.platform.pdf import read_pdf
 
 _MAX_NAME_CHARS: Final = 260
 _MAX_PREPARED: Final = 100  # of one container
@@ -89,6 +96,7 @@ class SigningRequest:
     pss: bool = False
     roles: tuple[str, ...] = ()
     place: ProductionPlace | None = None
+    pdf: PdfWish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +145,13 @@ def create_hashcode_container(deps: Deps, client_id: str, *, files: Sequence[Fil
 
 
 def upload_container(deps: Deps, client_id: str, form: Form, *, name: str, content: bytes) -> str:
-    """A container that exists already, to be signed once more, extended or looked at.
+    """A container or PDF file that exists already, to be signed (once more), extended or looked at.
 
-    Raises: Malformed `asic.…`; Refused `signing.form`, it is of another form than its path says.
+    Raises: Malformed `asic.…`, `pdf.…`; Refused `signing.form`, it is of another form than its path says.
     """
+    if form is Form.PDF:
+        read_pdf(content)
+        return _keep(deps, client_id, form, name, content)
     limits = Limits(max_entries=deps.settings.max_files + 60, max_total_bytes=8 * deps.settings.max_body_bytes)
     _check_form(form, parse_container(io.BytesIO(content), limits))
     return _keep(deps, client_id, form, name, content)
@@ -186,8 +197,8 @@ def list_signatures(deps: Deps, where: Address) -> list[SignatureEntry]:
 def validate(deps: Deps, where: Address) -> Report:
     """Our validator's report about the container as it is. Raises: NotFound `signing.container`."""
     stored = get_container(deps, where)
-    report = judge(stored.content, trust=deps.trust.trust(), at=deps.clock.now())
-    return report.with_file_name(stored.name)
+    trust, at = deps.trust.trust(), deps.clock.now()
+    return validate_document(io.BytesIO(stored.content), trust=trust, at=at, file_name=stored.name)
 
 
 def remove_signature(deps: Deps, where: Address, signature_id: str) -> None:
@@ -199,11 +210,11 @@ def remove_signature(deps: Deps, where: Address, signature_id: str) -> None:
 
 
 def extend(deps: Deps, where: Address) -> None:
-    """One archive time-stamp more for every signature (level LTA).
+    """One archive time-stamp more for every signature, or for the PDF file (level LTA).
 
     Raises: NotFound `signing.container`; Refused `documents.…`, `xades.archive.…`; Unavailable.
     """
-    _change(deps, where, lambda content: extend_container(content, services=deps.trust))
+    _change(deps, where, lambda content: extend_document(content, services=deps.trust))
 
 
 # ------------------------------------------------------------------------------------------ signing, two steps
@@ -219,8 +230,31 @@ def prepare(deps: Deps, where: Address, request: SigningRequest) -> ToSign:
     stored = get_container(deps, where)
     _check_request(where.form, request)
     certificate = load_certificate(request.certificate_der)
-    # 2 what will be signed
+    # 2 what will be signed, kept byte-exact; the container stays where it is
     at = deps.clock.now()
+    prepare_it = _prepare_pdf if where.form is Form.PDF else _prepare_container
+    prepared, to_sign = prepare_it(deps, stored, request, certificate, at)
+    signature_id = new_id(deps.entropy)
+    kept = StoredPrepared(
+        signature_id=signature_id,
+        container_id=where.container_id,
+        prepared=prepared.to_bytes(),
+        level=request.level.value,
+        state=PreparedState.WAITING,
+        value_hash=None,
+        prepared_at=at,
+    )
+    deps.db.retry(lambda: _insert_prepared(deps, where, kept))
+    return ToSign(signature_id, to_sign, prepared.digest, prepared.hash_name)
+
+
+def _prepare_container(
+    deps: Deps,
+    stored: StoredContainer,
+    request: SigningRequest,
+    certificate: x509.Certificate,
+    at: datetime,
+) -> tuple[PreparedSignature, bytes]:
     prepared = prepare_additional_signature(
         stored.content,
         certificate=certificate,
@@ -231,19 +265,28 @@ def prepare(deps: Deps, where: Address, request: SigningRequest) -> ToSign:
         place=request.place,
         method=choose_method(certificate.public_key(), pss=request.pss),
     )
-    # 3 kept byte-exact; the container stays where it is
-    signature_id = new_id(deps.entropy)
-    kept = StoredPrepared(
-        signature_id=signature_id,
-        container_id=where.container_id,
-        prepared=prepared.without_container().to_bytes(),
-        level=request.level.value,
-        state=PreparedState.WAITING,
-        value_hash=None,
-        prepared_at=at,
+    return prepared.without_container(), prepared.xades.canonical_signed_info
+
+
+def _prepare_pdf(
+    deps: Deps,
+    stored: StoredContainer,
+    request: SigningRequest,
+    certificate: x509.Certificate,
+    at: datetime,
+) -> tuple[PreparedPdfSignature, bytes]:
+    prepared = prepare_pdf_signature(
+        stored.content,
+        certificate=certificate,
+        issuers=deps.issuers,
+        trust=deps.trust.trust(),
+        at=at,
+        roles=request.roles,
+        place=request.place,
+        method=choose_method(certificate.public_key(), pss=request.pss),
+        wish=request.pdf,
     )
-    deps.db.retry(lambda: _insert_prepared(deps, where, kept))
-    return ToSign(signature_id, prepared.xades.canonical_signed_info, prepared.digest, prepared.hash_name)
+    return prepared.without_base(), prepared.cades.signed_attributes_der
 
 
 def complete(deps: Deps, where: Address, signature_id: str, value: bytes) -> None:
@@ -258,31 +301,51 @@ def complete(deps: Deps, where: Address, signature_id: str, value: bytes) -> Non
     kept = deps.db.retry(lambda: _take(deps, where, signature_id, value_hash))
     if kept is None:
         return
-    prepared, level = PreparedSignature.from_bytes(kept.prepared), Level(kept.level)
-    # 2 the signature file: value verified, then time-stamp, then status
-    stored = get_container(deps, where)
     try:
-        check_files(prepared, stored.content)
-        xml = build_signature_file(
-            prepared,
-            _as_xmldsig(prepared, value),
-            trust=deps.trust,
-            level=level,
-            stream=stream_of(parse_container(io.BytesIO(stored.content))),
-        )
+        # 2 the signature; the value is verified, then comes the time-stamp, then the status
+        if where.form is Form.PDF:
+            change = _finish_pdf(deps, kept, value)
+        else:
+            change = _finish_container(deps, where, kept, value)
+        # 3 into the container as it is by now; container and end of the preparation in one commit
+        for _ in range(_TRIES):
+            stored = get_container(deps, where)
+            changed = replace(stored, content=change(stored.content), changed_at=deps.clock.now())
+            if deps.db.retry(lambda: _finish(deps, changed, signature_id, value_hash)):  # noqa: B023 - run at once
+                log.info(
+                    "signing_service.signed",
+                    client_id=where.client_id,
+                    container_id=where.container_id,
+                    level=kept.level,
+                )
+                return
     except Unavailable:
         # The value is in no container: it may come again when the trust services answer.
         deps.db.retry(lambda: _release(deps, signature_id))
         raise
-    # 3 into the container as it is by now; container and end of the preparation in one commit
-    for _ in range(_TRIES):
-        signed = place_signature_file(prepared, xml, stored.content, level=level, trust=deps.trust)
-        changed = replace(stored, content=signed.content, changed_at=deps.clock.now())
-        if deps.db.retry(lambda: _finish(deps, changed, signature_id, value_hash)):  # noqa: B023 - run at once
-            log.info("signing_service.signed", client_id=where.client_id, container_id=where.container_id, level=level)
-            return
-        stored = get_container(deps, where)
     raise Conflict("signing.busy", "The container changes too quickly.")
+
+
+def _finish_container(deps: Deps, where: Address, kept: StoredPrepared, value: bytes) -> Callable[[bytes], bytes]:
+    """The signature file is made once; it is put into the container as it is then."""
+    prepared, level = PreparedSignature.from_bytes(kept.prepared), Level(kept.level)
+    stored = get_container(deps, where)
+    check_files(prepared, stored.content)
+    xml = build_signature_file(
+        prepared,
+        _as_xmldsig(prepared.certificate, value),
+        trust=deps.trust,
+        level=level,
+        stream=stream_of(parse_container(io.BytesIO(stored.content))),
+    )
+    return lambda present: place_signature_file(prepared, xml, present, level=level, trust=deps.trust).content
+
+
+def _finish_pdf(deps: Deps, kept: StoredPrepared, value: bytes) -> Callable[[bytes], bytes]:
+    """A signature in a PDF file is over the file as it was prepared, and goes into no other."""
+    prepared, level = PreparedPdfSignature.from_bytes(kept.prepared), Level(kept.level)
+    value = _as_xmldsig(prepared.certificate, value)
+    return lambda present: finish_pdf_signature(prepared, value, trust=deps.trust, level=level, present=present).content
 
 
 def _insert_prepared(deps: Deps, where: Address, kept: StoredPrepared) -> None:
@@ -294,9 +357,9 @@ def _insert_prepared(deps: Deps, where: Address, kept: StoredPrepared) -> None:
         store.insert_prepared(tx, kept)
 
 
-def _as_xmldsig(prepared: PreparedSignature, value: bytes) -> bytes:
+def _as_xmldsig(certificate: x509.Certificate, value: bytes) -> bytes:
     """ECDSA values as XMLDSig has them, r and s side by side; most libraries hand out DER, which is taken as well."""
-    key = prepared.certificate.public_key()
+    key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or len(value) == 2 * ((key.key_size + 7) // 8):
         return value
     try:
