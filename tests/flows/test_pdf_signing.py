@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
+from rich.console import Console
 
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import Indication, Report, SubIndication
@@ -16,6 +17,7 @@ from digiid.formats.xades import ProductionPlace
 from digiid.kernel.errors import Conflict, Malformed, Refused
 from digiid.platform.clock import ManualClock
 from digiid.platform.documents import KeySigner, Level
+from digiid.platform.documents.commands import SigningWish
 from digiid.platform.documents.extending import extend_due
 from digiid.platform.documents.judging import validate_document
 from digiid.platform.documents.pades import (
@@ -27,6 +29,7 @@ from digiid.platform.documents.pades import (
     prepare_pdf_signature,
     sign_pdf,
 )
+from digiid.platform.documents.pdf_commands import parse_visible, sign_pdf_command
 from digiid.platform.entropy import SeededEntropy
 from tests.support.pdf import pdf_with_empty_field, plain_pdf, simple_pdf
 from tests.support.pki import AT
@@ -317,3 +320,55 @@ def test_the_digest_in_the_report_is_that_of_the_byte_range(room: SigningRoom) -
     numbers = [int(number) for number in scope.content.split("[")[1].rstrip("]").split(",")]
     covered = document[: numbers[1]] + document[numbers[2] : numbers[2] + numbers[3]]
     assert scope.digest == hashlib.new(scope.hash_name, covered).digest()
+
+
+# ------------------------------------------------------------------ the command
+
+
+def run(room: SigningRoom, paths: list[Path], output: Path | None = None, folder: Path | None = None) -> int:
+    signer = room.signer()
+    return sign_pdf_command(
+        paths,
+        output,
+        folder,
+        signer=lambda: signer,
+        issuers=room.issuers,
+        trust=room.trust,
+        wish=SigningWish(),
+        pdf=PdfWish(reason="Kinnitan"),
+        console=Console(file=io.StringIO(), width=200),
+    )
+
+
+def test_the_command_signs_each_file_into_one_beside_it(room: SigningRoom, tmp_path: Path) -> None:
+    paths = [tmp_path / "esimene.pdf", tmp_path / "teine.pdf"]
+    for path in paths:
+        path.write_bytes(simple_pdf(path.stem))
+    assert run(room, paths) == 0
+    for path in paths:
+        assert judge(room, (tmp_path / f"{path.stem}-signed.pdf").read_bytes()).is_valid
+    assert run(room, paths) == 1  # they are there already, and stay as they are
+
+
+def test_the_command_signs_the_file_itself_when_told_so(room: SigningRoom, tmp_path: Path) -> None:
+    path = tmp_path / "leping.pdf"
+    path.write_bytes(simple_pdf())
+    assert run(room, [path], output=path) == 0
+    assert run(room, [path], output=path) == 0
+    assert judge(room, path.read_bytes()).valid_count == 2
+
+
+def test_one_file_that_cannot_be_read_does_not_stop_the_others(room: SigningRoom, tmp_path: Path) -> None:
+    good, bad, folder = tmp_path / "good.pdf", tmp_path / "bad.pdf", tmp_path / "out"
+    folder.mkdir()
+    good.write_bytes(simple_pdf())
+    bad.write_bytes(b"not a PDF file")
+    assert run(room, [bad, good], folder=folder) == 2
+    assert [path.name for path in folder.iterdir()] == ["good-signed.pdf"]
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "a,b,c,d,e", "1,0,0,10,10"])
+def test_a_place_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(Malformed) as malformed:
+        parse_visible(text)
+    assert malformed.value.code == "documents.pdf.box"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from digiid.apps.state import StateFolder
     from digiid.formats.xades import ProductionPlace
     from digiid.platform.documents import Signer
+    from digiid.platform.documents.pades import PdfWish
 
 LEVELS = ("B", "T", "LT", "LTA")
 
@@ -36,7 +37,17 @@ def sign(
     pss: Annotated[bool, typer.Option("--pss", help="With an RSA key: RSASSA-PSS instead of PKCS#1 v1.5.")] = False,
     level: Annotated[str, typer.Option(help="B, T, LT or LTA.")] = "LT",
     each: Annotated[bool, typer.Option("--each", help="Every file into a container of its own.")] = False,
-    directory: Annotated[Path | None, typer.Option("-d", "--directory", help="With --each: where they go.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("-d", "--directory", help="With --each or --pdf: where they go.")
+    ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Sign inside PDF files (PAdES), each into FILE-signed.pdf.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="With --pdf: why you sign.")] = None,
+    visible: Annotated[
+        str | None, typer.Option(help="With --pdf: where it is seen: page,left,bottom,right,top in points.")
+    ] = None,
+    field: Annotated[str | None, typer.Option(help="With --pdf: the empty signature field to use.")] = None,
     role: Annotated[list[str] | None, typer.Option(help="A role you sign in, as you claim it.")] = None,
     city: Annotated[str | None, typer.Option(help="Where you sign, as you claim it.")] = None,
     region: Annotated[str | None, typer.Option(help="State or province.")] = None,
@@ -45,13 +56,14 @@ def sign(
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign files with a card and PIN2, or another key, into an ASiC-E container (XAdES, level LT)."""
+    """Sign files with a card and PIN2 or another key: into an ASiC-E container (XAdES), or inside PDF files (PAdES)."""
     from digiid.institutions.trust_services.hierarchy import load_hierarchy
     from digiid.platform.certificate_files import read_certificates
     from digiid.platform.documents import Level
     from digiid.platform.documents.commands import SigningWish, batch_command, sign_command
 
-    _check(each=each, output=output, directory=directory, level=level, keys=(card, p12, token))
+    _check(each=each or pdf, output=None if pdf else output, directory=directory, level=level, keys=(card, p12, token))
+    pdf_wish = _pdf_wish(files, output, pdf=pdf, each=each, reason=reason, visible=visible, field=field)
     folder = existing_state(state)
     trust = trust_services(folder)
     issuers = [load_hierarchy(folder.path / "hierarchy").issuing]
@@ -61,7 +73,22 @@ def sign(
     with ExitStack() as stack:
         key = _Key(card, pin2, p12, password_file, token, pin_file, pss)
         signer = _signer(folder, key, stack)
-        if each:
+        if pdf_wish is not None:
+            from digiid.platform.documents.pdf_commands import sign_pdf_command
+
+            code = sign_pdf_command(
+                files,
+                output,
+                directory,
+                signer=signer,
+                issuers=issuers,
+                trust=trust,
+                wish=wish,
+                pdf=pdf_wish,
+                console=out,
+                as_json=as_json,
+            )
+        elif each:
             code = batch_command(
                 files, directory, signer=signer, issuers=issuers, trust=trust, wish=wish, console=out, as_json=as_json
             )
@@ -124,9 +151,36 @@ def _check(
     if each and output is not None:
         raise typer.BadParameter("goes with --directory", param_hint="--each")
     if directory is not None and not each:
-        raise typer.BadParameter("goes with --each", param_hint="--directory")
+        raise typer.BadParameter("goes with --each or --pdf", param_hint="--directory")
     if sum(key is not None for key in keys) > 1:
         raise typer.BadParameter("name one of --card, --p12 and --token")
+
+
+def _pdf_wish(
+    files: list[Path],
+    output: Path | None,
+    *,
+    pdf: bool,
+    each: bool,
+    reason: str | None,
+    visible: str | None,
+    field: str | None,
+) -> "PdfWish | None":
+    from digiid.platform.documents.pades import PdfWish
+    from digiid.platform.documents.pdf_commands import parse_visible
+
+    if not pdf:
+        for name, value in (("--reason", reason), ("--visible", visible), ("--field", field)):
+            if value is not None:
+                raise typer.BadParameter("goes with --pdf", param_hint=name)
+        return None
+    if each:
+        raise typer.BadParameter("--pdf signs every file by itself already", param_hint="--each")
+    if output is not None and len(files) > 1:
+        raise typer.BadParameter("names one file; use --directory for several", param_hint="--output")
+    if visible is not None and field is not None:
+        raise typer.BadParameter("a field that is there has its own place", param_hint="--visible")
+    return PdfWish(reason=reason, visible=parse_visible(visible) if visible else None, field_name=field)
 
 
 def _signer(folder: "StateFolder", key: _Key, stack: ExitStack) -> "Callable[[], Signer]":

@@ -119,7 +119,7 @@ def _verdict(report: Report) -> Finding:
         return Finding("finding.stamp_not_valid", True, text, meaning, parameters)
     if not report.signatures:
         return Finding(
-            "finding.no_signature", True, "Nobody has signed this container.", "It proves nothing.", parameters
+            "finding.no_signature", True, "Nobody has signed this document.", "It proves nothing.", parameters
         )
     if report.is_valid:
         text = (
