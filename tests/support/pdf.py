@@ -1,11 +1,23 @@
 """PDF files for tests: made by fpdf2, or by hand so that wrong ones can be made as easily as right ones."""
 
+import functools
+import hashlib
+import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from fpdf import FPDF
 
-from tests.support.pki import AT
+from digiid.formats.cms import ID_SIGNING_TIME
+from digiid.platform.pdf import (
+    add_signature_placeholder,
+    add_store,
+    add_time_stamp_placeholder,
+    fill_placeholder,
+)
+from tests.support.cades import CadesMaker
+from tests.support.pki import AT, SIGNED_AT, shared_pki
 
 
 def simple_pdf(text: str = "Leping / Agreement", *, pages: int = 1, at: datetime = AT) -> bytes:
@@ -85,3 +97,57 @@ def pdf_with_empty_field(name: str = "Direktor") -> bytes:
         b"<< /Type /Annot /Subtype /Widget /FT /Sig /T (%s) /Rect [20 20 180 60] /P 3 0 R /F 4 >>" % name.encode()
     )
     return written_by_hand(objects)
+
+
+# ------------------------------------------------------------------ signed ones, right unless told otherwise
+
+
+def sign_inside(content: bytes, maker: CadesMaker, **wishes: Any) -> bytes:
+    """A signature appended as the maker makes it; `maker.level` is B or T, validation data stands in no CMS here."""
+    place = add_signature_placeholder(content, claimed_at=maker.signed_at, reserved_bytes=12_000, **wishes)
+    covered = place.content[: place.start] + place.content[place.end :]
+    return fill_placeholder(place, maker.sign(covered))
+
+
+def pades_maker(**changes: Any) -> CadesMaker:
+    """Level T, without the signing time that PAdES says elsewhere."""
+    return CadesMaker(**{"level": "T", "without": (ID_SIGNING_TIME,), **changes})
+
+
+def with_store(content: bytes, *, maker: CadesMaker | None = None, ocsp_der: bytes | None = None) -> bytes:
+    """The validation data of the maker's signer appended: level LT."""
+    maker = maker or pades_maker()
+    signer, pki = maker.signer or maker.pki.signer, maker.pki
+    response = ocsp_der or pki.ocsp(signer.certificate, at=maker.signed_at + timedelta(seconds=1))
+    return add_store(content, certificates_der=[pki.ca.der], ocsp_der=[response])
+
+
+def with_time_stamp(content: bytes, *, at: datetime = SIGNED_AT, over: bytes | None = None) -> bytes:
+    """A document time-stamp appended: level LTA. `over` is stamped in place of the document."""
+    place = add_time_stamp_placeholder(content, reserved_bytes=10_000)
+    covered = place.content[: place.start] + place.content[place.end :]
+    imprint = hashlib.sha256(covered if over is None else over).digest()
+    return fill_placeholder(place, shared_pki().time_stamp(imprint, gen_at=at))
+
+
+@functools.cache
+def good_pdf() -> bytes:
+    """`plain_pdf` signed at level LT."""
+    return with_store(sign_inside(plain_pdf(), pades_maker()))
+
+
+def update(content: bytes, objects: Mapping[int, bytes], *, root: int | None = None) -> bytes:
+    """An incremental update over whatever is there, well-formed."""
+    trailer = content[content.rindex(b"trailer") :]
+    found = re.search(rb"/Size (\d+)", trailer), re.search(rb"/Root (\d+) 0 R", trailer)
+    assert found[0] and found[1]
+    size = max(int(found[0][1]), max(objects, default=0) + 1)
+    return appended(content, objects, root=root or int(found[1][1]), previous=last_startxref(content), size=size)
+
+
+def object_with(content: bytes, mark: bytes) -> tuple[int, bytes]:
+    """Number and content of the last object that has this mark."""
+    at = content.rindex(mark)
+    start = list(re.finditer(rb"(\d+) 0 obj\s", content[:at]))[-1]
+    end = content.index(b"endobj", at)
+    return int(start[1]), content[start.end() : end].strip()

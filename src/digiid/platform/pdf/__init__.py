@@ -52,7 +52,7 @@ class Placeholder:
 def read_pdf(content: bytes) -> UnverifiedPdf:
     """Every signature and document time-stamp, in the order in which they were made.
 
-    Raises: Malformed `pdf.unreadable`, `pdf.header`, `pdf.encrypted`, `pdf.hybrid`, `pdf.limits`.
+    Raises: Malformed `pdf.unreadable`, `pdf.header`, `pdf.encrypted`, `pdf.hybrid`, `pdf.limits`, `pdf.trailing`.
     """
     told, parts = _run("read", {}, [content])
     try:

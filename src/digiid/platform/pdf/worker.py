@@ -147,6 +147,8 @@ def _read(asked: Mapping[str, Any], parts: Sequence[Part]) -> Answer:
     """Every signature field that holds something, what became of the file after each, and the security stores."""
     reader = _open(parts[0])
     fields = _signed_fields(reader, filled=True)
+    if fields:
+        _check_end(reader, parts[0])
     names = {name for name, _, _ in fields}
     values = _Values()
     found = [_read_field(reader, name, reference, names, values) for name, _, reference in fields]
@@ -156,6 +158,15 @@ def _read(asked: Mapping[str, Any], parts: Sequence[Part]) -> Answer:
         "store": _read_store(reader.root, values),
     }
     return answer, values.parts
+
+
+def _check_end(reader: Any, content: bytes) -> None:
+    """Nothing stands behind the end of the last revision, where some readers look for objects and others do not."""
+    last = reader.xrefs.get_xref_container_info(reader.xrefs.total_revisions - 1)
+    end = content[last.end_location :]
+    is_end = end.count(b"startxref") == end.count(b"%%EOF") == 1 and end.rstrip(b"\r\n").endswith(b"%%EOF")
+    if not is_end:
+        raise Problem("pdf.trailing", "something stands behind the end of the document")
 
 
 class _Values:
