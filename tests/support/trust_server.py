@@ -18,6 +18,7 @@ from digiid.platform.clock import Clock
 from tests.support.pki import Pki
 
 Answer = tuple[int, bytes]
+CONTENT_TYPES = {"/ocsp": "application/ocsp-response", "/tsa": "application/timestamp-reply"}
 
 
 @dataclass
@@ -81,6 +82,8 @@ def running_trust_server(pki: Pki, clock: Clock) -> Iterator[TrustServer]:
             status, data = (404, b"") if body is None else server.change(path, body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
+            if path in CONTENT_TYPES:  # strange clients ask for it
+                self.send_header("Content-Type", CONTENT_TYPES[path])
             if status in (301, 302):
                 self.send_header("Location", f"{server.base}/elsewhere")
             self.end_headers()
