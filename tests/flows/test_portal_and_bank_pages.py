@@ -15,6 +15,7 @@ from digiid.platform.preview import draw_page
 from digiid.platform.printing import PrintedPage
 from tests.flows.provider_room import ProviderRoom, open_provider_room
 from tests.support.page_client import PageClient
+from tests.support.pdf import plain_pdf
 from tests.support.pki import CA_EXTENSIONS, make_certificate, new_key, person, shared_pki
 from tests.unit.formats.test_webeid import FOR_SIGNING_IN
 
@@ -173,6 +174,54 @@ def test_a_container_that_is_not_valid_gets_no_signature(room: ProviderRoom) -> 
     document_id = upload(browser, container, name="agreement.asice")
     assert "no signature can be added" in words(browser.get(f"/sign/{document_id}").text)
     assert room.holder().sign(browser, document_id).status_code == 403
+
+
+def test_two_people_sign_inside_a_pdf_file(room: ProviderRoom) -> None:
+    browser, holder = room.browser("portal"), room.holder()
+    holder.sign_in(browser)
+    document_id = upload(browser, plain_pdf())
+    assert "Sign inside the PDF file instead" in words(browser.get(f"/sign/{document_id}").text)
+    inside = browser.get(f"/sign/{document_id}?inside=1").text
+    assert "Into the PDF file itself" in words(inside)
+    assert f'data-reference="{document_id}?inside=1"' in inside
+    assert holder.sign(browser, f"{document_id}?inside=1").json() == {"next": f"/sign/{document_id}"}
+    assert "Download the PDF file" in words(browser.get(f"/sign/{document_id}").text)
+    first = browser.get(f"/sign/{document_id}/container")
+    assert first.headers["content-disposition"] == 'attachment; filename="agreement-signed.pdf"'
+    assert first.headers["content-type"] == "application/pdf"
+    assert first.content.startswith(plain_pdf())
+
+    second, browser = room.holder("ORAVAS", "38001085718"), room.browser("portal")
+    second.sign_in(browser)
+    document_id = upload(browser, first.content, name="agreement-signed.pdf")
+    shown = browser.get(f"/sign/{document_id}").text
+    assert "Signatures that are there already" in words(shown)
+    assert f'data-reference="{document_id}?inside=1"' in shown
+    assert second.sign(browser, f"{document_id}?inside=1").status_code == 200
+    both = browser.get(f"/sign/{document_id}/container")
+    assert both.headers["content-disposition"] == 'attachment; filename="agreement-signed.pdf"'
+    assert both.content.startswith(first.content)
+    assert "2 of 2 signatures are valid" in validate(room.browser("portal"), both.content)
+
+
+def test_a_pdf_file_that_was_changed_gets_no_signature_inside(room: ProviderRoom) -> None:
+    browser, holder = room.browser("portal"), room.holder()
+    holder.sign_in(browser)
+    document_id = upload(browser, plain_pdf())
+    holder.sign(browser, f"{document_id}?inside=1")
+    signed = browser.get(f"/sign/{document_id}/container").content
+    changed = upload(browser, signed.replace(b"100 EUR", b"900 EUR"))
+    assert "no signature can be added" in words(browser.get(f"/sign/{changed}").text)
+    assert holder.sign(browser, f"{changed}?inside=1").status_code == 403
+
+
+def test_a_pdf_file_that_cannot_be_read_still_goes_into_a_container(room: ProviderRoom) -> None:
+    browser, holder = room.browser("portal"), room.holder()
+    holder.sign_in(browser)
+    document_id = upload(browser, PDF)
+    assert "inside the PDF" not in words(browser.get(f"/sign/{document_id}").text)
+    assert holder.sign(browser, f"{document_id}?inside=1").status_code == 200
+    assert browser.get(f"/sign/{document_id}/container").content.startswith(b"PK")
 
 
 def test_another_persons_document_is_not_there(room: ProviderRoom) -> None:

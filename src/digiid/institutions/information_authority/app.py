@@ -15,7 +15,7 @@ from digiid.exchange.gate import Service
 from digiid.institutions.information_authority import jobs, store, use_cases
 from digiid.institutions.information_authority.settings import Settings
 from digiid.institutions.information_authority.use_cases import Deps
-from digiid.institutions.information_authority.web.site import NAVIGATION, handlers
+from digiid.institutions.information_authority.web.site import INSIDE, NAVIGATION, handlers
 from digiid.kernel.errors import Unavailable
 from digiid.platform import outbox
 from digiid.platform.db import Database
@@ -83,12 +83,16 @@ def build(
         reports.put(card, place="state portal")
 
     def get_to_sign(session: Session, reference: str) -> ToSign:
-        opened = use_cases.open_to_sign(deps, session.subject or "", reference)
+        document_id, _, inside = reference.partition(INSIDE)
+        opened = use_cases.open_to_sign(deps, session.subject or "", document_id)
+        if inside and opened.pdf is not None:
+            return ToSign(pdf=opened.pdf)
         return ToSign(files=opened.files, container=opened.container)
 
     def on_signed(session: Session, reference: str, signed: SignedContainer) -> str:
-        use_cases.keep_signed(deps, session.subject or "", reference, signed.content)
-        return f"/sign/{reference}"
+        document_id, _, _ = reference.partition(INSIDE)
+        use_cases.keep_signed(deps, session.subject or "", document_id, signed.content)
+        return f"/sign/{document_id}"
 
     def health() -> Mapping[str, Any]:
         db.check()

@@ -25,10 +25,14 @@ class Document:
     signed_at: datetime | None
     keep_until: datetime
     container_size: int | None
+    is_pdf: bool = False  # signed inside the PDF file, so there is no container
 
     @property
     def container_name(self) -> str:
-        """What the signed container is called: a container that was signed again keeps its name."""
+        """What the signed container or file is called: a container that was signed again keeps its name."""
+        if self.is_pdf:
+            stem = self.name.removesuffix(".pdf").removesuffix(".PDF").removesuffix("-signed")
+            return f"{stem}-signed.pdf"
         return self.name if self.name.lower().endswith(CONTAINER_SUFFIXES) else f"{self.name}.asice"
 
 

@@ -13,10 +13,14 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    case,
     delete,
+    false,
     func,
     insert,
+    literal,
     select,
+    true,
     update,
 )
 from sqlalchemy.engine import Connection
@@ -104,8 +108,18 @@ def _documents() -> Select[Any]:
     d = DOCUMENTS.c
     count = select(func.count()).select_from(FILES).where(FILES.c.document_id == d.document_id).scalar_subquery()
     size = func.length(d.container).label("container_size")
+    begins_as_pdf = func.substr(d.container, 1, 5, type_=LargeBinary) == literal(b"%PDF-", LargeBinary)
+    is_pdf = case((begins_as_pdf, true()), else_=false()).label("is_pdf")
     return select(
-        d.document_id, d.personal_code, d.name, count.label("file_count"), d.created_at, d.signed_at, d.keep_until, size
+        d.document_id,
+        d.personal_code,
+        d.name,
+        count.label("file_count"),
+        d.created_at,
+        d.signed_at,
+        d.keep_until,
+        size,
+        is_pdf,
     )
 
 

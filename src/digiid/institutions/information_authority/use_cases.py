@@ -121,17 +121,30 @@ def _to_see(file: DataFile) -> FileToSee:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What waits for a signature: files for a new container, or those in a container that was uploaded alone.
+    """What waits for a signature: files for a new container, those in a container that was uploaded alone, or a PDF
+    file alone, which can also be signed inside.
 
-    `report` is our verdict about that container; only a valid one can be signed again.
+    `report` is our verdict about signatures that are there already; only what is valid can be signed again.
     """
 
     files: Sequence[DataFile]
     container: bytes | None = None
+    pdf: bytes | None = None
     report: Report | None = None
 
 
-def show_document(deps: Deps, personal_code: str, document_id: str) -> tuple[Document, list[FileToSee], Report | None]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A document before it is signed. `can_be_inside`: it is a PDF file that can be signed inside; `report`: the
+    verdict about signatures that are there already."""
+
+    document: Document
+    files: list[FileToSee]
+    can_be_inside: bool
+    report: Report | None
+
+
+def show_document(deps: Deps, personal_code: str, document_id: str) -> Shown:
     """A document, the files that a signature will cover, and the verdict about a container that was uploaded.
 
     Raises: NotFound `portal.no_document`, also for somebody else's.
@@ -140,7 +153,7 @@ def show_document(deps: Deps, personal_code: str, document_id: str) -> tuple[Doc
         document = _own(tx, document_id, personal_code)
         files = store.read_files(tx, document_id)
     opened = _open(deps, files)
-    return document, [_to_see(file) for file in opened.files], opened.report
+    return Shown(document, [_to_see(file) for file in opened.files], opened.pdf is not None, opened.report)
 
 
 def open_to_sign(deps: Deps, personal_code: str, document_id: str) -> Opened:
@@ -154,7 +167,10 @@ def open_to_sign(deps: Deps, personal_code: str, document_id: str) -> Opened:
 
 
 def _open(deps: Deps, files: Sequence[DataFile]) -> Opened:
-    """A container that was uploaded alone gets one signature more; among other files it is a file like them."""
+    """A container that was uploaded alone gets one signature more; among other files it is a file like them. So it is
+    with a PDF file."""
+    if len(files) == 1 and files[0].content.startswith(b"%PDF-"):
+        return _open_pdf(deps, files)
     if len(files) != 1 or not files[0].content.startswith(b"PK"):
         return Opened(files)
     content, limit = files[0].content, Limits(max_total_bytes=deps.settings.max_unpacked_bytes)
@@ -170,9 +186,18 @@ def _open(deps: Deps, files: Sequence[DataFile]) -> Opened:
             )
             for entry in container.data_files
         ]
-        return Opened(inside, content, validate(deps, content, files[0].name))
+        return Opened(inside, content, report=validate(deps, content, files[0].name))
     except Malformed:
         return Opened(files)  # no container that we read: it can be signed as the file that it is
+
+
+def _open_pdf(deps: Deps, files: Sequence[DataFile]) -> Opened:
+    content = files[0].content
+    try:
+        report = validate(deps, content, files[0].name)
+    except Malformed:
+        return Opened(files)  # it goes into a container as the file that it is
+    return Opened(files, pdf=content, report=report if report.signatures or report.time_stamp_tokens else None)
 
 
 def keep_signed(deps: Deps, personal_code: str, document_id: str, container: bytes) -> None:

@@ -168,6 +168,11 @@ class PreparedPdfSignature:
             raise Malformed("documents.prepared", "a prepared signature that cannot be read") from error
 
 
+def is_prepared_pdf(data: bytes) -> bool:
+    """Whether `PreparedPdfSignature.to_bytes` wrote this."""
+    return data.startswith(_MAGIC)
+
+
 def prepare_pdf_signature(
     content: bytes,
     *,

@@ -22,11 +22,6 @@ from digiid.platform.pdf import worker
 MAX_PDF_BYTES: Final = 100 * 1024 * 1024
 _START_SECONDS: Final = 20
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-_REFUSED: Final = {
-    "pdf.certified": "The author of this document has closed it: nobody can sign it any more.",
-    "pdf.field": "The document has no empty signature field of that name.",
-    "pdf.page": "The document has no such page.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +199,12 @@ def _read_answer(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _problem(code: str, text: str) -> Malformed | Refused:
-    if code in _REFUSED:
-        return Refused(code, text, public=_REFUSED[code])
+    if code == "pdf.certified":
+        return Refused(code, text, public="The author of this document has closed it: nobody can sign it any more.")
+    if code == "pdf.field":
+        return Refused(code, text, public="The document has no empty signature field of that name.")
+    if code == "pdf.page":
+        return Refused(code, text, public="The document has no such page.")
     return Malformed(code, text)
 
 

@@ -31,6 +31,12 @@ from digiid.platform.documents import (
     prepare_additional_signature,
     prepare_signature,
 )
+from digiid.platform.documents.pades import (
+    PreparedPdfSignature,
+    finish_pdf_signature,
+    is_prepared_pdf,
+    prepare_pdf_signature,
+)
 from digiid.platform.entropy import Entropy, token_urlsafe
 from digiid.platform.web import N_
 from digiid.platform.web.sessions import Session
@@ -45,15 +51,17 @@ _HASH_FUNCTIONS = {"sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"
 
 @dataclass(frozen=True, slots=True)
 class ToSign:
-    """What a person is about to sign: files for a new container, or a container that gets one signature more."""
+    """What a person is about to sign: files for a new container, a container that gets one signature more, or a PDF
+    file that is signed inside."""
 
     files: Sequence[DataFile] = ()
     container: bytes | None = None
+    pdf: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SignedContainer:
-    """A container with the person's signature, level LT, which our validator called TOTAL-PASSED."""
+    """A container or PDF file with the person's signature, level LT, which our validator called TOTAL-PASSED."""
 
     content: bytes
     personal_code: str
@@ -163,14 +171,19 @@ def signing_handlers(signing: CardSigning) -> list[Any]:
 
 def _prepare(
     signing: CardSigning, session: Session, fields: dict[str, str], at: datetime
-) -> tuple[str, PreparedSignature]:
+) -> tuple[str, PreparedSignature | PreparedPdfSignature]:
     # 1 the certificate is this person's own
     certificate = load_certificate(_base64(fields["certificate"], MAX_CERTIFICATE_BYTES))
     _check_person(certificate, session)
     # 2 what is to be signed, if it is theirs to sign
     wanted = signing.get_to_sign(session, fields["reference"])
     # 3 the hash that the card will see; the certificate is one for signing, valid, of a CA that we name
-    if wanted.container is not None:
+    prepared: PreparedSignature | PreparedPdfSignature
+    if wanted.pdf is not None:
+        prepared = prepare_pdf_signature(
+            wanted.pdf, certificate=certificate, issuers=signing.issuers, trust=signing.trust.trust(), at=at
+        )
+    elif wanted.container is not None:
         prepared = prepare_additional_signature(
             wanted.container, certificate=certificate, issuers=signing.issuers, trust=signing.trust.trust(), at=at
         )
@@ -184,10 +197,15 @@ def _complete(signing: CardSigning, session: Session, fields: dict[str, str]) ->
     # 1 what was prepared, taken once
     value = _base64(fields["signature"], _MAX_SIGNATURE_BYTES)
     reference, stored = signing.pending.get_and_remove(session, fields["id"])
-    prepared = PreparedSignature.from_bytes(stored)
+    prepared = (
+        PreparedPdfSignature.from_bytes(stored) if is_prepared_pdf(stored) else PreparedSignature.from_bytes(stored)
+    )
     # 2 the value, the time stamp, the status, the container, our own verdict
     try:
-        container = complete_signature(prepared, value, trust=signing.trust)
+        if isinstance(prepared, PreparedPdfSignature):
+            content = finish_pdf_signature(prepared, value, trust=signing.trust).content
+        else:
+            content = complete_signature(prepared, value, trust=signing.trust)
     except Unavailable as error:
         raise Unavailable(
             error.code,
@@ -195,7 +213,7 @@ def _complete(signing: CardSigning, session: Session, fields: dict[str, str]) ->
             public=N_("No time stamp or no confirmation could be had, so nothing was signed. Try again in a minute."),
         ) from error
     # 3 the institution keeps it
-    signed = SignedContainer(container, session.subject or "", prepared.prepared_at)
+    signed = SignedContainer(content, session.subject or "", prepared.prepared_at)
     return signing.on_signed(session, reference, signed)
 
 

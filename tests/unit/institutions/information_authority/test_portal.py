@@ -54,7 +54,8 @@ def test_the_migrated_schema_is_what_the_code_says(deps: Deps) -> None:
 
 def test_what_is_shown_is_what_will_be_signed(deps: Deps) -> None:
     document_id = upload(deps, LETTER, replace(LETTER, name="second.txt", content=b"2"))
-    document, seen, _ = use_cases.show_document(deps, MARY, document_id)
+    shown = use_cases.show_document(deps, MARY, document_id)
+    document, seen = shown.document, shown.files
     assert (document.name, document.file_count, document.signed_at) == ("letter.txt", 2, None)
     assert [(file.name, file.size) for file in seen] == [("letter.txt", 12), ("second.txt", 1)]
     assert seen[1].sha256 == "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"

@@ -18,6 +18,7 @@ from digiid.institutions.information_authority.web.report_pdf import build_repor
 from digiid.institutions.information_authority.web.words import explain
 from digiid.kernel.errors import Malformed, Refused, Unavailable
 from digiid.platform.documents.files import guess_media_type
+from digiid.platform.documents.pades import PDF_MEDIA_TYPE
 from digiid.platform.web import N_
 from digiid.platform.web.forms import Form, check
 from digiid.platform.web.rate_limits import RateLimit
@@ -39,11 +40,12 @@ R = TypeVar("R")
 NAVIGATION = (
     ("/", N_("My state")),
     ("/sign", N_("Sign")),
-    ("/validate", N_("Validate a container")),
+    ("/validate", N_("Validate a document")),
     ("/report-misuse", N_("Report misuse")),
     ("/help", N_("Help")),
 )
 CONTAINER_TYPE = "application/vnd.etsi.asic-e+zip"
+INSIDE = "?inside="  # behind a document's identifier: the signature goes into the PDF file
 _PAGES_SHOWN = 40
 _PICTURE_LIMIT = RateLimit(120, timedelta(minutes=1))
 _VALIDATE_LIMIT, _REPORT_LIMIT = RateLimit(60, timedelta(minutes=1)), RateLimit(20, timedelta(minutes=1))
@@ -123,16 +125,21 @@ def handlers(deps: Deps) -> list[Any]:
     @get("/sign/{document_id:str}")
     async def show(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
-        document, files, earlier = await run(request, use_cases.show_document, deps, session.subject or "", document_id)
+        shown = await _aside(request, use_cases.show_document, deps, session.subject or "", document_id)
+        document = shown.document
+        inside = shown.can_be_inside and (shown.report is not None or request.query_params.get("inside") == "1")
         report = None
         if document.signed_at is not None:
             _, container = await run(request, use_cases.read_container, deps, session.subject or "", document_id)
             report = await run(request, use_cases.validate, deps, container, document.container_name)
         context = {
             "document": document,
-            "files": files,
+            "files": shown.files,
             "report": report,
-            "earlier": explain(earlier) if earlier else None,
+            "earlier": explain(shown.report) if shown.report else None,
+            "can_be_inside": shown.can_be_inside,
+            "inside": inside,
+            "reference": document_id + (f"{INSIDE}1" if inside else ""),
         }
         return await page(request, "portal_document.html", context)
 
@@ -149,7 +156,7 @@ def handlers(deps: Deps) -> list[Any]:
         request: Request[Any, Any, Any], document_id: FromPath[str], position: FromPath[int]
     ) -> Response[Any]:
         session = require_session(request, kind="card")
-        looked = await _draw(request, use_cases.look_at_file, deps, session.subject or "", document_id, position)
+        looked = await _aside(request, use_cases.look_at_file, deps, session.subject or "", document_id, position)
         shown = min(looked.pages, _PAGES_SHOWN)
         context = {"document_id": document_id, "position": position, "looked": looked, "shown": shown}
         return await page(request, "portal_look.html", context)
@@ -159,14 +166,16 @@ def handlers(deps: Deps) -> list[Any]:
         request: Request[Any, Any, Any], document_id: FromPath[str], position: FromPath[int], number: FromPath[int]
     ) -> Response[Any]:
         session = require_session(request, kind="card")
-        png = await _draw(request, use_cases.draw_file, deps, session.subject or "", document_id, position, number)
+        png = await _aside(request, use_cases.draw_file, deps, session.subject or "", document_id, position, number)
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, no-store"})
 
     @get("/sign/{document_id:str}/container")
     async def container(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
         document, content = await run(request, use_cases.read_container, deps, session.subject or "", document_id)
-        return download(content, name=document.container_name, media_type=CONTAINER_TYPE)
+        return download(
+            content, name=document.container_name, media_type=PDF_MEDIA_TYPE if document.is_pdf else CONTAINER_TYPE
+        )
 
     @post("/sign/{document_id:str}/delete")
     async def delete(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
@@ -183,13 +192,13 @@ def handlers(deps: Deps) -> list[Any]:
         form = await form_of(request)
         upload = form.files.get("container")
         if upload is None or not upload.content:
-            form.error("container", N_("Choose the container to validate"))
+            form.error("container", N_("Choose the signed file to validate"))
             return await page(request, "portal_validate.html", {"form": form, **size}, status=422)
         name = clean_file_name(upload.name)
         try:
-            report = await run(request, use_cases.validate, deps, upload.content, name)
+            report = await _aside(request, use_cases.validate, deps, upload.content, name)
         except Malformed as error:
-            form.error("container", N_("This file is not a container that can be read, so it proves nothing"))
+            form.error("container", N_("This file is not a signed document that can be read, so it proves nothing"))
             context = {"form": form, "unreadable": error.detail, "code": error.code, **size}
             return await page(request, "portal_validate.html", context, status=422)
         if form.value("format") == "json":
@@ -244,8 +253,8 @@ def handlers(deps: Deps) -> list[Any]:
     ]
 
 
-async def _draw(request: Request[Any, Any, Any], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run what draws strangers' files where it holds up nobody else's page."""
+async def _aside(request: Request[Any, Any, Any], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run what draws or takes apart strangers' files where it holds up nobody else's page."""
     return await site_of(request).pools.pictures.run(function, *args, **kwargs)
 
 

@@ -62,7 +62,7 @@ GOOD: Final = N_("Nothing was changed since it was signed, and you can rely on i
 BAD: Final = N_("Do not rely on this container before you have read below what is wrong.")
 STAMPED: Final = N_("The time stamp proves when the file existed. It does not say who wrote it.")
 BAD_STAMP: Final = N_("The time stamp proves nothing. Read below what is wrong.")
-UNSIGNED: Final = N_("Nobody has signed this container. It proves nothing.")
+UNSIGNED: Final = N_("Nobody has signed this document. It proves nothing.")
 WRONG_CONTAINER: Final = N_("The signatures hold, but the container has faults. Ask for a new one.")
 
 
