@@ -29,7 +29,7 @@ REQUEST_HASH: Final = "x-road-request-hash"
 
 # They belong to one connection; a part that has one of them is refused by every receiver.
 HOP_BY_HOP: Final = frozenset(
-    [
+    (
         "transfer-encoding",
         "keep-alive",
         "proxy-authenticate",
@@ -43,7 +43,7 @@ HOP_BY_HOP: Final = frozenset(
         "content-length",
         "server",
         "expect",
-    ]
+    )
 )
 _NOT_FROM_CONSUMER = HOP_BY_HOP | {REQUEST_ID, REQUEST_HASH}
 _NOT_FROM_PROVIDER = HOP_BY_HOP | {MESSAGE_ID, CLIENT, SERVICE, REQUEST_ID, REQUEST_HASH}
