@@ -50,10 +50,11 @@ def build_report_pdf(explained: Explained, *, sha256: str, language: str, transl
         _token(page, number, token, instant, translate)
     # 3 what is odd about the container, and what lies in it
     if explained.findings:
-        page.heading(translate(N_("About the container")))
+        page.heading(translate(N_("About the document")))
         page.bullets(_sentences(explained.findings, translate))
-    page.heading(translate(N_("Files in the container")))
-    page.bullets(report.data_files or [translate(N_("none"))])
+    if report.form is not None:  # a PDF file holds no files
+        page.heading(translate(N_("Files in the container")))
+        page.bullets(report.data_files or [translate(N_("none"))])
     return page.to_bytes()
 
 

@@ -59,7 +59,7 @@ VERDICT: Final[dict[Indication, str]] = {
     Indication.INDETERMINATE: N_("Not known to be valid"),
 }
 GOOD: Final = N_("Nothing was changed since it was signed, and you can rely on it.")
-BAD: Final = N_("Do not rely on this container before you have read below what is wrong.")
+BAD: Final = N_("Do not rely on this document before you have read below what is wrong.")
 STAMPED: Final = N_("The time stamp proves when the file existed. It does not say who wrote it.")
 BAD_STAMP: Final = N_("The time stamp proves nothing. Read below what is wrong.")
 UNSIGNED: Final = N_("Nobody has signed this document. It proves nothing.")
