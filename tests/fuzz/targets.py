@@ -4,9 +4,10 @@ A target may raise the errors of the kernel and nothing else; whatever else esca
 """
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,18 +23,22 @@ from digiid.formats.cdoc2.envelope import parse_envelope
 from digiid.formats.cdoc2.header import build_header, parse_header
 from digiid.formats.cdoc2.keys import seal_to_secret
 from digiid.formats.ddoc import parse_ddoc
+from digiid.formats.pades import UnverifiedPdf
 from digiid.formats.trusted_list import parse_trusted_list, verify_trusted_list
 from digiid.formats.validation import Report, list_findings, validate_container
 from digiid.formats.validation.ddoc import validate_ddoc
 from digiid.formats.validation.hashcode import validate_hashcode
+from digiid.formats.validation.pades import validate_pdf
 from digiid.formats.webeid import parse_token
 from digiid.formats.x509.crl import parse_crl
 from digiid.formats.x509.parts import load_certificate, parse_parts
 from digiid.formats.xades import parse_signatures
 from digiid.kernel.errors import DigiidError
+from digiid.platform.pdf import parse_answer, read_pdf, worker
 from tests.support.cades import CadesMaker
 from tests.support.containers import MANIFEST, SIGNATURES, unpack
 from tests.support.ddoc import DdocMaker
+from tests.support.pdf import good_pdf, plain_pdf, with_time_stamp
 from tests.support.pki import AT, FILES, SIGNED_AT, shared_pki
 from tests.support.time_stamped import as_ber, stamped
 
@@ -256,6 +261,30 @@ def _whole_files() -> list[bytes]:
     return [archive.getvalue()]
 
 
+def _judge_pdf_contents(data: bytes) -> Report:
+    """Anything in the place of the signature."""
+    pdf = read_good_pdf()
+    signature = replace(pdf.signatures[0], contents=data)
+    start = pdf.signatures[0].byte_range[1]
+    content = pdf.content[:start] + b"<" + data.hex().encode() + b">" + pdf.content[pdf.signatures[0].byte_range[2] :]
+    ranges = (0, start, start + 2 * len(data) + 2, pdf.signatures[0].byte_range[3])
+    changed = replace(pdf, content=content, signatures=(replace(signature, byte_range=ranges),))
+    return validate_pdf(changed, trust=TRUST, at=AT)
+
+
+@cache
+def read_good_pdf() -> UnverifiedPdf:
+    return read_pdf(good_pdf())
+
+
+def _judge_pdf(data: bytes) -> Report | None:
+    """What the process that reads PDF files does, in this process; its answer has to be one that we understand."""
+    told, parts = worker.work({"task": "read"}, [data])
+    if "problem" in told:
+        return None
+    return validate_pdf(parse_answer(data, json.loads(json.dumps(told)), parts), trust=TRUST, at=AT)
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -301,6 +330,8 @@ TARGETS = {
         Target("judge-ddoc", _judge_ddoc, lambda: [DdocMaker().document(), DdocMaker(hashcode=True).document()], 32768),
         Target("judge-hashcode", _judge_hashcode, lambda: [unpack(_container())[SIGNATURES]], 32768),
         Target("judge-cades", _judge_cades, lambda: [unpack(_cades_container())[_P7S]], 32768),
+        Target("pdf-contents", _judge_pdf_contents, lambda: [read_pdf(good_pdf()).signatures[0].contents], 32768),
+        Target("pdf", _judge_pdf, lambda: [plain_pdf(), good_pdf(), with_time_stamp(good_pdf())], 65536),
         Target("trusted-list", parse_trusted_list, lambda: [PKI.trusted_list()], 65536),
         Target("trusted-list-signature", _verify_list, lambda: [PKI.trusted_list()], 65536),
         Target("web-eid", parse_token, lambda: [_token_json()]),

@@ -50,6 +50,11 @@ def read_pdf(content: bytes) -> UnverifiedPdf:
     Raises: Malformed `pdf.unreadable`, `pdf.header`, `pdf.encrypted`, `pdf.hybrid`, `pdf.limits`, `pdf.trailing`.
     """
     told, parts = _run("read", {}, [content])
+    return parse_answer(content, told, parts)
+
+
+def parse_answer(content: bytes, told: Mapping[str, Any], parts: Sequence[bytes]) -> UnverifiedPdf:
+    """What the process that reads said about a file. Raises: Broken `pdf.worker`, it is not what it says."""
     try:
         signatures = tuple(_signature(one, parts) for one in told["signatures"])
         ordered = sorted(signatures, key=lambda one: one.revision)
