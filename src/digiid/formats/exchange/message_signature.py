@@ -1,0 +1,237 @@
+"""The signature of one message: XAdES in the form of X-Road 7, over exactly the parts of the message.
+
+Two forms are read and written: direct references to every part, or one reference to the result of a hash chain. The
+text is written in canonical form from the start, as formats/xades does; prefixes and the absence of white space are
+part of the format, because peers look elements up by them.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from digiid.formats.exchange.hash_chain import (
+    ACCEPTED_HASHES,
+    FindDigest,
+    HashChain,
+    build_hash_chain,
+    digests_of,
+    verify_hash_chain,
+)
+from digiid.formats.hardened_xml import C14N_10, escape_attribute, escape_text
+from digiid.formats.xades import (
+    Reference,
+    SignatureMethod,
+    UnverifiedSignature,
+    VerifiedSignature,
+    choose_method,
+    parse_signatures,
+    verify_signature,
+)
+from digiid.formats.xades.algorithms import DIGEST_URIS, hash_bytes
+from digiid.formats.xades.parse import NS_ASIC, NS_DS, NS_XADES, TYPE_SIGNED_PROPERTIES
+from digiid.kernel.errors import Malformed, Refused
+
+MESSAGE: Final = "/message.xml"
+BODY: Final = "/attachment1"
+CHAIN_RESULT: Final = "/sig-hashchainresult.xml"
+
+_HASH: Final = "sha512"  # of parts, properties and certificates; X-Road's default
+_NAMESPACES = (
+    f' xmlns:asic="{NS_ASIC}" xmlns:ds="{NS_DS}" xmlns:xades="{NS_XADES}"'
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+)
+_DIGEST_METHOD = f'<ds:DigestMethod Algorithm="{DIGEST_URIS[_HASH]}"></ds:DigestMethod>'
+# The policy that X-Road 7 names in every signature, with the hash of its text.
+_POLICY = (
+    "<xades:SignaturePolicyIdentifier><xades:SignaturePolicyId><xades:SigPolicyId>"
+    '<xades:Identifier Qualifier="OIDAsURN">urn:oid:1.3.6.1.4.1.3516.16.2</xades:Identifier>'
+    "<xades:Description>Profile for High Performance Digital Signatures (version 1.2)</xades:Description>"
+    f"</xades:SigPolicyId><xades:SigPolicyHash>{_DIGEST_METHOD}<ds:DigestValue>"
+    "BuO0EDNfkxSVlUbxCzmQPzX1AUF1/xx9ytWHk3/6SAOePxQiniEfDYk+90QeYb3lWpV3Izhuz9fKaYyE+lTcXw==</ds:DigestValue>"
+    "</xades:SigPolicyHash><xades:SigPolicyQualifiers><xades:SigPolicyQualifier>"
+    "<xades:SPURI>https://repo.cyber.ee/dsig-profile-1.2.pdf</xades:SPURI></xades:SigPolicyQualifier>"
+    "</xades:SigPolicyQualifiers></xades:SignaturePolicyId></xades:SignaturePolicyIdentifier>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSignature:
+    """A message signature without its value. `digest` is what the member's key signs, by `method`."""
+
+    method: SignatureMethod
+    digest: bytes
+    hash_chain: HashChain | None
+    before_value: str = field(repr=False)
+    after_value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMessageSignature:
+    """The certificate's key signed exactly the parts in `covered`; of those in `absent` only digests are known."""
+
+    verified: VerifiedSignature
+    covered: frozenset[str]
+    absent: frozenset[str] = frozenset()
+
+
+# ------------------------------------------------------------------ signing, in two steps
+
+
+def prepare_message_signature(
+    parts: Mapping[str, bytes], *, certificate: x509.Certificate, claimed_signing_at: datetime, use_hash_chain: bool
+) -> PreparedSignature:
+    """First step. `parts`: URI to SHA-512 digest, the message first. A chain is only used for more than one part.
+
+    Raises: Refused `xades.key`, the certificate's key cannot sign.
+    """
+    method = choose_method(certificate.public_key(), hash_name=_HASH)
+    certificate_der = certificate.public_bytes(Encoding.DER)
+
+    # 1 what is referred to
+    hash_chain = build_hash_chain(parts, hash_name=_HASH) if use_hash_chain and len(parts) > 1 else None
+    references, media_type = dict(parts), "text/xml"
+    if hash_chain is not None:
+        references, media_type = {CHAIN_RESULT: _hash(hash_chain.result)}, "application/hash-chain-result"
+    ids = [f"signature-reference-{i if i == 0 else i + 1}" for i in range(len(references))]
+
+    # 2 the signed properties
+    formats = "".join(
+        f'<xades:DataObjectFormat ObjectReference="#{each}"><xades:MimeType>{media_type}</xades:MimeType>'
+        "</xades:DataObjectFormat>"
+        for each in ids
+    )
+    at = claimed_signing_at.astimezone(UTC)
+    properties = (
+        ' Id="signed-properties"><xades:SignedSignatureProperties>'
+        f"<xades:SigningTime>{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z</xades:SigningTime>"
+        f"<xades:SigningCertificate>{_certificate_reference(certificate, certificate_der)}</xades:SigningCertificate>"
+        f"{_POLICY}</xades:SignedSignatureProperties><xades:SignedDataObjectProperties>{formats}"
+        "</xades:SignedDataObjectProperties></xades:SignedProperties>"
+    )
+    properties_digest = _hash(f"<xades:SignedProperties{_NAMESPACES}{properties}".encode())
+
+    # 3 SignedInfo
+    data_references = "".join(
+        f'<ds:Reference Id="{each}" URI="{escape_attribute(uri)}">{_digest(digest)}</ds:Reference>'
+        for each, (uri, digest) in zip(ids, references.items(), strict=True)
+    )
+    info = (
+        f'><ds:CanonicalizationMethod Algorithm="{C14N_10}"></ds:CanonicalizationMethod>'
+        f'<ds:SignatureMethod Algorithm="{method.uri}"></ds:SignatureMethod>{data_references}'
+        f'<ds:Reference Id="signature-reference-1" Type="{TYPE_SIGNED_PROPERTIES}" URI="#signed-properties">'
+        f"{_digest(properties_digest)}</ds:Reference></ds:SignedInfo>"
+    )
+    return PreparedSignature(
+        method=method,
+        digest=hash_bytes(method.hash_name, f"<ds:SignedInfo{_NAMESPACES}{info}".encode()),
+        hash_chain=hash_chain,
+        before_value=(
+            f'<?xml version="1.0" encoding="UTF-8" standalone="no"?><asic:XAdESSignatures{_NAMESPACES}>'
+            f'<ds:Signature Id="signature"><ds:SignedInfo{info}<ds:SignatureValue Id="signature-value">'
+        ),
+        after_value=(
+            f"</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509Certificate>{_b64(certificate_der)}"
+            "</ds:X509Certificate></ds:X509Data></ds:KeyInfo><ds:Object>"
+            f'<xades:QualifyingProperties Target="#signature"><xades:SignedProperties{properties}'
+        ),
+    )
+
+
+def build_message_signature(prepared: PreparedSignature, signature_value: bytes, *, ocsp_der: Sequence[bytes]) -> bytes:
+    """Second step: the XML with the OCSP responses about the signing certificate and those above it."""
+    responses = "".join(
+        f'<xades:EncapsulatedOCSPValue Id="ocsp-response-{i}">{_b64(each)}</xades:EncapsulatedOCSPValue>'
+        for i, each in enumerate(ocsp_der, 1)
+    )
+    return (
+        f"{prepared.before_value}{_b64(signature_value)}{prepared.after_value}<xades:UnsignedProperties>"
+        f"<xades:UnsignedSignatureProperties><xades:RevocationValues><xades:OCSPValues>{responses}</xades:OCSPValues>"
+        "</xades:RevocationValues></xades:UnsignedSignatureProperties></xades:UnsignedProperties>"
+        "</xades:QualifyingProperties></ds:Object></ds:Signature></asic:XAdESSignatures>"
+    ).encode()
+
+
+# ------------------------------------------------------------------ verifying
+
+
+def verify_message_signature(
+    xml: bytes,
+    parts: Mapping[str, FindDigest],
+    *,
+    hash_chain: HashChain | None,
+    may_be_absent: frozenset[str] = frozenset(),
+) -> VerifiedMessageSignature:
+    """Verify value and coverage. Trust in the certificate, its status and its member's name are the caller's to check.
+
+    `may_be_absent` is for logs that keep no bodies, never for the wire: these parts may be known by their digest alone.
+
+    Raises:
+        Malformed: `xades.…`, `exchange.hash_chain.…`, `exchange.signature.references`.
+        Refused: `exchange.signature.algorithm`; `exchange.signature.coverage`, the signature does not cover exactly
+            these parts; `exchange.hash_chain.…`; `xades.…`, what was signed is something else.
+    """
+    # 1 one signature, by algorithms that hold
+    signatures = parse_signatures(xml, bare_allowed=True)
+    if len(signatures) != 1:
+        raise Malformed("exchange.signature.references", f"{len(signatures)} signatures over one message")
+    (signature,) = signatures
+    _check_algorithms(signature)
+
+    # 2 it refers to a chain's result or to parts, never to both, and no chain lies beside it unsigned
+    referred = frozenset(reference.uri for reference in signature.references)
+    if CHAIN_RESULT in referred and len(referred) > 1:
+        raise Malformed("exchange.signature.references", "a hash chain and direct references in one signature")
+    if (CHAIN_RESULT in referred) != (hash_chain is not None):
+        raise Refused("exchange.signature.coverage", "the hash chain is not there, or is not what was signed")
+
+    # 3 the parts it stands for are exactly those that are there
+    inputs = dict(parts)
+    covered = referred
+    if hash_chain is not None:
+        covered = verify_hash_chain(hash_chain, parts, may_be_absent=may_be_absent)
+        inputs = {CHAIN_RESULT: digests_of(hash_chain.result)}
+    absent = (covered - parts.keys()) & may_be_absent
+    if covered - absent != parts.keys() or MESSAGE not in parts:
+        raise Refused("exchange.signature.coverage", "the signature does not cover exactly the parts that are there")
+
+    # 4 value, properties and references
+    def find_digest(reference: Reference) -> bytes | None:
+        if reference.uri in absent:
+            return reference.digest
+        find = inputs.get(reference.uri)
+        return find(reference.hash_name) if find else None
+
+    return VerifiedMessageSignature(verify_signature(signature, find_digest), covered, absent)
+
+
+def _check_algorithms(signature: UnverifiedSignature) -> None:
+    names = {signature.method.hash_name, signature.properties_hash_name}
+    names |= {reference.hash_name for reference in signature.references}
+    names |= {reference.hash_name for reference in signature.certificate_references}
+    if not names <= ACCEPTED_HASHES:
+        raise Refused("exchange.signature.algorithm", f"hashes {sorted(names - ACCEPTED_HASHES)} are not accepted")
+
+
+def _certificate_reference(certificate: x509.Certificate, certificate_der: bytes) -> str:
+    return (
+        f"<xades:Cert><xades:CertDigest>{_digest(_hash(certificate_der))}</xades:CertDigest><xades:IssuerSerial>"
+        f"<ds:X509IssuerName>{escape_text(certificate.issuer.rfc4514_string())}</ds:X509IssuerName>"
+        f"<ds:X509SerialNumber>{certificate.serial_number}</ds:X509SerialNumber></xades:IssuerSerial></xades:Cert>"
+    )
+
+
+def _digest(digest: bytes) -> str:
+    return f"{_DIGEST_METHOD}<ds:DigestValue>{_b64(digest)}</ds:DigestValue>"
+
+
+def _hash(data: bytes) -> bytes:
+    return hash_bytes(_HASH, data)
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
