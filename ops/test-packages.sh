@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs that judge us from outside, where this machine allows it. Tests that miss one skip visibly.
 set -u
-packages="chromium opensc pcscd vsmartcard-vpcd softhsm2 libengine-pkcs11-openssl gnutls-bin openssl postgresql fonts-dejavu-core poppler-utils qpdf iproute2 util-linux libdigidoc-tools"
+packages="chromium opensc pcscd vsmartcard-vpcd softhsm2 libengine-pkcs11-openssl gnutls-bin openssl postgresql fonts-dejavu-core poppler-utils qpdf iproute2 util-linux libdigidoc-tools libxml-security-java"
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
