@@ -162,12 +162,16 @@ class UnverifiedSignature:
         return canonicalize(_child(self.element, _DS["SignatureValue"]), c14n)
 
 
-def parse_signatures(xml: bytes) -> tuple[UnverifiedSignature, ...]:
-    """Every signature of one signature file.
+def parse_signatures(xml: bytes, *, bare_allowed: bool = False) -> tuple[UnverifiedSignature, ...]:
+    """Every signature of one signature file. With `bare_allowed` the root may be one ds:Signature by itself.
 
     Raises: Malformed `xades.…`, `xml.…`.
     """
     root = parse_xml(xml, code="xades", max_bytes=MAX_XML_BYTES)
+    if bare_allowed and root.tag == _DS["Signature"]:
+        check_no_foreign_nodes(root, code="xades")
+        _check_ids(root)
+        return (_parse_signature(root),)
     if root.tag != f"{{{NS_ASIC}}}XAdESSignatures":
         raise Malformed("xades.root", f"the root element is {_local(root)}")
     check_no_foreign_nodes(root, code="xades")
