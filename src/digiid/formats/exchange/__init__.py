@@ -7,7 +7,8 @@ Bytes in, values out: no socket, clock, file or key store is touched here. One m
 * `multipart`: the streamed envelope between two security servers, and `part_order`: which part may follow which;
 * `faults`: error codes, and the JSON, XML and SOAP bodies that carry them;
 * `hash_chain` and `message_signature`: what a signature covers, and that it covers exactly that;
-* `message_container`: one message with its evidence as an ASiC-E container.
+* `message_container`: one message with its evidence as an ASiC-E container;
+* `archive_links`: the chain through a message archive.
 
 docs/protocols/exchange-messages.md is the specification.
 """
