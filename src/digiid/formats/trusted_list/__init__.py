@@ -41,6 +41,7 @@ from digiid.formats.trusted_list.model import (
     VerifiedTrustedList,
 )
 from digiid.formats.trusted_list.parse import parse_trusted_list
+from digiid.formats.trusted_list.pivots import follow_pivots, pivot_locations
 from digiid.formats.trusted_list.trust import ServiceCertificate, VerifiedTrust, granted_period, qualifiers_for
 from digiid.formats.trusted_list.verify import check_current, resolve_trusted_lists, verify_trusted_list
 
@@ -78,8 +79,10 @@ __all__ = [
     "VerifiedTrustedList",
     "build_trusted_list",
     "check_current",
+    "follow_pivots",
     "granted_period",
     "parse_trusted_list",
+    "pivot_locations",
     "qualifiers_for",
     "resolve_trusted_lists",
     "sign_trusted_list",

@@ -101,6 +101,7 @@ class ListContent:
     pointers: tuple[ListedPointer, ...] = ()
     list_type: str = TYPE_GENERIC
     version: int = 6
+    pivots: tuple[str, ...] = ()  # of a list of lists: where its pivots are, newest first
     community_rule: str = "http://uri.etsi.org/TrstSvc/TrustedList/schemerules/EUcommon"
 
 
@@ -125,7 +126,7 @@ def build_trusted_list(content: ListContent) -> bytes:
         f"<SchemeOperatorName>{_named(content.operator_name)}</SchemeOperatorName>"
         f"<SchemeOperatorAddress>{_address_xml(content.address, content.electronic_address)}</SchemeOperatorAddress>"
         f"<SchemeName>{_named(content.scheme_name)}</SchemeName>"
-        f"<SchemeInformationURI>{_uri(content.information_uri)}</SchemeInformationURI>"
+        f"<SchemeInformationURI>{''.join(map(_uri, (*content.pivots, content.information_uri)))}</SchemeInformationURI>"
         f"{_tag('StatusDeterminationApproach', approach)}"
         f"<SchemeTypeCommunityRules>{_uri(content.community_rule)}</SchemeTypeCommunityRules>"
         f"{_tag('SchemeTerritory', content.territory)}"

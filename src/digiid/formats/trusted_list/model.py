@@ -122,6 +122,7 @@ class TrustedList:
     next_update_at: datetime | None
     pointers: tuple[Pointer, ...]
     services: tuple[TrustService, ...]
+    information_uris: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

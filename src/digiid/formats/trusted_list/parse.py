@@ -91,6 +91,7 @@ def parse_root(root: etree._Element) -> TrustedList:
     moment = _maybe(next_update, "dateTime")
     pointers = _maybe(scheme, "PointersToOtherTSL")
     providers = _maybe(root, "TrustServiceProviderList")
+    information = _maybe(scheme, "SchemeInformationURI")
     return TrustedList(
         version=version,
         sequence_number=_number(scheme, "TSLSequenceNumber"),
@@ -109,6 +110,9 @@ def parse_root(root: etree._Element) -> TrustedList:
             for provider in providers.findall(_t("TrustServiceProvider"))
             for service in _one(provider, "TSPServices").findall(_t("TSPService"))
         ),
+        information_uris=()
+        if information is None
+        else tuple(text_of(uri, code="trusted_list").strip() for uri in information.findall(_t("URI"))),
     )
 
 

@@ -66,6 +66,7 @@ class Scheme(_Model):
     valid_days: Annotated[int, Field(ge=1, le=183)] = 180  # TS 119 612 §5.3.15: at most six months
     version: Literal[5, 6] = 6
     type: Literal["generic", "list of lists"] = "generic"
+    pivots: Annotated[tuple[Text, ...], Field(max_length=16)] = ()  # of a list of lists, newest first
 
 
 class Period(_Model):
@@ -141,6 +142,7 @@ def _content(file: ListFile, folder: Path, now: datetime) -> ListContent:
         electronic_address=scheme.electronic_address,
         scheme_name=scheme.name,
         information_uri=scheme.information_uri,
+        pivots=scheme.pivots,
         legal_notice=scheme.legal_notice,
         issued_at=issued_at,
         next_update_at=issued_at + timedelta(days=scheme.valid_days),

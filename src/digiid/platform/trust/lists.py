@@ -20,7 +20,9 @@ from digiid.formats.trusted_list import (
     TYPE_LIST_OF_LISTS,
     VerifiedTrust,
     VerifiedTrustedList,
+    follow_pivots,
     parse_trusted_list,
+    pivot_locations,
     resolve_trusted_lists,
 )
 from digiid.kernel.errors import Malformed, NotFound, Refused, Unavailable
@@ -78,10 +80,10 @@ class TrustedListStore:
             Malformed, Refused: `trusted_list.…`; `trusted_list.rollback` for a sequence number below the stored one.
         """
         # 1 fetch the first list, then those it points to
-        documents = self._fetch_all()
-        # 2 verify them together
         now = self._clock.now()
-        lists = resolve_trusted_lists(documents, signers=self._source.signers, at=now)
+        pivots, documents = self._fetch_all()
+        # 2 verify them together
+        lists = self._resolve(pivots, documents, at=now)
         # 3 never backwards
         with self._lock:
             for old in self._stored_lists():
@@ -90,33 +92,56 @@ class TrustedListStore:
                     if same and new.content.sequence_number < old.sequence_number:
                         raise Refused("trusted_list.rollback", f"list {old.territory} is older than the stored one")
             # 4 store, then use
-            self._store(documents)
+            self._store(pivots, documents)
             self._trust = VerifiedTrust(lists, at=now)
             return self._trust
 
     def _load(self) -> VerifiedTrust:
-        documents = self._stored_documents()
+        pivots, documents = _read_folder(self._pivots_folder), _read_folder(self._folder)
         if not documents:
-            documents = self._fetch_all()
-            lists = resolve_trusted_lists(documents, signers=self._source.signers, at=self._clock.now())
-            self._store(documents)
+            pivots, documents = self._fetch_all()
+            lists = self._resolve(pivots, documents, at=self._clock.now())
+            self._store(pivots, documents)
             return VerifiedTrust(lists, at=self._clock.now())
         # A copy that has run out is still loaded, as of its last day; `trust` refuses it if there is no newer one.
         at = min(self._clock.now(), *(_expiry(document) for document in documents))
-        return VerifiedTrust(resolve_trusted_lists(documents, signers=self._source.signers, at=at), at=at)
+        return VerifiedTrust(self._resolve(pivots, documents, at=at), at=at)
 
-    def _fetch_all(self) -> list[bytes]:
+    def _resolve(
+        self, pivots: Sequence[bytes], documents: Sequence[bytes], *, at: datetime
+    ) -> tuple[VerifiedTrustedList, ...]:
+        """Verified by the pinned signers, or by those to whom the pivots lead from them. Who was interrupted while
+        storing may have newer pivots than lists."""
+        for count in range(len(pivots) + 1):
+            signers = follow_pivots(pivots[:count], signers=self._source.signers)
+            try:
+                return resolve_trusted_lists(documents, signers=signers, at=at)
+            except Refused as error:
+                if error.code != "trusted_list.signer" or count == len(pivots):
+                    raise
+        raise AssertionError("the last round returns or raises")
+
+    def _fetch_all(self) -> tuple[list[bytes], list[bytes]]:
+        """The pivots that are needed, oldest first, and the lists."""
         first = self._fetch(self._source.address)
         documents = [first]
         content = parse_trusted_list(first)
-        if content.list_type == TYPE_LIST_OF_LISTS:
-            # The pointers are believed only after the list that holds them is; until then they are just addresses.
-            resolve_trusted_lists([first], signers=self._source.signers, at=self._clock.now())
-            for pointer in content.pointers[:_MAX_LISTS]:
-                if pointer.list_type == TYPE_LIST_OF_LISTS:
-                    continue
+        if content.list_type != TYPE_LIST_OF_LISTS:
+            return [], documents
+        # What the list says is believed only after the list is; until then pointers and pivots are just addresses.
+        pivots: list[bytes] = []
+        try:
+            self._resolve((), documents, at=self._clock.now())
+        except Refused as error:
+            locations = pivot_locations(content)
+            if error.code != "trusted_list.signer" or not locations:
+                raise
+            pivots = [self._fetch(location) for location in locations]
+            self._resolve(pivots, documents, at=self._clock.now())
+        for pointer in content.pointers[:_MAX_LISTS]:
+            if pointer.list_type != TYPE_LIST_OF_LISTS:
                 documents.append(self._fetch(pointer.location))
-        return documents
+        return pivots, documents
 
     def _fetch(self, address: str) -> bytes:
         self._hosts.check(address)
@@ -125,14 +150,13 @@ class TrustedListStore:
             raise Unavailable("trusted_list.http", f"HTTP {answer.status} for a trusted list")
         return answer.body
 
-    def _stored_documents(self) -> list[bytes]:
-        if not self._folder.is_dir():
-            return []
-        return [path.read_bytes() for path in sorted(self._folder.glob("*.xml"))]
+    @property
+    def _pivots_folder(self) -> Path:
+        return self._folder / "pivots"
 
     def _stored_lists(self) -> list["_Seen"]:
         seen = []
-        for document in self._stored_documents():
+        for document in _read_folder(self._folder):
             try:
                 content = parse_trusted_list(document)
             except Malformed:
@@ -140,16 +164,26 @@ class TrustedListStore:
             seen.append(_Seen(content.territory, content.list_type, content.sequence_number))
         return seen
 
-    def _store(self, documents: Sequence[bytes]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        names = set()
-        for number, document in enumerate(documents):
-            name = f"{number:03}-{hashlib.sha256(document).hexdigest()[:16]}.xml"
-            names.add(name)
-            _write(self._folder / name, document)
-        for path in self._folder.glob("*.xml"):
-            if path.name not in names:
-                path.unlink(missing_ok=True)
+    def _store(self, pivots: Sequence[bytes], documents: Sequence[bytes]) -> None:
+        # Pivots first: new lists without the pivots that lead to them could not be read again.
+        _write_folder(self._pivots_folder, pivots)
+        _write_folder(self._folder, documents)
+
+
+def _read_folder(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.glob("*.xml"))] if folder.is_dir() else []
+
+
+def _write_folder(folder: Path, documents: Sequence[bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = set()
+    for number, document in enumerate(documents):
+        name = f"{number:03}-{hashlib.sha256(document).hexdigest()[:16]}.xml"
+        names.add(name)
+        _write(folder / name, document)
+    for path in folder.glob("*.xml"):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
