@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from digiid.formats.asic.archive import parse_archive
-from digiid.formats.exchange.hash_chain import HashChain
+from digiid.formats.exchange.hash_chain import HashChain, digests_of, verify_hash_chain
 from digiid.formats.exchange.message_container import (
     BatchTimeStamp,
     build_message_container,
     verify_message_container,
 )
+from digiid.formats.exchange.message_signature import verify_message_signature
 from digiid.kernel.errors import DigiidError, Malformed, Refused
 from tests.unit.formats.exchange.signing import NOW, sign
 
@@ -72,7 +73,7 @@ def test_a_container_without_the_body_that_was_signed_verifies_only_for_a_log_wi
         ("invalid-digest", "xades.reference.digest"),
         ("invalid-signed-hashchain", "exchange.hash_chain.reference"),
         ("invalid-hashchain-modified-message", "exchange.signature.coverage"),
-        ("invalid-incorrect-references", "xades.root"),  # the root is in the namespace of 2012
+        ("invalid-incorrect-references", "xades.root"),  # the older namespace; see the next test
         ("invalid-ts-hashchainresult", "xades.root"),
         ("attachments", "exchange.container.structure"),
     ],
@@ -81,6 +82,20 @@ def test_invalid_containers_of_x_road_are_refused(name, code):
     with pytest.raises(DigiidError) as refused:
         verify_message_container(read(name), max_part_bytes=MAX, may_be_absent=BODY)
     assert refused.value.code == code
+
+
+def test_a_reference_to_something_else_than_the_message_is_refused():
+    xml = files(read("invalid-incorrect-references"))["META-INF/signatures.xml"]
+    xml = xml.replace(b"http://uri.etsi.org/02918/v1.1.1#", b"http://uri.etsi.org/02918/v1.2.1#")
+    with pytest.raises(Refused) as refused:
+        verify_message_signature(xml, {"/message.xml": digests_of(b"")}, hash_chain=None)
+    assert refused.value.code == "exchange.signature.coverage"
+
+
+def test_a_time_stamp_chain_about_the_message_instead_of_its_signature_is_refused():
+    held = batch_of(files(read("invalid-ts-hashchainresult"))).hash_chain
+    with pytest.raises(DigiidError):
+        verify_hash_chain(held, {"/META-INF/signatures.xml": digests_of(b"")}, chain_uri="/ts-hashchain.xml")
 
 
 def test_every_vector_is_held_to():
