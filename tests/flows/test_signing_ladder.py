@@ -318,6 +318,42 @@ def test_a_copy_that_was_tampered_with_on_disk_is_not_believed(desk: Desk, tmp_p
         store(desk, tmp_path / "lists").trust()
 
 
+def test_lists_are_fetched_anew_by_the_clock_and_the_store_tells_how_they_stand(desk: Desk, tmp_path: Path) -> None:
+    lists, hour = store(desk, tmp_path / "lists"), timedelta(hours=1)
+    assert not lists.state().is_good  # there are none yet
+    desk.server.lists["/tl.xml"] = desk.pki.trusted_list()
+    lists.keep_fresh(every=hour)
+    state = lists.state()
+    assert state.is_good
+    assert (state.fetched_at, state.problem) == (AT, None)
+    assert (state.lists[0].territory, state.lists[0].sequence_number, state.lists[0].left) == ("EE", 1, 170 * DAY)
+
+    desk.server.lists["/tl.xml"] = desk.pki.trusted_list(sequence_number=2)
+    lists.keep_fresh(every=hour)
+    assert lists.state().lists[0].sequence_number == 1  # not an hour old
+    desk.clock.advance(hour)
+    lists.keep_fresh(every=hour)
+    assert lists.state().lists[0].sequence_number == 2
+
+    desk.server.lists["/tl.xml"] = b"<broken/>"
+    desk.clock.advance(hour)
+    lists.keep_fresh(every=hour)
+    state = lists.state()
+    assert state.is_good  # the last good copy stays in use
+    assert state.lists[0].sequence_number == 2
+    assert state.problem is not None and state.problem.startswith("trusted_list.")
+    assert state.problem_at == AT + 2 * hour
+
+    desk.clock.advance(200 * DAY)
+    assert not lists.state().is_good
+    with pytest.raises(DigiidError):
+        lists.trust()
+    desk.server.lists["/tl.xml"] = desk.pki.trusted_list(sequence_number=3, next_update_at=AT + 300 * DAY)
+    lists.keep_fresh(every=hour)
+    assert lists.state().is_good
+    assert lists.state().problem is None
+
+
 # ------------------------------------------------------------------ the commands
 
 

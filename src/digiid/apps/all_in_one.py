@@ -135,7 +135,8 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
 
     # 3 whom everybody trusts: the issuing CA, its OCSP, the time stamps, the list
     issuers = [hierarchy.issuing]
-    trust = _trust(folder, settings, hierarchy, http=http, clock=clock, entropy=entropy)
+    lists = _lists(folder, settings, hierarchy, http=http, clock=clock)
+    trust = _trust(settings, lists, http=http, clock=clock, entropy=entropy)
     # 4 the institutions
     shelf = CardShelf(folder.cards, entropy)
     closing.callback(shelf.close)
@@ -212,7 +213,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         )
 
     validation = validation_service.build(
-        ValidationServiceSettings(), around, trust=trust, issuers=issuers, open_seal=open_seal
+        ValidationServiceSettings(), around, trust=trust, issuers=issuers, open_seal=open_seal, lists=lists
     )
     running.append(validation.running)
     running.append(
@@ -269,24 +270,23 @@ def _hierarchy(
     )
 
 
-def _trust(
-    folder: StateFolder,
-    settings: StateSettings,
-    hierarchy: Hierarchy,
-    *,
-    http: HttpClient,
-    clock: Clock,
-    entropy: Entropy,
-) -> TrustServices:
-    hosts = AllowedHosts.of_urls(settings.base_url)
+def _lists(
+    folder: StateFolder, settings: StateSettings, hierarchy: Hierarchy, *, http: HttpClient, clock: Clock
+) -> TrustedListStore:
     signer = hierarchy.certificate(CertificateKind.TRUSTED_LIST_SIGNER)
-    lists = TrustedListStore(
+    return TrustedListStore(
         ListSource(f"{settings.base_url}/tl.xml", (signer,)),
         folder=folder.path / "trusted-lists",
         http=http,
         clock=clock,
-        hosts=hosts,
+        hosts=AllowedHosts.of_urls(settings.base_url),
     )
+
+
+def _trust(
+    settings: StateSettings, lists: TrustedListStore, *, http: HttpClient, clock: Clock, entropy: Entropy
+) -> TrustServices:
+    hosts = AllowedHosts.of_urls(settings.base_url)
     return TrustServices(
         tsa=TsaClient(http, entropy, clock, address=f"{settings.base_url}/tsa", hosts=hosts),
         ocsp=OcspClient(http, entropy, clock, hosts=hosts),

@@ -2,12 +2,13 @@
 
 from digiid.platform.trust.clients import OcspClient, TsaClient, find_ocsp_address
 from digiid.platform.trust.hosts import AllowedHosts
-from digiid.platform.trust.lists import ListSource, TrustedListStore, read_trusted_lists
+from digiid.platform.trust.lists import ListSource, StoreState, TrustedListStore, read_trusted_lists
 
 __all__ = [
     "AllowedHosts",
     "ListSource",
     "OcspClient",
+    "StoreState",
     "TrustedListStore",
     "TsaClient",
     "find_ocsp_address",

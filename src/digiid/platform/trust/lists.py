@@ -10,9 +10,10 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import structlog
 from cryptography import x509
 
 from digiid.formats.trusted_list import (
@@ -25,12 +26,13 @@ from digiid.formats.trusted_list import (
     pivot_locations,
     resolve_trusted_lists,
 )
-from digiid.kernel.errors import Malformed, NotFound, Refused, Unavailable
+from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.http import HttpClient
 from digiid.platform.trust.hosts import AllowedHosts
 
 _MAX_LISTS = 64
+log = structlog.get_logger("trusted_lists")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,36 @@ class ListSource:
 
     address: str
     signers: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListState:
+    """How a list stands: `left` is until its NextUpdate, none or less when it has run out."""
+
+    territory: str
+    sequence_number: int
+    issued_at: datetime
+    next_update_at: datetime | None
+    left: timedelta | None
+
+    @property
+    def is_current(self) -> bool:
+        return self.left is not None and self.left >= timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """The lists in use, when they were last fetched by this program, and why not since, if so."""
+
+    lists: tuple[ListState, ...]
+    fetched_at: datetime | None
+    problem: str | None
+    problem_at: datetime | None
+
+    @property
+    def is_good(self) -> bool:
+        """There are lists, and none has run out. A failed refresh alone is no harm: the last good copies are in use."""
+        return bool(self.lists) and all(found.is_current for found in self.lists)
 
 
 class TrustedListStore:
@@ -51,6 +83,30 @@ class TrustedListStore:
         self._hosts = hosts or AllowedHosts.of_urls(source.address)
         self._lock = threading.Lock()
         self._trust: VerifiedTrust | None = None
+        self._fetched_at: datetime | None = None
+        self._problem: tuple[str, datetime] | None = None
+
+    def state(self) -> StoreState:
+        """How the lists stand that are in use; nothing is fetched for it."""
+        now = self._clock.now()
+        with self._lock:
+            trust, fetched_at, problem = self._trust, self._fetched_at, self._problem
+        lists = tuple(_state_of(verified, now) for verified in (trust.lists if trust else ()))
+        code, problem_at = problem or (None, None)
+        return StoreState(lists, fetched_at, code, problem_at)
+
+    def keep_fresh(self, *, every: timedelta) -> None:
+        """For a timer: fetch anew what was fetched longer ago than `every`. On any failure the last good copies stay in
+        use, and `state` tells why."""
+        now = self._clock.now()
+        if self._fetched_at is not None and now - self._fetched_at < every:
+            return
+        try:
+            self.refresh()
+        except DigiidError as error:
+            with self._lock:
+                self._problem = error.code, now
+            log.warning("trusted_lists.not_refreshed", code=error.code)
 
     def trust(self) -> VerifiedTrust:
         """The services of the last good copy, fetched if there is none yet.
@@ -94,6 +150,7 @@ class TrustedListStore:
             # 4 store, then use
             self._store(pivots, documents)
             self._trust = VerifiedTrust(lists, at=now)
+            self._fetched_at, self._problem = now, None
             return self._trust
 
     def _load(self) -> VerifiedTrust:
@@ -102,6 +159,7 @@ class TrustedListStore:
             pivots, documents = self._fetch_all()
             lists = self._resolve(pivots, documents, at=self._clock.now())
             self._store(pivots, documents)
+            self._fetched_at = self._clock.now()
             return VerifiedTrust(lists, at=self._clock.now())
         # A copy that has run out is still loaded, as of its last day; `trust` refuses it if there is no newer one.
         at = min(self._clock.now(), *(_expiry(document) for document in documents))
@@ -191,6 +249,12 @@ class _Seen:
     territory: str
     list_type: str
     sequence_number: int
+
+
+def _state_of(verified: VerifiedTrustedList, now: datetime) -> ListState:
+    content = verified.content
+    left = None if content.next_update_at is None else content.next_update_at - now
+    return ListState(content.territory, content.sequence_number, content.issued_at, content.next_update_at, left)
 
 
 def _expiry(document: bytes) -> datetime:

@@ -8,7 +8,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 from urllib.parse import parse_qsl
@@ -29,6 +29,7 @@ from digiid.kernel.errors import Broken, DigiidError, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.pools import Pools
+from digiid.platform.trust import StoreState
 
 PREFIXES: Final = ("/V3", "/validation", "/monitoring")
 VERSION: Final = "3.10.0"
@@ -90,7 +91,9 @@ class ValidationServiceApp:
         entropy: Entropy,
         pools: Pools,
         sealer: ReportSealer | None = None,
+        list_state: Callable[[], StoreState] | None = None,
     ) -> None:
+        self._list_state = list_state
         self._workers, self._settings, self._sealer = workers, settings, sealer
         self._clock, self._entropy, self._pools = clock, entropy, pools
         self._started_at = clock.now()
@@ -214,9 +217,11 @@ class ValidationServiceApp:
         if path == "/monitoring/version":
             return application
         now = self._clock.now()
+        lists = {} if self._list_state is None else {"trustedLists": _lists_health(self._list_state())}
         return {
-            "status": "UP",
+            "status": "DOWN" if any(component["status"] == "DOWN" for component in lists.values()) else "UP",
             "components": {
+                **lists,
                 "health": {
                     "status": "UP",
                     "details": {
@@ -225,9 +230,31 @@ class ValidationServiceApp:
                         "currentTime": now.isoformat(),
                         "upTime": f"PT{int((now - self._started_at).total_seconds())}S",
                     },
-                }
+                },
             },
         }
+
+
+def _lists_health(state: StoreState) -> dict[str, Any]:
+    """UNKNOWN before the first list was needed; DOWN when one has run out, since nothing is judged then."""
+    return {
+        "status": "UNKNOWN" if not state.lists else "UP" if state.is_good else "DOWN",
+        "details": {
+            "fetchedAt": None if state.fetched_at is None else state.fetched_at.isoformat(),
+            "problem": state.problem,
+            "problemAt": None if state.problem_at is None else state.problem_at.isoformat(),
+            "lists": [
+                {
+                    "territory": found.territory,
+                    "sequenceNumber": found.sequence_number,
+                    "issueDate": found.issued_at.isoformat(),
+                    "nextUpdate": None if found.next_update_at is None else found.next_update_at.isoformat(),
+                    "daysLeft": None if found.left is None else found.left.days,
+                }
+                for found in state.lists
+            ],
+        },
+    }
 
 
 def _check_content_type(request: _Request) -> None:
