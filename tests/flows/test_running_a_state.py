@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from digiid.apps.demonstration import read_people
 from digiid.apps.state import StateFolder
+from digiid.institutions.information_authority.signing_service.clients import ClientCredentials, sign_request
 from digiid.platform.ports import free_ports
+from tests.support.pdf import plain_pdf
 
 
 def digiid(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
@@ -97,6 +101,66 @@ def test_no_pin_and_no_whole_personal_code_is_in_the_log(state: StateFolder) -> 
     log = state.log_file.read_text(encoding="utf-8")
     for person in read_people(state.path):
         assert person.personal_code not in log
+
+
+def test_a_seal_is_issued_beside_a_running_state_and_revoked_for_good(state: StateFolder, tmp_path: Path) -> None:
+    ensure_up(state)
+    own, folder = ("--state", str(state.path)), tmp_path / "seals"
+    folder.mkdir()
+    paper = tmp_path / "paper.pdf"
+    paper.write_bytes(plain_pdf())
+    issue = ("seal", "issue", "TEST Pagariäri OÜ", "--registry-code", "12345678", "-d", str(folder), "--json", *own)
+    issued = json.loads(digiid(*issue).stdout)
+    assert issued["number"] == "SEAL-12345678"
+    assert {oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {"0o600"}
+    assert json.loads(digiid(*issue).stdout) == issued  # the same order gives the same certificate
+    key = ("--p12", issued["file"], "--password-file", issued["passwordFile"], *own)
+    signed = tmp_path / "sealed.pdf"
+    assert digiid("sign", "--pdf", str(paper), "-o", str(signed), *key).returncode == 0
+    report = json.loads(digiid("verify", "--json", str(signed), *own).stdout)
+    assert report["signatures"][0]["signatureLevel"] == "ADESEAL_QC"
+
+    revoke = ("seal", "revoke", "SEAL-12345678", "--reason", "superseded", *own)
+    assert digiid(*revoke).returncode == 0
+    assert digiid(*revoke).returncode == 0  # again is the same
+    after = digiid("sign", "--json", "--pdf", str(paper), "-o", str(tmp_path / "later.pdf"), *key)
+    assert after.returncode == 1
+    assert json.loads(after.stdout)["error"]["code"] == "documents.certificate.revoked"
+    assert digiid("verify", str(signed), *own).returncode == 0  # what was sealed before stays valid
+    unknown = digiid("seal", "revoke", "SEAL-0", "--reason", "superseded", *own)
+    assert (unknown.returncode, "trust.document" in unknown.stderr) == (1, True)
+    assert digiid("seal", "revoke", "SEAL-12345678", "--reason", "because", *own).returncode == 2
+
+
+def test_a_client_of_the_signing_service_is_added_renewed_and_closed(state: StateFolder, tmp_path: Path) -> None:
+    ensure_up(state)
+    own, first, second = ("--state", str(state.path)), tmp_path / "first.json", tmp_path / "second.json"
+
+    def call(file: Path) -> int:
+        told = json.loads(file.read_text())
+        credentials = ClientCredentials(told["serviceUuid"], "", told["signingSecret"])
+        path, at = "/signing/containers/none", datetime.now(UTC)
+        headers = sign_request(credentials, method="GET", path=path, body=b"", at=at)
+        return httpx.get(f"http://127.0.0.1:{state.load().port}{path}", headers=headers).status_code
+
+    added = digiid("signing-client", "add", "TEST pood", "-o", str(first), *own)
+    secret = json.loads(first.read_text())["signingSecret"]
+    assert secret not in added.stdout + added.stderr
+    assert first.stat().st_mode & 0o777 == 0o600
+    assert call(first) == 404  # known, and there is no such container
+    listed = json.loads(digiid("signing-client", "list", "--json", *own).stdout)
+    (client,) = (one for one in listed if one["name"] == "TEST pood")
+    assert client["closedAt"] is None
+
+    assert (
+        digiid("signing-client", "add", "TEST pood", "-o", str(first), *own).returncode == 2
+    )  # nothing is overwritten
+    assert digiid("signing-client", "renew", client["serviceUuid"], "-o", str(second), *own).returncode == 0
+    assert (call(first), call(second)) == (401, 404)
+    assert digiid("signing-client", "close", client["serviceUuid"], *own).returncode == 0
+    assert call(second) == 401
+    assert digiid("signing-client", "close", client["serviceUuid"], *own).returncode == 1
+    assert "TEST pood" in digiid("signing-client", "list", *own).stdout
 
 
 def test_a_backup_made_while_it_runs_restores_to_the_same_state(state: StateFolder, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from digiid.apps import document_cli, encryption_cli, signing_cli
 from digiid.apps.card_cli import card_app
+from digiid.apps.provider_cli import client_app, seal_app
 from digiid.apps.trusted_list_cli import tl_app
 from digiid.kernel.errors import DigiidError, Malformed
 
@@ -22,6 +23,8 @@ config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
 app.add_typer(card_app, name="card")
 app.add_typer(config_app, name="config")
 app.add_typer(tl_app, name="tl")
+app.add_typer(seal_app, name="seal")
+app.add_typer(client_app, name="signing-client")
 _COMMANDS: dict[str, Callable[..., None]] = {
     "sign": signing_cli.sign,
     "verify": document_cli.verify,

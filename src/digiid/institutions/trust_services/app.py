@@ -197,6 +197,29 @@ def issue_seal(
         database.close()
 
 
+def revoke_seal(
+    settings: TrustServicesSettings,
+    seal_number: str,
+    *,
+    reason: str,
+    open_database: Callable[[str], Database],
+    clock: Clock,
+    entropy: Entropy,
+) -> None:
+    """Revoke an organisation's seal from beside a running state; its responder sees the new status by itself.
+
+    Raises: NotFound `trust.document`; what `ca.use_cases.revoke_seal` raises.
+    """
+    database = open_database("trust_ca")
+    try:
+        database.migrate(f"{_PACKAGE}.ca")
+        hierarchy = load_hierarchy(settings.hierarchy_folder)
+        deps = _ca_deps(hierarchy, settings, database, clock=clock, entropy=entropy)
+        ca.revoke_seal(deps, seal_number, reason=reason)
+    finally:
+        database.close()
+
+
 def _ca_deps(
     hierarchy: Hierarchy, settings: TrustServicesSettings, database: Database, *, clock: Clock, entropy: Entropy
 ) -> ca.Deps:

@@ -15,7 +15,11 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 
 from digiid.institutions.information_authority.signing_service import store
-from digiid.institutions.information_authority.signing_service.domain import CLOCK_WINDOW, canonical_request
+from digiid.institutions.information_authority.signing_service.domain import (
+    CLOCK_WINDOW,
+    KnownClient,
+    canonical_request,
+)
 from digiid.kernel.errors import Conflict, NotFound, Refused
 from digiid.platform import journal
 from digiid.platform.clock import Clock
@@ -68,6 +72,11 @@ class Registry:
         with self.db.read() as tx:
             generation = store.find_generation(tx, client_id)
         return None if generation is None else ClientCredentials(client_id, "", self._secret(client_id, generation))
+
+    def list_clients(self) -> list[KnownClient]:
+        """Every client, the oldest first, without secrets."""
+        with self.db.read() as tx:
+            return store.list_clients(tx)
 
     def renew(self, client_id: str) -> ClientCredentials:
         """A new secret; the present one ends at once. Raises: NotFound `signing.client`."""

@@ -28,6 +28,16 @@ class PreparedState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class KnownClient:
+    """A client as it is listed. It may call until it is closed."""
+
+    client_id: str
+    name: str
+    created_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredContainer:
     """A container as it is now. `version` grows with every change of its content."""
 

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 
 from digiid.institutions.information_authority.signing_service.domain import (
     Form,
+    KnownClient,
     PreparedState,
     StoredContainer,
     StoredPrepared,
@@ -83,6 +84,12 @@ def find_generation(tx: Connection, client_id: str) -> int | None:
     c = CLIENTS.c
     query = select(c.generation).where(c.client_id == client_id, c.closed_at.is_(None))
     return tx.execute(query).scalar_one_or_none()
+
+
+def list_clients(tx: Connection) -> list[KnownClient]:
+    c = CLIENTS.c
+    query = select(c.client_id, c.name, c.created_at, c.closed_at).order_by(c.created_at, c.client_id)
+    return [KnownClient(*row) for row in tx.execute(query)]
 
 
 def insert_client(tx: Connection, *, client_id: str, name: str, at: datetime) -> None:
