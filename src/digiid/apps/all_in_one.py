@@ -39,7 +39,6 @@ from digiid.institutions.information_authority.settings import Settings as Porta
 from digiid.institutions.information_authority.signing_service import app as signing_service
 from digiid.institutions.information_authority.signing_service.settings import Settings as SigningServiceSettings
 from digiid.institutions.information_authority.validation_service import app as validation_service
-from digiid.institutions.information_authority.validation_service.settings import Settings as ValidationServiceSettings
 from digiid.institutions.police_board import app as police_board
 from digiid.institutions.police_board.settings import Settings as PoliceSettings
 from digiid.institutions.population_register import app as population_register
@@ -193,7 +192,11 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         )
     )
     signing = signing_service.build(
-        SigningServiceSettings(database_url=database_url(signing_service.UNIT), demonstration=demonstration),
+        SigningServiceSettings(
+            **settings.signing.model_dump(),
+            database_url=database_url(signing_service.UNIT),
+            demonstration=demonstration,
+        ),
         around,
         issuers=issuers,
         trust=trust,
@@ -213,7 +216,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         )
 
     validation = validation_service.build(
-        ValidationServiceSettings(), around, trust=trust, issuers=issuers, open_seal=open_seal, lists=lists
+        settings.validation, around, trust=trust, issuers=issuers, open_seal=open_seal, lists=lists
     )
     running.append(validation.running)
     running.append(

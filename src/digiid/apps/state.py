@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from digiid.institutions.information_authority.signing_service.settings import Limits as SigningLimits
+from digiid.institutions.information_authority.validation_service.settings import Settings as ValidationSettings
 from digiid.kernel.errors import Conflict
 from digiid.platform.config import Settings, load_settings
 from digiid.platform.entropy import Entropy, token_urlsafe
@@ -56,6 +58,8 @@ class StateSettings(Settings):
     mail: MailSettings = MailSettings()
     database: DatabaseSettings = DatabaseSettings()
     screening: ScreeningSettings = ScreeningSettings()
+    validation: ValidationSettings = ValidationSettings()
+    signing: SigningLimits = SigningLimits()
 
     def origin(self, site: str) -> str:
         """The origin of a site as browsers see it."""
