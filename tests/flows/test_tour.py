@@ -1,6 +1,5 @@
 """`digiid tour` as anybody runs it, and what programs that are not ours say of the artefacts it leaves."""
 
-import asyncio
 import hashlib
 import io
 import json
@@ -16,6 +15,8 @@ import pytest
 from asn1crypto import cms, pem
 from asn1crypto import x509 as asn1_x509
 from lxml import etree
+
+from tests.support.loops import run_async
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the program openssl is not installed")
 
@@ -160,7 +161,7 @@ def test_pyhanko_verifies_the_time_stamp(toured: Toured) -> None:
     )
     context = ValidationContext(trust_roots=[root], other_certs=[stamping_ca], allow_fetching=False)
     imprint = hashlib.sha256(signature_value(toured)).digest()
-    found = asyncio.run(validate_tst_signed_data(token, context, expected_tst_imprint=lambda _: imprint))
+    found = run_async(validate_tst_signed_data(token, context, expected_tst_imprint=lambda _: imprint))
     status = TimestampSignatureStatus(**found)
     assert status.intact and status.valid and status.trusted
 

@@ -1,6 +1,5 @@
 """Programs that are not ours judge what the trust services make: openssl, pkilint, pyHanko, SoftHSM."""
 
-import asyncio
 import base64
 import hashlib
 import os
@@ -42,6 +41,7 @@ from digiid.platform.http import HttpClient
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.keys import load_private_key
 from digiid.platform.pools import Pools
+from tests.support.loops import run_async
 from tests.unit.formats.x509.hierarchy import HONEST_NAMES, NOW, SmallHierarchy
 from tests.unit.institutions.trust_services.ca_setup import contract_request, order_for
 
@@ -387,7 +387,7 @@ def test_pyhanko_verifies_our_time_stamp() -> None:
     )
     from pyhanko.sign.validation import status as statuses
 
-    result = asyncio.run(
+    result = run_async(
         async_validate_cms_signature(
             signed_data,
             status_cls=statuses.TimestampSignatureStatus,

@@ -1,6 +1,5 @@
 """signxml and python-xmlsec verify our signatures and lists; pyHanko verifies the time-stamps inside."""
 
-import asyncio
 import io
 
 import pytest
@@ -12,6 +11,7 @@ from digiid.formats.hardened_xml import C14N_11
 from digiid.formats.trusted_list import NS_DS
 from digiid.formats.xades import choose_method, parse_signatures
 from digiid.formats.xades.algorithms import hash_bytes
+from tests.support.loops import run_async
 from tests.support.pki import AT, FILES, Identity, person, shared_pki
 
 pytestmark = pytest.mark.interop
@@ -109,10 +109,10 @@ def test_pyhanko_verifies_the_time_stamp_inside() -> None:
     roots = [asn1_x509.Certificate.load(pki.root.der)]
     context = ValidationContext(trust_roots=roots, moment=AT, allow_fetching=False)
     signed_data = cms.ContentInfo.load(stamp.token_der)["content"]
-    found = asyncio.run(validate_tst_signed_data(signed_data, context, expected_tst_imprint=lambda _: imprint))
+    found = run_async(validate_tst_signed_data(signed_data, context, expected_tst_imprint=lambda _: imprint))
     status = TimestampSignatureStatus(**found)
     assert status.intact and status.valid and status.trusted
-    wrong = asyncio.run(validate_tst_signed_data(signed_data, context, expected_tst_imprint=lambda _: bytes(32)))
+    wrong = run_async(validate_tst_signed_data(signed_data, context, expected_tst_imprint=lambda _: bytes(32)))
     assert not TimestampSignatureStatus(**wrong).intact
 
 

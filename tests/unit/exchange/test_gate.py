@@ -1,6 +1,5 @@
 """The gate, called as an ASGI server calls it; no socket."""
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from digiid.exchange.gate import Caller, Gate, Service
 from digiid.kernel.errors import Conflict, Refused
 from digiid.kernel.identifiers import ServiceId
 from digiid.platform.pools import Pools
+from tests.support.loops import run_async
 
 
 class Question(Message):
@@ -64,7 +64,7 @@ def ask(
     async def send(event: Mapping[str, Any]) -> None:
         sent.append(event)
 
-    asyncio.run(gate(scope, receive, send))
+    run_async(gate(scope, receive, send))
     return sent[0]["status"], json.loads(sent[1]["body"]), {k.decode(): v.decode() for k, v in sent[0]["headers"]}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.platform.asgi import BodyReader, Receive
+from tests.support.loops import run_async
 
 
 def sending(*parts: bytes, pause_seconds: float = 0.0, ends: bool = True) -> Receive:
@@ -32,7 +33,7 @@ async def read(bodies: BodyReader, receive: Receive) -> bytes:
 
 
 def test_a_body_in_parts_is_read_whole() -> None:
-    assert asyncio.run(read(reader(), sending(b"01234", b"56789"))) == b"0123456789"
+    assert run_async(read(reader(), sending(b"01234", b"56789"))) == b"0123456789"
 
 
 @pytest.mark.parametrize(
@@ -47,9 +48,9 @@ def test_a_body_that_is_too_large_or_slow_or_cut_is_refused(receive: Any, kind: 
     bodies = reader()
     for _ in range(5):  # and what it held is let go
         with pytest.raises(kind) as refused:
-            asyncio.run(read(bodies, receive()))
+            run_async(read(bodies, receive()))
         assert refused.value.code == code
-    assert asyncio.run(read(bodies, sending(b"0123456789"))) == b"0123456789"
+    assert run_async(read(bodies, sending(b"0123456789"))) == b"0123456789"
 
 
 def test_what_is_held_at_once_is_bounded_until_it_is_answered() -> None:
@@ -62,7 +63,7 @@ def test_what_is_held_at_once_is_bounded_until_it_is_answered() -> None:
             assert await read(bodies, sending(b"01234")) == b"01234"
         assert await read(bodies, sending(b"0123456789")) == b"0123456789"
 
-    asyncio.run(two_at_once())
+    run_async(two_at_once())
 
 
 def test_an_error_while_answering_lets_go_and_is_not_called_slow() -> None:
@@ -73,4 +74,4 @@ def test_an_error_while_answering_lets_go_and_is_not_called_slow() -> None:
     bodies = reader()
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            asyncio.run(fail(bodies))
+            run_async(fail(bodies))

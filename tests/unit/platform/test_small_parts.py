@@ -16,6 +16,7 @@ from digiid.platform.config import Settings, load_settings
 from digiid.platform.entropy import SeededEntropy, SystemEntropy, new_id, random_below, random_digits
 from digiid.platform.log import redact
 from digiid.platform.pools import Pools, answering_a_service
+from tests.support.loops import run_async
 
 
 def test_a_manual_clock_never_runs_backwards() -> None:
@@ -48,7 +49,7 @@ def test_a_page_and_a_service_never_share_a_thread() -> None:
 
         return await pools.pages.run(who), await pools.services.run(who)
 
-    page, service = asyncio.run(both())
+    page, service = run_async(both())
     pools.close()
     assert page[0] != service[0]
     assert (page[1], service[1]) == (False, True)
@@ -66,7 +67,7 @@ def test_a_full_pool_says_so_instead_of_queueing_without_end() -> None:
         gate.set()
         await first
 
-    asyncio.run(overload())
+    run_async(overload())
     pools.close()
 
 

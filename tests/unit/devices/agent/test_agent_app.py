@@ -1,6 +1,5 @@
 """The agent's interface as HTTP: whom it answers, what it asks of a card, what it says when something is wrong."""
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -25,6 +24,7 @@ from digiid.platform.clock import ManualClock
 from digiid.platform.eid_card import CardKey, CardPin
 from digiid.platform.entropy import SeededEntropy
 from tests.support.cards import DOCUMENT, PIN1, PIN2, PUK, new_ca, personalise
+from tests.support.loops import run_async
 
 ORIGIN = "http://127.0.0.1:8802"
 SITE = "https://bank.example"
@@ -48,7 +48,7 @@ class Agent:
             async with httpx.AsyncClient(transport=transport, base_url=base) as client:
                 return await client.request(method, path, **options)
 
-        return asyncio.run(exchange())
+        return run_async(exchange())
 
     def ask(self, path: str, body: Mapping[str, Any], **headers: str) -> httpx.Response:
         sent = {"Origin": ORIGIN, "X-Agent-Token": self.token, **headers}

@@ -41,6 +41,7 @@ from digiid.platform.entropy import SeededEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.institution import Surroundings
 from digiid.platform.pools import Pools
+from tests.support.loops import run_async
 from tests.unit.formats.fuzz import damaged
 from tests.unit.formats.x509.hierarchy import HONEST_NAMES
 from tests.unit.institutions.trust_services.ca_setup import (
@@ -99,7 +100,7 @@ def ask(
         "query_string": query,
         "headers": [(b"content-type", content_type), *headers],
     }
-    asyncio.run(app(scope, receive, send))
+    run_async(app(scope, receive, send))
     return answer
 
 
@@ -205,7 +206,7 @@ def test_what_another_process_issued_a_moment_ago_is_not_called_unknown(
         await question
         return bytes(sent[-1]["body"])
 
-    response = asyncio.run(asked_before_the_look())
+    response = run_async(asked_before_the_look())
     issuer = shared_hierarchy().issuing.certificate
     assert ocsp.verify_response(response, certificate=certificate, issuer=issuer).reason == "certificateHold"
 
@@ -366,7 +367,7 @@ def test_many_requests_at_once_share_commits_and_all_are_recorded(tsa_database: 
     async def many() -> list[bytes]:
         return await asyncio.gather(*(authority.answer(request_stamp(nonce)) for nonce in range(1, 51)))
 
-    replies = asyncio.run(many())
+    replies = run_async(many())
     authority.stop()
     serials = {tsp.verify_token(tsp.parse_response(reply)).serial_number for reply in replies}
     assert len(serials) == 50
