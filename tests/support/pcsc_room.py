@@ -65,15 +65,23 @@ class Room:
         check: bool = True,
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program inside; its output is in the error when it fails."""
-        done = subprocess.run(
-            [*self._enter(), *command],
-            input=stdin,
-            capture_output=True,
-            env={**os.environ, **(environment or {})},
-            timeout=timeout,
-            check=False,
-        )
+        """Run a program inside; its output is in the error when it fails.
+
+        On a busy machine the daemon may still be resetting the card that the program before has left; who cannot even
+        connect comes again.
+        """
+        for pause in (0.5, 1.0, 0.0):
+            done = subprocess.run(
+                [*self._enter(), *command],
+                input=stdin,
+                capture_output=True,
+                env={**os.environ, **(environment or {})},
+                timeout=timeout,
+                check=False,
+            )
+            if not (done.returncode and b"Failed to connect to card" in done.stdout + done.stderr):
+                break
+            time.sleep(pause)
         if check and done.returncode:
             raise AssertionError(
                 f"{command[0]} ended with {done.returncode}:\n{_text(done.stdout)}\n{_text(done.stderr)}"
