@@ -16,7 +16,8 @@ from digiid.kernel.errors import Malformed
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")  # RFC 2046 §5.1.1, without the space
 _MIXED = re.compile(r"multipart/mixed\s*(;.*)?", re.IGNORECASE)
 _PARAMETER = re.compile(r';\s*([a-z-]+)=(?:"([^"\\]*)"|([^\s;"]+))\s*', re.IGNORECASE)
-_CONTENT_TYPE = re.compile(r"[\x21-\x7e]+/[\x21-\x7e]+( *;[\x20-\x7e]*)?")
+_WORD = r"!#$%&'*+.^_`|~0-9A-Za-z-"  # RFC 9110 §5.6.2: no slash, no semicolon, so that there is one way to match
+_CONTENT_TYPE = re.compile(rf"[{_WORD}]+/[{_WORD}/]+( *;[\x20-\x7e]*)?")  # signature/bdoc-1.0/ts has two slashes
 
 _CRLF = "\r\n"
 MAX_PART_HEADER_BYTES: Final = 1024
