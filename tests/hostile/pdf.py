@@ -12,7 +12,7 @@ from datetime import timedelta
 from fpdf import FPDF
 
 from digiid.formats import cms
-from digiid.platform.pdf import Appearance
+from digiid.platform.pdf import Appearance, add_time_stamp_placeholder, fill_placeholder
 from tests.hostile.case import Case, failed, odd, refused, unproven
 from tests.support.pdf import (
     PLAIN_OBJECTS,
@@ -406,6 +406,20 @@ def _stamps() -> Iterator[Case]:
     late = SIGNED_AT + timedelta(minutes=5)
     yield unproven(
         kind,
+        "something that is no token",
+        lambda: _garbage_stamp(good_pdf()),
+        "SIG_CONSTRAINTS_FAILURE",
+        "validation.archive_time_stamp_broken",
+    )
+    yield odd(
+        kind,
+        "over another document, before anybody signed",
+        lambda: with_store(sign_inside(with_time_stamp(plain_pdf(), over=b"x"), pades_maker())),
+        "validation.archive_time_stamp",
+        "does not hold",
+    )
+    yield unproven(
+        kind,
         "over another document",
         lambda: with_time_stamp(good_pdf(), over=b"x"),
         "SIG_CONSTRAINTS_FAILURE",
@@ -441,6 +455,11 @@ def _stamps() -> Iterator[Case]:
         "",
         "",
     )
+
+
+def _garbage_stamp(content: bytes) -> bytes:
+    place = add_time_stamp_placeholder(content, reserved_bytes=500)
+    return fill_placeholder(place, b"no token at all")
 
 
 def _parsers() -> Iterator[Case]:

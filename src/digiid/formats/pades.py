@@ -40,7 +40,8 @@ class SecurityStore:
 
 @dataclass(frozen=True, slots=True)
 class PdfSignature:
-    """The value of one signature field. `revision` counts from 0; what is before it in the file is older.
+    """The value of one signature field. `revision` counts from 0; what is before it in the file is older. It is -1 when
+    the value cannot be read.
 
     `contents` is what stands in the gap of the byte range, zeros behind the CMS included. `changes` is None when
     that could not be found out; `problem` says why the signature cannot be judged at all. `store` is the security store

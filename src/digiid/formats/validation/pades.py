@@ -69,6 +69,10 @@ class _DocumentTimeStamp:
     def proves_at(self) -> datetime | None:
         return self.report.gen_at if self.report.indication == "PASSED" else None
 
+    def may_cover(self, revision: int) -> bool:
+        """It stands behind what was signed in that revision, or nobody can tell where it stands."""
+        return self.signature.revision > revision or self.signature.revision < 0
+
 
 def validate_pdf(
     pdf: UnverifiedPdf, *, trust: VerifiedTrust, at: datetime, policy: Policy = POLV4, file_name: str = ""
@@ -93,6 +97,8 @@ def validate_pdf(
         tokens = tuple(_as_token(pdf, stamp) for stamp in stamps)
     if not signatures and not tokens:
         messages.append(Message(Severity.ERROR, "validation.no_signature", "The document has no signature"))
+    if signatures:
+        messages += _untold(pdf, stamps)
     return Report(
         form=None,
         policy_name=policy.name,
@@ -104,6 +110,16 @@ def validate_pdf(
         signatures=tuple(signatures),
         time_stamp_tokens=tokens,
     )
+
+
+def _untold(pdf: UnverifiedPdf, stamps: Sequence["_DocumentTimeStamp"]) -> list[Message]:
+    """Document time-stamps that prove nothing and that no signature's report speaks of: those before the first one."""
+    first = min(one.revision for one in pdf.signatures if not one.is_time_stamp)
+    texts = [stamp.report.text for stamp in stamps if stamp.proves_at is None and not stamp.may_cover(first)]
+    return [
+        Message(Severity.WARNING, "validation.archive_time_stamp", f"A document time-stamp does not hold: {text}")
+        for text in texts
+    ]
 
 
 def _check_counts(pdf: UnverifiedPdf) -> None:
@@ -183,7 +199,7 @@ def _validate(
     trust: VerifiedTrust,
     at: datetime,
 ) -> SignatureReport:
-    case = _Case(pdf, signature, [stamp for stamp in stamps if stamp.signature.revision > signature.revision])
+    case = _Case(pdf, signature, [stamp for stamp in stamps if stamp.may_cover(signature.revision)])
     # 1 a CAdES signature by one signer, over the document as it was (EN 319 142-1 §4.1, §6.3)
     try:
         _check_form(signature, CADES_DETACHED)
