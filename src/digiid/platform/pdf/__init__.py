@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
 from digiid.formats.pades import Changes, PdfSignature, SecurityStore, UnverifiedPdf
-from digiid.kernel.errors import Broken, Malformed, Refused
+from digiid.kernel.errors import Broken, Malformed, Refused, Unavailable
 from digiid.platform.pdf import worker
 
 MAX_PDF_BYTES: Final = 100 * 1024 * 1024
@@ -47,7 +48,8 @@ class Placeholder:
 def read_pdf(content: bytes) -> UnverifiedPdf:
     """Every signature and document time-stamp, in the order in which they were made.
 
-    Raises: Malformed `pdf.unreadable`, `pdf.header`, `pdf.encrypted`, `pdf.hybrid`, `pdf.limits`, `pdf.trailing`.
+    Raises: Malformed `pdf.unreadable`, `pdf.header`, `pdf.encrypted`, `pdf.hybrid`, `pdf.limits`, `pdf.trailing`;
+        Unavailable `pdf.busy`, as everything here that reads a file.
     """
     told, parts = _run("read", {}, [content])
     return parse_answer(content, told, parts)
@@ -122,15 +124,31 @@ def fill_placeholder(placeholder: Placeholder, value_der: bytes) -> bytes:
 
 
 class _Workers:
-    """The process that waits (see `worker.serve`), started when it is needed. Thread-safe."""
+    """The process that waits (see `worker.serve`), started when it is needed. Thread-safe.
 
-    def __init__(self) -> None:
+    Only `at_once` files are taken apart at a time, for each may take gigabytes; others wait for `wait_seconds`.
+    """
+
+    def __init__(self, *, at_once: int = 4, wait_seconds: float = 30.0) -> None:
+        self._room, self._wait_seconds = threading.BoundedSemaphore(at_once), wait_seconds
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def connect(self) -> socket.socket:
-        """A connection to a new process. Raises: Broken `pdf.worker`."""
+    @contextmanager
+    def connection(self) -> Iterator[socket.socket]:
+        """To a new process. Raises: Unavailable `pdf.busy`; Broken `pdf.worker`."""
+        if not self._room.acquire(timeout=self._wait_seconds):
+            raise Unavailable(
+                "pdf.busy", "too many PDF files are read at once", public="Too many documents at once. Try again."
+            )
+        try:
+            with self._connect() as connected:
+                yield connected
+        finally:
+            self._room.release()
+
+    def _connect(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs, self._lock:
             for _ in range(2):  # it may have ended since, for nobody asked for long
@@ -173,7 +191,7 @@ def _run(task: str, asked: Mapping[str, Any], parts: Sequence[bytes]) -> tuple[d
     if len(parts[0]) > MAX_PDF_BYTES:
         raise Malformed("pdf.limits", f"a PDF file of more than {MAX_PDF_BYTES // 1024**2} MiB")
     head = json.dumps({**asked, "task": task, "sizes": [len(part) for part in parts]}).encode()
-    with _workers.connect() as connection:
+    with _workers.connection() as connection:
         connection.settimeout(worker.MAX_SECONDS + _START_SECONDS)
         try:
             for part in (head, b"\n", *parts):

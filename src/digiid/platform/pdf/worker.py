@@ -332,7 +332,7 @@ def _next_name(reader: Any, stem: str) -> str:
 
 def _placeholder(asked: Mapping[str, Any], parts: Sequence[Part]) -> Answer:
     """A signature or document time-stamp whose contents are zeros, and where they lie in the file as it becomes."""
-    from pyhanko.sign.fields import MDPPerm, SigFieldSpec
+    from pyhanko.sign.fields import MDPPerm, SigFieldSpec, SigSeedSubFilter
     from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigObjSetup
     from pyhanko.sign.signers.constants import ESIC_EXTENSION_1
     from pyhanko.sign.signers.pdf_byterange import DocumentTimestamp, SignatureObject
@@ -377,8 +377,8 @@ def _placeholder(asked: Mapping[str, Any], parts: Sequence[Part]) -> Answer:
             location=asked.get("location"),
             reason=asked.get("reason"),
             bytes_reserved=reserved,
+            subfilter=SigSeedSubFilter.PADES,
         )
-        _set_sub_filter(value)
     appearance = _appearance(parts[1], asked) if visible else None
     steps.send(SigObjSetup(sig_placeholder=value, appearance_setup=appearance))
     digest, output = steps.send(SigIOSetup(md_algorithm="sha256"))
@@ -389,13 +389,6 @@ def _placeholder(asked: Mapping[str, Any], parts: Sequence[Part]) -> Answer:
 
 def _page_count(reader: Any) -> int:
     return int(reader.root["/Pages"]["/Count"])
-
-
-def _set_sub_filter(value: Any) -> None:
-    from pyhanko.pdf_utils.generic import pdf_name
-    from pyhanko.sign.fields import SigSeedSubFilter
-
-    value[pdf_name("/SubFilter")] = SigSeedSubFilter.PADES.value
 
 
 def _appearance(picture: bytes, asked: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from digiid.kernel.errors import Broken, Malformed
+from digiid.kernel.errors import Broken, Malformed, Unavailable
 from digiid.platform import pdf
 from digiid.platform.pdf import MAX_PDF_BYTES, Placeholder, add_store, fill_placeholder, read_pdf
 from tests.support.pdf import good_pdf, plain_pdf
@@ -18,6 +18,17 @@ def test_it_is_started_again_when_it_was_killed() -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(read_pdf(good_pdf()).signatures) == 1
+
+
+def test_only_so_many_are_read_at_once() -> None:
+    workers = pdf._Workers(at_once=1, wait_seconds=0.05)
+    with workers.connection():
+        with pytest.raises(Unavailable) as busy, workers.connection():
+            pass
+        assert busy.value.code == "pdf.busy"
+    with workers.connection():  # there is room again
+        pass
+    workers._end()
 
 
 def test_what_is_larger_than_is_read_is_refused() -> None:
