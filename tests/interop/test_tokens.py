@@ -22,9 +22,12 @@ from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.documents import Level, finish_signature, prepare_signature, sign_files
 from digiid.platform.documents.batch import sign_batch
+from digiid.platform.documents.judging import validate_document
+from digiid.platform.documents.pades import sign_pdf
 from digiid.platform.documents.signers import signer_from_token
 from digiid.platform.entropy import SeededEntropy
 from digiid.platform.tokens import Pkcs11RsaKey, load_token_key
+from tests.support.pdf import plain_pdf
 from tests.support.pki import AT, DAY, FILES, NATURAL_QSCD, Pki, key_usage, make_certificate, person, shared_pki
 from tests.support.signing_room import signing_room
 from tests.support.soft_token import SoftToken, in_child, token_or_skip
@@ -80,6 +83,10 @@ def test_every_kind_of_key_in_a_token_signs_to_level_lt(token: SoftToken, tmp_pa
                 report = validate_container(io.BytesIO(container), trust=room.trust.trust(), at=AT)
                 assert report.is_valid, report
                 assert ("MGF1" in report.signatures[0].method_uri) is pss
+                pdf = sign_pdf(plain_pdf(), signer=signer, issuers=room.issuers, trust=room.trust)
+                (inside,) = validate_document(io.BytesIO(pdf), trust=room.trust.trust(), at=AT).signatures
+                assert inside.is_valid, inside
+                assert ("MGF1" in inside.method_uri) is pss
 
     in_child(work)
 

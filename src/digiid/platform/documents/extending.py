@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from cryptography import x509
 
 from digiid.formats.asic import Container, Entry, parse_container
 from digiid.formats.asic.archive import STORED, Part, build_archive, build_part, copy_part
-from digiid.formats.ocsp import CertStatus
 from digiid.formats.validation import POLV4, Policy, Report, SignatureReport
 from digiid.formats.validation.policy import weak_from
 from digiid.formats.x509.parts import parts_of, public_key_of
@@ -24,12 +23,12 @@ from digiid.kernel.errors import Broken, Conflict, DigiidError, NotFound, Refuse
 from digiid.platform.documents.files import read_file, write_whole
 from digiid.platform.documents.judging import validate_document
 from digiid.platform.documents.pades import extend_pdf
+from digiid.platform.documents.prolonging import check_prolongable, confirm_status
 from digiid.platform.documents.signing import Level, TrustServices, certificate_values
 from digiid.platform.documents.time_stamping import DUE_AHEAD, Due, find_due_time_stamps, renew_time_stamp
 from digiid.platform.trust import TsaClient
 
 ExtendedLevel = Literal["LT", "LTA"]
-_NO_REVOCATION_DATA: Final = {"validation.no_revocation_data"}  # the one thing that level T may lack
 
 
 def add_archive_time_stamp(xml: bytes, signature_id: str, *, stream: StreamFile, tsa: TsaClient) -> bytes:
@@ -121,14 +120,7 @@ def _choose(report: Report, signature_ids: Collection[str] | None) -> list[Signa
     for signature in chosen:
         if not signature.signature_format.startswith("XAdES"):
             raise Refused("documents.extend.level", f"{signature.id} is {signature.signature_format}")
-        errors = {message.code for message in signature.messages if message.severity == "error"}
-        is_level_t = signature.signature_format.endswith("_T")
-        if not signature.is_valid and not (is_level_t and errors == _NO_REVOCATION_DATA):
-            raise Refused(
-                "documents.container.not_valid",
-                f"{signature.id}: {', '.join(sorted(errors))}",
-                public="A signature that is not valid is not prolonged.",
-            )
+        check_prolongable(signature)
     return chosen
 
 
@@ -152,16 +144,7 @@ def _extend(
 
 def _complete(xml: bytes, signature: SignatureReport, *, services: TrustServices) -> bytes:
     """T to LT: the status of the certificate as of now, and the certificates that a later reader may not have."""
-    if signature.certificate is None or not signature.issuers:
-        raise Refused("documents.container.not_valid", f"{signature.id}: the issuer is not known")
-    issuer = signature.issuers[0]
-    ocsp_der, status = services.ocsp.fetch(signature.certificate, issuer)
-    if status.status is not CertStatus.GOOD:
-        raise Refused(
-            "documents.certificate.not_good",
-            f"the responder says {status.status}",
-            public="The signer's certificate is not in force any more, so its status then cannot be confirmed now.",
-        )
+    ocsp_der, issuer, status = confirm_status(signature, services)
     stamps = [stamp.tsu for stamp in signature.time_stamps if stamp.tsu is not None]
     certificates = certificate_values([issuer, status.responder, *stamps])
     return add_validation_values(xml, signature.id, certificates_der=certificates, ocsp_der=ocsp_der)

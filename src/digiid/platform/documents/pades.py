@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.formats.cades import PreparedCades, build_cades, prepare_cades, verify_prepared_cades
 from digiid.formats.cades.build import cms_signature_value
-from digiid.formats.ocsp import CertStatus
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation import POLV4, Policy, Report, SignatureReport
+from digiid.formats.validation import POLV4, Policy, Report
 from digiid.formats.validation.pades import validate_pdf
 from digiid.formats.x509.parts import load_certificate
 from digiid.formats.xades import ProductionPlace, SignatureMethod, choose_method
 from digiid.formats.xades.algorithms import SIGNATURE_METHODS
 from digiid.kernel.errors import Broken, Conflict, Malformed, Refused
+from digiid.platform.documents.prolonging import check_prolongable, confirm_status
 from digiid.platform.documents.signing import (
     MAX_PREPARED_AGE,
     Level,
@@ -56,7 +56,6 @@ _TIME_STAMP_HASH: Final = "sha256"
 _SIGNATURE_BYTES: Final = 20 * 1024  # two certificates, a value, a time-stamp token
 _TIME_STAMP_BYTES: Final = 14 * 1024
 _MAGIC: Final = b"digiid prepared PDF signature 1\n"
-_NO_REVOCATION_DATA: Final = {"validation.no_revocation_data"}  # the one thing that level T may lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,16 +345,18 @@ def extend_pdf(content: bytes, *, services: TrustServices, level: Level = Level.
     if not before.signatures and not before.is_valid:
         raise Refused("documents.extend.level", "no signature", public="There is no signature to prolong.")
     for signature in before.signatures:
-        _check_extendable(signature)
+        if signature.signature_format.endswith("_B"):
+            raise Refused("documents.extend.level", f"{signature.id} has no time-stamp to build on")
+        check_prolongable(signature)
 
     # 2 what says later that the signers' certificates were good, and whose time-stamps there are
     certificates: list[x509.Certificate] = []
     responses: list[bytes] = []
     for signature in before.signatures:
         if signature.signature_format.endswith("_T"):
-            response_der, issuer, responder = _fetch_status(signature, services)
+            response_der, issuer, status = confirm_status(signature, services)
             responses.append(response_der)
-            certificates += [issuer, responder]
+            certificates += [issuer, status.responder]
         certificates += [
             stamp.tsu for stamp in (*signature.time_stamps, *signature.archive_time_stamps) if stamp.tsu is not None
         ]
@@ -373,31 +374,6 @@ def extend_pdf(content: bytes, *, services: TrustServices, level: Level = Level.
 def _judge(content: bytes, services: TrustServices, policy: Policy) -> Report:
     """Our validator's verdict about a PDF file now. Raises: Malformed."""
     return validate_pdf(read_pdf(content), trust=services.trust(), at=services.clock.now(), policy=policy)
-
-
-def _check_extendable(signature: SignatureReport) -> None:
-    errors = {message.code for message in signature.messages if message.severity == "error"}
-    if signature.signature_format.endswith("_B"):
-        raise Refused("documents.extend.level", f"{signature.id} has no time-stamp to build on")
-    is_level_t = signature.signature_format.endswith("_T")
-    if not signature.is_valid and not (is_level_t and errors == _NO_REVOCATION_DATA):
-        raise _not_valid(f"{signature.id}: {', '.join(sorted(errors))}")
-
-
-def _fetch_status(
-    signature: SignatureReport, services: TrustServices
-) -> tuple[bytes, x509.Certificate, x509.Certificate]:
-    if signature.certificate is None or not signature.issuers:
-        raise _not_valid(f"{signature.id}: the issuer is not known")
-    issuer = signature.issuers[0]
-    response_der, status = services.ocsp.fetch(signature.certificate, issuer)
-    if status.status is not CertStatus.GOOD:
-        raise Refused(
-            "documents.certificate.not_good",
-            f"the responder says {status.status}",
-            public="The signer's certificate is not in force any more, so its status then cannot be confirmed now.",
-        )
-    return response_der, issuer, status.responder
 
 
 # ------------------------------------------------------------------ small things
