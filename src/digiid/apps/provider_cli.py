@@ -1,6 +1,7 @@
 """`digiid seal` and `digiid signing-client`: what who runs a state gives to providers of e-services. They work beside a
 running state, and on one that is stopped."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ client_app = typer.Typer(no_args_is_help=True, help="Programs that may call the 
 out = Console()
 
 CURVES = {"P-256": "secp256r1", "P-384": "secp384r1", "P-521": "secp521r1"}
+_NUMBER = re.compile(r"[A-Za-z0-9-]{1,40}")
 REASONS = ("keyCompromise", "affiliationChanged", "superseded", "cessationOfOperation")
 
 
@@ -53,8 +55,10 @@ def issue_seal(
 
     if curve not in CURVES:
         raise typer.BadParameter(f"one of {', '.join(CURVES)}", param_hint="--curve")
-    found = existing_state(state)
     seal_number = number or f"SEAL-{registry_code}"
+    if not _NUMBER.fullmatch(seal_number):
+        raise typer.BadParameter("letters, digits and hyphens, at most 40: it names the files", param_hint="--number")
+    found = existing_state(state)
     signer = load_or_make_seal(
         folder,
         _trust_settings(found),
