@@ -11,6 +11,7 @@ from digiid.kernel.errors import Malformed
 from digiid.platform.preview import MAX_TEXT_BYTES, Picture, can_draw, draw_page, read_text
 from digiid.platform.printing import PrintedPage
 from digiid.platform.visible_text import make_visible
+from tests.support.pdf import PLAIN_OBJECTS, written_by_hand
 from tests.support.pki import AT
 
 
@@ -96,3 +97,22 @@ def test_a_printed_page_carries_its_words_and_language() -> None:
     written = page.to_bytes()
     assert written.startswith(b"%PDF-")
     assert b"/Lang (et)" in written
+
+
+def test_what_stands_in_a_form_is_shown() -> None:
+    """It is signed with the rest, and every reader shows it."""
+    objects = dict(PLAIN_OBJECTS)
+    objects[1] = b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [6 0 R] >> >>"
+    objects[3] = objects[3].replace(b"/Contents", b"/Annots [6 0 R] /Contents")
+    seen = b"0 0 0 rg 0 0 160 40 re f"
+    objects[6] = (
+        b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (amount) /V (x) /Rect [20 20 180 60] /P 3 0 R /F 4"
+        b" /AP << /N 7 0 R >> >>"
+    )
+    objects[7] = b"<< /Type /XObject /Subtype /Form /BBox [0 0 160 40] /Length %d >>\nstream\n%s\nendstream" % (
+        len(seen),
+        seen,
+    )
+    picture = Image.open(io.BytesIO(draw_page(written_by_hand(objects)).png)).convert("L")
+    scale = picture.width / 300
+    assert picture.getpixel((int(100 * scale), picture.height - int(40 * scale))) < 60

@@ -40,12 +40,14 @@ def _draw_pdf(content: bytes, page: int) -> tuple[int, bytes]:
     import pypdfium2
 
     document = pypdfium2.PdfDocument(content)  # type: ignore[no-untyped-call]
+    # What stands in forms is signed too, and every reader shows it; the library runs no scripts.
+    document.init_forms()  # type: ignore[no-untyped-call]
     pages = len(document)
     if not 0 <= page < pages:
         return pages, b""
     width, height = document[page].get_size()
     scale = min(_SCALE, MAX_WIDTH / width, MAX_HEIGHT / height)
-    drawn = document[page].render(scale=scale, may_draw_forms=False).to_pil()
+    drawn = document[page].render(scale=scale).to_pil()
     return pages, _encode(drawn)
 
 
