@@ -325,7 +325,14 @@ def test_the_digest_in_the_report_is_that_of_the_byte_range(room: SigningRoom) -
 # ------------------------------------------------------------------ the command
 
 
-def run(room: SigningRoom, paths: list[Path], output: Path | None = None, folder: Path | None = None) -> int:
+def run(
+    room: SigningRoom,
+    paths: list[Path],
+    output: Path | None = None,
+    folder: Path | None = None,
+    *,
+    as_json: bool = False,
+) -> int:
     signer = room.signer()
     return sign_pdf_command(
         paths,
@@ -337,6 +344,7 @@ def run(room: SigningRoom, paths: list[Path], output: Path | None = None, folder
         wish=SigningWish(),
         pdf=PdfWish(reason="Kinnitan"),
         console=Console(file=io.StringIO(), width=200),
+        as_json=as_json,
     )
 
 
@@ -358,12 +366,15 @@ def test_the_command_signs_the_file_itself_when_told_so(room: SigningRoom, tmp_p
     assert judge(room, path.read_bytes()).valid_count == 2
 
 
-def test_one_file_that_cannot_be_read_does_not_stop_the_others(room: SigningRoom, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_json", [False, True])
+def test_one_file_that_cannot_be_read_does_not_stop_the_others(
+    room: SigningRoom, tmp_path: Path, as_json: bool
+) -> None:
     good, bad, folder = tmp_path / "good.pdf", tmp_path / "bad.pdf", tmp_path / "out"
     folder.mkdir()
     good.write_bytes(simple_pdf())
     bad.write_bytes(b"not a PDF file")
-    assert run(room, [bad, good], folder=folder) == 2
+    assert run(room, [bad, good], folder=folder, as_json=as_json) == 2
     assert [path.name for path in folder.iterdir()] == ["good-signed.pdf"]
 
 

@@ -28,4 +28,8 @@ def print_error(error: DigiidError, console: Console, *, as_json: bool, prefix: 
         print_json(console, {"error": error_json(error)})
     else:
         console.print(f"[red]{escape(prefix)}{escape(error.public or error.detail)}[/red] ({error.code})")
+    return exit_code_of(error)
+
+
+def exit_code_of(error: DigiidError) -> int:
     return EXIT_UNREADABLE if isinstance(error, Malformed | NotFound) else EXIT_NOT_VALID

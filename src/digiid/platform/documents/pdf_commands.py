@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from digiid.kernel.errors import DigiidError, Malformed, Refused, Unavailable
 from digiid.platform.documents.commands import SigningWish
 from digiid.platform.documents.files import read_file, write_whole
-from digiid.platform.documents.output import EXIT_NOT_VALID, EXIT_OK, error_json, print_error, print_json
+from digiid.platform.documents.output import EXIT_NOT_VALID, EXIT_OK, error_json, exit_code_of, print_error, print_json
 from digiid.platform.documents.pades import PdfWish, VisibleSignature, sign_pdf
 from digiid.platform.documents.signing import Level, Signer, TrustServices
 from digiid.platform.pdf import MAX_PDF_BYTES
@@ -52,7 +52,9 @@ def sign_pdf_command(
             if problem is None:
                 failures = 0
                 continue
-            worst = max(worst, print_error(problem, console, as_json=False, prefix=f"{path}: ") if not as_json else 1)
+            worst = max(worst, exit_code_of(problem))
+            if not as_json:
+                print_error(problem, console, as_json=False, prefix=f"{path}: ")
             failures += isinstance(problem, Unavailable)
             if failures == _STOP_AFTER:
                 break
