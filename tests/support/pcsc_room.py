@@ -25,6 +25,7 @@ PORT = 35963
 _CARD_PROGRAM = Path(__file__).with_name("card_in_reader.py")
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 _MS_PRIVATE_REC = 0x4000 | 0x40000
+_NO_CARD_YET = (b"Failed to connect to card", b"Card not present")
 
 
 def missing() -> str:
@@ -68,9 +69,9 @@ class Room:
         """Run a program inside; its output is in the error when it fails.
 
         On a busy machine the daemon may still be resetting the card that the program before has left; who cannot even
-        connect comes again.
+        connect, or is told that no card is there, comes again.
         """
-        for pause in (0.5, 1.0, 0.0):
+        for pause in (0.5, 1.0, 2.0, 0.0):
             done = subprocess.run(
                 [*self._enter(), *command],
                 input=stdin,
@@ -79,7 +80,8 @@ class Room:
                 timeout=timeout,
                 check=False,
             )
-            if not (done.returncode and b"Failed to connect to card" in done.stdout + done.stderr):
+            said = done.stdout + done.stderr
+            if not (done.returncode and any(words in said for words in _NO_CARD_YET)):
                 break
             time.sleep(pause)
         if check and done.returncode:
