@@ -14,6 +14,7 @@ from rich.console import Console
 
 from digiid.apps import document_cli, encryption_cli, signing_cli
 from digiid.apps.card_cli import card_app
+from digiid.apps.exchange_cli import exchange_app
 from digiid.apps.provider_cli import client_app, seal_app
 from digiid.apps.trusted_list_cli import tl_app
 from digiid.kernel.errors import DigiidError, Malformed
@@ -25,6 +26,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(tl_app, name="tl")
 app.add_typer(seal_app, name="seal")
 app.add_typer(client_app, name="signing-client")
+app.add_typer(exchange_app, name="exchange")
 _COMMANDS: dict[str, Callable[..., None]] = {
     "sign": signing_cli.sign,
     "verify": document_cli.verify,

@@ -1,0 +1,11 @@
+"""`digiid exchange`: the exchange's members and servers, its registrations and its anchor. The commands work beside a
+running state, and on one that is stopped."""
+
+import typer
+
+exchange_app = typer.Typer(no_args_is_help=True, help="The exchange: members, servers, registrations, anchor.")
+
+
+@exchange_app.callback()
+def _exchange() -> None:
+    """A group also while it has one command only."""
