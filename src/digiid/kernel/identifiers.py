@@ -1,6 +1,6 @@
-"""X-Road identifiers: members, subsystems and services (X-Road REST message protocol §4.1).
+"""X-Road identifiers: members, subsystems, services and security servers (X-Road REST message protocol §4.1).
 
-The forbidden characters are X-Road's own list of what no new identifier may contain.
+The forbidden characters are X-Road's own list of what no new identifier may contain. Comparison is exact.
 """
 
 import re
@@ -11,6 +11,7 @@ from digiid.kernel.errors import Malformed
 
 _MAX_PART_LENGTH = 100
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f%:;/\\\\\u200b\ufeff]")
+_NEVER = re.compile("[\x00-\x1f\x7f-\x9f/]")  # even in an instance that was there before that list
 
 
 def _decoded(part: str) -> str:
@@ -26,6 +27,32 @@ def _checked(part: str) -> str:
     return part
 
 
+def check_existing_part(part: str) -> str:
+    """A part that a signed global configuration names: existing instances hold characters that new ones may not.
+
+    Raises: Malformed `exchange.identifier`: empty, over 100 characters, a dot segment, a control character or `/`.
+    """
+    if not part or len(part) > _MAX_PART_LENGTH or _NEVER.search(part) or part in (".", ".."):
+        raise Malformed("exchange.identifier", f"not an identifier part: {part!r}")
+    return part
+
+
+@dataclass(frozen=True, slots=True)
+class MemberId:
+    """An organisation on the exchange: `EE/GOV/70000101`."""
+
+    instance: str
+    member_class: str
+    member_code: str
+
+    def __str__(self) -> str:
+        return "/".join((self.instance, self.member_class, self.member_code))
+
+    @property
+    def member(self) -> "MemberId":
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class ClientId:
     """A subsystem on the exchange: `EE/GOV/70000101/police`."""
@@ -37,6 +64,31 @@ class ClientId:
 
     def __str__(self) -> str:
         return "/".join((self.instance, self.member_class, self.member_code, self.subsystem))
+
+    @property
+    def member(self) -> MemberId:
+        """The organisation whose subsystem this is."""
+        return MemberId(self.instance, self.member_class, self.member_code)
+
+
+Party = MemberId | ClientId
+
+
+@dataclass(frozen=True, slots=True)
+class ServerId:
+    """A security server: `EE/GOV/70000105/state`. Its owner is a member, never a subsystem."""
+
+    instance: str
+    member_class: str
+    owner_code: str
+    server_code: str
+
+    def __str__(self) -> str:
+        return "/".join((self.instance, self.member_class, self.owner_code, self.server_code))
+
+    @property
+    def owner(self) -> MemberId:
+        return MemberId(self.instance, self.member_class, self.owner_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +113,21 @@ def parse_client_id(text: str) -> ClientId:
     """Read `instance/class/code/subsystem`. Raises: Malformed `exchange.identifier`."""
     parts = [_decoded(part) for part in _split(text, 4)]
     return ClientId(*parts)
+
+
+def parse_member_id(text: str) -> MemberId:
+    """Read `instance/class/code`. Raises: Malformed `exchange.identifier`."""
+    return MemberId(*(_decoded(part) for part in _split(text, 3)))
+
+
+def parse_server_id(text: str) -> ServerId:
+    """Read `instance/class/ownerCode/serverCode`. Raises: Malformed `exchange.identifier`."""
+    return ServerId(*(_decoded(part) for part in _split(text, 4)))
+
+
+def parse_party(text: str) -> Party:
+    """Read a member (three parts) or a subsystem (four). Raises: Malformed `exchange.identifier`."""
+    return parse_member_id(text) if text.count("/") == 2 else parse_client_id(text)
 
 
 def parse_service_path(path: str) -> tuple[ServiceId, str]:
