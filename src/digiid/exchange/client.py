@@ -1,14 +1,17 @@
 """Calling another institution: one function, typed in and out."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
+from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
 from digiid.contracts.operation import Message, Operation
+from digiid.exchange.gate import RestAnswer
 from digiid.exchange.problems import KIND_BY_STATUS
-from digiid.kernel.errors import Broken, Malformed, Unavailable
-from digiid.kernel.identifiers import ClientId
+from digiid.kernel.errors import Broken, Malformed, Refused, Unavailable
+from digiid.kernel.identifiers import ClientId, ServiceId
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.http import HttpAnswer, HttpClient
 from digiid.platform.log import correlation_id
@@ -35,39 +38,22 @@ class Client:
         user_id: str | None = None,
         issue: str | None = None,
         message_id: str | None = None,
+        consent: str | None = None,
+        purpose: str | None = None,
     ) -> Reply:
         """Ask the provider and return its reply.
 
-        `user_id` is who asked, in X-Road's form `EE38001085718`; `issue` is the case number.
+        `user_id` is who asked, in X-Road's form `EE38001085718`; `issue` is the case number; `consent` is the
+        person's consent receipt, `purpose` why it is asked. Both travel as signed headers.
         Call it outside any transaction: the network may take its time.
 
         Raises: the provider's error, of the same kind and code; Unavailable `exchange.unreachable`
         when no answer came (the provider may have acted: repeat with the same content).
         """
-        if answering_a_service():
-            raise Broken("exchange.circular", f"{operation.service} called while a service is being answered")
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "X-Road-Client": str(self.me),
-            "X-Road-Id": message_id or f"{self.me.instance}-{new_id(self._entropy)}",
-            "X-Digiid-Gate-Key": self._key,
-            "X-Digiid-Correlation": correlation_id.get(),
-        }
-        if user_id:
-            headers["X-Road-UserId"] = user_id
-        if issue:
-            headers["X-Road-Issue"] = issue
-        try:
-            answer = self._http.request(
-                "POST",
-                self._gate_url + operation.path,
-                content=request.model_dump_json().encode(),
-                headers=headers,
-                max_bytes=MAX_REPLY_BYTES,
-            )
-        except Unavailable as error:
-            raise Unavailable("exchange.unreachable", f"{operation.service}: {error.detail}") from error
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers |= self._headers(user_id, issue, message_id, consent, purpose)
+        content = request.model_dump_json().encode()
+        answer = self._send(operation.service, "POST", operation.path, content, headers)
         if answer.status != 200:
             raise _error_of(answer, operation)
         try:
@@ -76,6 +62,70 @@ class Client:
             raise Broken(
                 "exchange.reply", f"{operation.service} broke its contract: {error.error_count()} errors"
             ) from error
+
+    def rest(
+        self,
+        service: ServiceId,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | Sequence[str]] | None = None,
+        body: bytes | None = None,
+        media_type: str = "application/json",
+        user_id: str | None = None,
+        issue: str | None = None,
+        message_id: str | None = None,
+        consent: str | None = None,
+        purpose: str | None = None,
+    ) -> RestAnswer:
+        """Call a service that has paths and verbs of its own; `path` follows the service code (`/v2/findUsage`).
+
+        The provider's answer comes back whatever its status.
+
+        Raises: Unavailable `exchange.unreachable` as `call` does; the exchange's own refusal.
+        """
+        headers = {"Accept": "application/json"} | ({"Content-Type": media_type} if body is not None else {})
+        headers |= self._headers(user_id, issue, message_id, consent, purpose)
+        target = service.path + path + (f"?{urlencode(query, doseq=True)}" if query else "")
+        answer = self._send(service, method, target, body, headers)
+        if "x-road-error" in answer.headers:
+            raise _refusal_of(answer, service)
+        return RestAnswer(answer.status, answer.headers.get("content-type", ""), answer.body)
+
+    def _headers(
+        self, user_id: str | None, issue: str | None, message_id: str | None, consent: str | None, purpose: str | None
+    ) -> dict[str, str]:
+        optional = {
+            "X-Road-UserId": user_id,
+            "X-Road-Issue": issue,
+            "X-Digiid-Consent": consent,
+            "X-Digiid-Purpose": quote(purpose, safe=" ") if purpose else None,
+        }
+        return {
+            "X-Road-Client": str(self.me),
+            "X-Road-Id": message_id or f"{self.me.instance}-{new_id(self._entropy)}",
+            "X-Digiid-Gate-Key": self._key,
+            "X-Digiid-Correlation": correlation_id.get(),
+            **{name: value for name, value in optional.items() if value},
+        }
+
+    def _send(
+        self, service: ServiceId, method: str, target: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> HttpAnswer:
+        if answering_a_service():
+            raise Broken("exchange.circular", f"{service} called while a service is being answered")
+        try:
+            return self._http.request(
+                method, self._gate_url + target, content=content, headers=headers, max_bytes=MAX_REPLY_BYTES
+            )
+        except Unavailable as error:
+            raise Unavailable("exchange.unreachable", f"{service}: {error.detail}") from error
+
+
+def _refusal_of(answer: HttpAnswer, service: ServiceId) -> Exception:
+    code = answer.headers["x-road-error"]
+    kind = Refused if code.endswith("access_denied") else Malformed if answer.status == 400 else Unavailable
+    return kind("exchange.refused", f"{service}: {code}")
 
 
 def _error_of(answer: HttpAnswer, operation: Operation[Request, Reply]) -> Exception:

@@ -2,6 +2,9 @@
 
 The gate knows every subsystem by its key, lets through only the subsystems that an operation
 names, and hands the use case the identity that it has established, never the one claimed.
+
+Two kinds of service answer: an operation (`POST` of a typed request, for what institutions agree on themselves) and a
+REST service, for published protocols that have paths and verbs of their own.
 """
 
 import hmac
@@ -10,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 import structlog
 from pydantic import ValidationError
@@ -17,12 +21,16 @@ from pydantic import ValidationError
 from digiid.contracts.operation import Message, Operation
 from digiid.exchange import problems
 from digiid.kernel.errors import DigiidError, Malformed
-from digiid.kernel.identifiers import ClientId, parse_client_id, parse_service_path
+from digiid.kernel.identifiers import ClientId, ServiceId, parse_client_id, parse_service_path
 from digiid.platform.log import correlation_id
 from digiid.platform.pools import Pools
 
 MAX_REQUEST_BYTES = 5 * 1024 * 1024
+MAX_CONSENT_CHARS = 8 * 1024
+MAX_PURPOSE_CHARS = 200
+_MAX_QUERY_FIELDS = 50
 _TOKEN = re.compile(r"[\x21-\x7e]{1,128}")
+_CONSENT = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_CONSENT_CHARS}}}")
 log = structlog.get_logger("exchange")
 
 Scope = Mapping[str, Any]
@@ -32,12 +40,21 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, established by the gate. `user_id` and `issue` are the caller's own statement."""
+    """Who asks, established by the gate. Everything below `message_id` is the caller's own statement.
+
+    `user_id` is the person on whose behalf or at whose hand it is asked (`EE38001085718`), `issue` the case number,
+    `request_id` the security server's own number of the message, `consent` a compact consent receipt that nobody has
+    verified yet, `purpose` why it is asked, at most 200 characters.
+    """
 
     client: ClientId
     message_id: str
     user_id: str | None = None
     issue: str | None = None
+    request_id: str | None = None
+    consent: str | None = None
+    purpose: str | None = None
+    represented_party: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +65,66 @@ class Service:
     answer: Callable[[Caller, Any], Message]
 
 
+@dataclass(frozen=True, slots=True)
+class RestCall:
+    """A request to a REST service. `path` follows the service code (`/v2/findUsage`); names of `headers` are lower."""
+
+    method: str
+    path: str
+    query: Mapping[str, tuple[str, ...]]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RestAnswer:
+    """What a REST service answers; an error of the service itself is an answer too."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RestService:
+    """A service with paths and verbs of its own. `endpoints` are (method, path) pairs, matched to the letter."""
+
+    service: ServiceId
+    endpoints: tuple[tuple[str, str], ...]
+    allowed: frozenset[ClientId]
+    answer: Callable[[Caller, RestCall], RestAnswer]
+
+
+AnyService = Service | RestService
+
+
 class Gate:
     """An ASGI application that answers `/r1/…` for the institutions of this process."""
 
-    def __init__(self, services: Sequence[Service], *, keys: Mapping[ClientId, str], pools: Pools) -> None:
-        self._services = {service.operation.path: service for service in services}
-        if len(self._services) != len(services):
-            raise ValueError("two services answer at the same path")
+    def __init__(self, services: Sequence[AnyService], *, keys: Mapping[ClientId, str], pools: Pools) -> None:
+        self._operations: dict[str, Service] = {}
+        self._endpoints: dict[str, dict[str, RestService]] = {}
+        for service in services:
+            for method, path in _routes(service):
+                if path in self._operations or method in self._endpoints.get(path, {}):
+                    raise ValueError(f"two services answer at {path}")
+                if isinstance(service, Service):
+                    self._operations[path] = service
+                else:
+                    self._endpoints.setdefault(path, {})[method] = service
         self._keys, self._pools = dict(keys), pools
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope)
         token = correlation_id.set(_token(headers.get("x-digiid-correlation")) or "-")
         try:
             status, body, extra = await self._answer(scope, headers, receive)
         finally:
             correlation_id.reset(token)
-        response_headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        extra = {"content-type": "application/json", **extra}
+        response_headers = [(b"content-length", str(len(body)).encode())]
         for name in ("x-road-id", "x-road-client"):
             if value := _token(headers.get(name)):
                 response_headers.append((name.encode(), value.encode()))
@@ -82,20 +140,31 @@ class Gate:
         if caller is None:
             return _refusal(400, problems.CLIENT_AUTHENTICATION, "X-Road-Client is missing or not authenticated")
         # 2 what: the string matched is the string sent; nothing is normalised
-        raw_path = scope.get("raw_path", b"").decode("latin-1")
+        raw_path = _raw_path(scope)
         try:
             parse_service_path(raw_path)
         except Malformed as error:
             return _refusal(400, problems.INVALID_REQUEST, error.detail)
-        service = self._services.get(raw_path)
-        if service is None:
-            return _refusal(500, problems.UNKNOWN_SERVICE, "no such service")
-        # 3 may they: only the subsystems that the operation names
-        if caller.client not in service.operation.allowed:
-            log.warning("exchange.access_denied", client=str(caller.client), service=str(service.operation.service))
-            return _refusal(500, problems.ACCESS_DENIED, f"Request is not allowed: {service.operation.service}")
-        if scope["method"] != "POST":
-            return _refusal(400, problems.INVALID_REQUEST, "services are called with POST")
+        # 3 may they: only the subsystems that the service names
+        if operation := self._operations.get(raw_path):
+            if refusal := _refuse(caller, operation.operation.service, operation.operation.allowed):
+                return refusal
+            if scope["method"] != "POST":
+                return _refusal(400, problems.INVALID_REQUEST, "services are called with POST")
+            return await self._answer_operation(operation, caller, receive)
+        if by_method := self._endpoints.get(raw_path):
+            any_of_them = next(iter(by_method.values()))
+            rest = by_method.get(scope["method"])
+            if refusal := _refuse(caller, any_of_them.service, (rest or any_of_them).allowed):
+                return refusal
+            if rest is None:
+                return _refusal(400, problems.INVALID_REQUEST, f"this path is called with {', '.join(by_method)}")
+            return await self._answer_rest(rest, caller, scope, receive)
+        return _refusal(500, problems.UNKNOWN_SERVICE, "no such service")
+
+    async def _answer_operation(
+        self, service: Service, caller: Caller, receive: Receive
+    ) -> tuple[int, bytes, Mapping[str, str]]:
         # 4 the contract
         try:
             request = service.operation.request.model_validate_json(await _body(receive))
@@ -105,20 +174,42 @@ class Gate:
             fields = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()})) or "body"
             return _problem(Malformed("exchange.request", f"fields: {fields}", public=f"Not to the contract: {fields}"))
         # 5 the use case
+        return await self._run(
+            service.operation.service,
+            caller,
+            lambda: (200, service.answer(caller, request).model_dump_json().encode(), {}),
+        )
+
+    async def _answer_rest(
+        self, service: RestService, caller: Caller, scope: Scope, receive: Receive
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        # 4 the query and the body, both bounded; what they mean is the protocol's own matter
         try:
-            reply = await self._pools.services.run(service.answer, caller, request)
+            query = _query(scope.get("query_string", b""))
+            body = await _body(receive)
+        except Malformed as error:
+            return _problem(error)
+        path = _raw_path(scope).removeprefix(service.service.path)
+        call = RestCall(scope["method"], path, query, _headers(scope), body)
+
+        # 5 the use case
+        def answer() -> tuple[int, bytes, Mapping[str, str]]:
+            answered = service.answer(caller, call)
+            return answered.status, answered.body, {"content-type": answered.media_type}
+
+        return await self._run(service.service, caller, answer)
+
+    async def _run(
+        self, service: ServiceId, caller: Caller, answer: Callable[[], tuple[int, bytes, Mapping[str, str]]]
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        try:
+            return await self._pools.services.run(answer)
         except DigiidError as error:
-            log.info(
-                "exchange.answered",
-                service=str(service.operation.service),
-                message_id=caller.message_id,
-                code=error.code,
-            )
+            log.info("exchange.answered", service=str(service), message_id=caller.message_id, code=error.code)
             return _problem(error)
         except Exception:  # the edge: a fault of ours is logged once with its trace and told without detail
-            log.exception("exchange.failed", service=str(service.operation.service), message_id=caller.message_id)
+            log.exception("exchange.failed", service=str(service), message_id=caller.message_id)
             return _refusal(500, problems.SERVICE_FAILED, "the service failed")
-        return 200, reply.model_dump_json().encode(), {}
 
     def _caller(self, headers: Mapping[str, str]) -> Caller | None:
         try:
@@ -129,7 +220,64 @@ class Gate:
         message_id = _token(headers.get("x-road-id"))
         if not expected or not hmac.compare_digest(expected.encode(), given.encode()) or message_id is None:
             return None
-        return Caller(client, message_id, _token(headers.get("x-road-userid")), _token(headers.get("x-road-issue")))
+        return Caller(
+            client,
+            message_id,
+            user_id=_token(headers.get("x-road-userid")),
+            issue=_token(headers.get("x-road-issue")),
+            request_id=_token(headers.get("x-road-request-id")),
+            consent=_consent(headers.get("x-digiid-consent")),
+            purpose=_purpose(headers.get("x-digiid-purpose")),
+            represented_party=_token(headers.get("x-road-represented-party")),
+        )
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _raw_path(scope: Scope) -> str:
+    return str(scope.get("raw_path", b"").decode("latin-1"))
+
+
+def _routes(service: AnyService) -> list[tuple[str, str]]:
+    if isinstance(service, Service):
+        return [("POST", service.operation.path)]
+    return [(method, service.service.path + path) for method, path in service.endpoints]
+
+
+def _refuse(
+    caller: Caller, service: ServiceId, allowed: frozenset[ClientId]
+) -> tuple[int, bytes, Mapping[str, str]] | None:
+    if caller.client in allowed:
+        return None
+    log.warning("exchange.access_denied", client=str(caller.client), service=str(service))
+    return _refusal(500, problems.ACCESS_DENIED, f"Request is not allowed: {service}")
+
+
+def _consent(value: str | None) -> str | None:
+    return value if value and _CONSENT.fullmatch(value) else None
+
+
+def _purpose(value: str | None) -> str | None:
+    """Why it is asked: UTF-8, percent-encoded on the wire. What cannot be read is as good as not said."""
+    if not value or len(value) > 9 * MAX_PURPOSE_CHARS:
+        return None
+    try:
+        purpose = unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    return purpose if len(purpose) <= MAX_PURPOSE_CHARS and purpose.isprintable() else None
+
+
+def _query(raw: bytes) -> Mapping[str, tuple[str, ...]]:
+    try:
+        parsed = parse_qs(
+            raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_QUERY_FIELDS
+        )
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise Malformed("exchange.request", "the query cannot be read", public="The query cannot be read.") from error
+    return {name: tuple(values) for name, values in parsed.items()}
 
 
 def _token(value: str | None) -> str | None:

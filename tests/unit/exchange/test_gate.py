@@ -8,7 +8,7 @@ import pytest
 
 from digiid.contracts.members import BANK, POLICE_BOARD, POPULATION_REGISTER
 from digiid.contracts.operation import Message, Operation
-from digiid.exchange.gate import Caller, Gate, Service
+from digiid.exchange.gate import Caller, Gate, RestAnswer, RestCall, RestService, Service
 from digiid.kernel.errors import Conflict, Refused
 from digiid.kernel.identifiers import ServiceId
 from digiid.platform.pools import Pools
@@ -38,15 +38,40 @@ def double(caller: Caller, question: Question) -> Answer:
     return Answer(number=2 * question.number, asked_by=str(caller.client))
 
 
+USAGE = ServiceId(POPULATION_REGISTER, "usage")
+
+
+def use(caller: Caller, call: RestCall) -> RestAnswer:
+    said = {
+        "method": call.method,
+        "path": call.path,
+        "query": {name: list(values) for name, values in call.query.items()},
+        "body": call.body.decode(),
+        "consent": caller.consent,
+        "purpose": caller.purpose,
+        "request_id": caller.request_id,
+    }
+    return RestAnswer(201, "application/problem+json", json.dumps(said).encode())
+
+
+REST = RestService(USAGE, (("GET", "/v2/usage"), ("POST", "/v2/usage")), frozenset({POLICE_BOARD}), use)
+
+
 @pytest.fixture
 def gate() -> Iterator[Gate]:
     pools = Pools(pages=1, services=1)
-    yield Gate([Service(OPERATION, double)], keys=KEYS, pools=pools)
+    yield Gate([Service(OPERATION, double), REST], keys=KEYS, pools=pools)
     pools.close()
 
 
 def ask(
-    gate: Gate, body: bytes = b'{"number": 4}', *, path: str = OPERATION.path, method: str = "POST", **headers: str
+    gate: Gate,
+    body: bytes = b'{"number": 4}',
+    *,
+    path: str = OPERATION.path,
+    method: str = "POST",
+    query: bytes = b"",
+    **headers: str,
 ) -> tuple[int, Mapping[str, Any], dict[str, str]]:
     given = {"x-road-client": str(POLICE_BOARD), "x-digiid-gate-key": "police-key", "x-road-id": "EE-1"}
     given |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -54,6 +79,7 @@ def ask(
         "type": "http",
         "method": method,
         "raw_path": path.encode(),
+        "query_string": query,
         "headers": [(k.encode(), v.encode()) for k, v in given.items()],
     }
     sent: list[Mapping[str, Any]] = []
@@ -129,3 +155,42 @@ def test_a_fault_of_ours_is_told_without_detail(gate: Gate) -> None:
     status, problem, _ = ask(gate, b'{"number": 14}')
     assert status == 500
     assert "secret detail" not in json.dumps(problem)
+
+
+def test_a_rest_service_gets_its_path_query_and_what_the_caller_states(gate: Gate) -> None:
+    status, said, headers = ask(
+        gate,
+        b"",
+        path=USAGE.path + "/v2/usage",
+        method="GET",
+        query=b"code=EE1&code=EE2&empty=",
+        x_digiid_consent="aa.bb.cc",
+        x_digiid_purpose="j%C3%A4relevalve",
+        x_road_request_id="r-1",
+    )
+    assert (status, headers["content-type"]) == (201, "application/problem+json")
+    assert said["query"] == {"code": ["EE1", "EE2"], "empty": [""]}
+    assert (said["path"], said["consent"], said["purpose"]) == ("/v2/usage", "aa.bb.cc", "järelevalve")
+    assert said["request_id"] == "r-1"
+
+
+@pytest.mark.parametrize("purpose", ["%FF", "a%0Ab", "x" * 201, "%20" * 2000])
+def test_a_purpose_that_cannot_be_read_was_not_said(gate: Gate, purpose: str) -> None:
+    assert ask(gate, path=USAGE.path + "/v2/usage", method="GET", x_digiid_purpose=purpose)[1]["purpose"] is None
+
+
+def test_a_rest_service_answers_only_its_own_paths_and_verbs(gate: Gate) -> None:
+    assert ask(gate, path=USAGE.path + "/v2/other", method="GET")[1]["type"] == "server.serverproxy.unknown_service"
+    assert ask(gate, path=USAGE.path + "/v2/usage", method="DELETE")[1]["type"] == "client.invalid_rest"
+    denied = {"x_road_client": str(BANK), "x_digiid_gate_key": "bank-key"}
+    assert ask(gate, path=USAGE.path + "/v2/usage", **denied)[1]["type"] == "server.serverproxy.access_denied"
+    assert ask(gate, path=USAGE.path + "/v2/usage", method="GET", query=b"&".join([b"a=1"] * 60))[0] == 400
+
+
+def test_two_services_never_answer_at_one_path() -> None:
+    pools = Pools(pages=1, services=1)
+    try:
+        with pytest.raises(ValueError, match="two services"):
+            Gate([REST, REST], keys=KEYS, pools=pools)
+    finally:
+        pools.close()
