@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from digiid.contracts.card_bureau import DocumentNumber, DocumentPolicyName, TravelDocument
-from digiid.contracts.members import BANK, CARD_BUREAU, INFORMATION_AUTHORITY, POLICE_BOARD, POPULATION_REGISTER
+from digiid.contracts.members import (
+    BANK,
+    BUSINESS_REGISTER,
+    CARD_BUREAU,
+    INFORMATION_AUTHORITY,
+    POLICE_BOARD,
+    POPULATION_REGISTER,
+)
 from digiid.contracts.operation import Done, Message, Operation
 from digiid.contracts.population_register import Name, OrderId, PersonalCode
 from digiid.kernel.identifiers import ServiceId
@@ -135,6 +142,35 @@ class CaseOpened(Message):
     case_number: Name
 
 
+class GetDocumentStatus(Message):
+    """Is this document valid now? With a personal code also: is it that person's?"""
+
+    document_number: DocumentNumber
+    personal_code: PersonalCode | None = None
+
+
+class DocumentStatus(Message):
+    """`unknown` also stands for a document of another person than the one asked about."""
+
+    status: Literal["valid", "suspended", "not_valid", "unknown"]
+    valid_until: date | None = None
+    """Of a valid or a suspended document only."""
+
+
+class GetEResidencyStatus(Message):
+    """What is this person entitled to as an e-resident?"""
+
+    personal_code: PersonalCode
+
+
+class EResidencyStatus(Message):
+    """`none`: there never was such a right. `limited_to`: the only e-services that are left to a limited right."""
+
+    right: RightState | Literal["none"]
+    limited_to: tuple[Name, ...] = ()
+    since_on: date | None = None
+
+
 def _service(code: str) -> ServiceId:
     return ServiceId(POLICE_BOARD, code)
 
@@ -150,6 +186,9 @@ REPORT_ANOMALY = Operation(
     _service("report-anomaly"),
     ReportAnomaly,
     CaseOpened,
-    frozenset({INFORMATION_AUTHORITY, BANK, CARD_BUREAU, POPULATION_REGISTER, POLICE_BOARD}),
+    frozenset({INFORMATION_AUTHORITY, BANK, BUSINESS_REGISTER, CARD_BUREAU, POPULATION_REGISTER, POLICE_BOARD}),
 )
 REPORT_MISUSE = Operation(_service("report-misuse"), ReportMisuse, CaseOpened, _PORTAL | {BANK})
+_WITH_A_BASIS = frozenset({BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY})
+GET_DOCUMENT_STATUS = Operation(_service("document-status"), GetDocumentStatus, DocumentStatus, _WITH_A_BASIS)
+GET_E_RESIDENCY_STATUS = Operation(_service("e-residency-status"), GetEResidencyStatus, EResidencyStatus, _WITH_A_BASIS)

@@ -1,0 +1,118 @@
+"""What the business register offers: companies, who has which role in them, and who may act for them.
+
+Whoever asks about a person says why in the header X-Digiid-Purpose; without it the register refuses.
+"""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from digiid.contracts.members import BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY, POLICE_BOARD
+from digiid.contracts.operation import Message, Operation
+from digiid.contracts.population_register import Name, PersonalCode
+from digiid.kernel.identifiers import ServiceId
+
+RegistryCode = Annotated[str, Field(pattern=r"^[1-9][0-9]{7}$")]
+CompanyStatus = Literal["R", "L", "N", "K"]
+"""As the register writes it: R entered, L in liquidation, N bankrupt, K deleted."""
+RoleKind = Literal["board_member", "shareholder", "procurist", "liquidator", "bankruptcy_trustee"]
+RepresentationKind = Literal["sole", "joint", "none"]
+
+
+class FindCompanies(Message):
+    """Companies by the beginning of a name, or by the registry code."""
+
+    text: Annotated[str, Field(min_length=2, max_length=100)]
+
+
+class CompanySummary(Message):
+    registry_code: RegistryCode
+    name: Name
+    status: CompanyStatus
+
+
+class CompaniesFound(Message):
+    """At most 50, by name."""
+
+    companies: tuple[CompanySummary, ...]
+
+
+class GetCompany(Message):
+    registry_code: RegistryCode
+
+
+class Role(Message):
+    """`representation` is empty for a role that never represents. `share_cents` stands with a shareholder only."""
+
+    kind: RoleKind
+    personal_code: PersonalCode
+    name: Name
+    from_on: date
+    until_on: date | None = None
+    representation: Literal["sole", "joint"] | None = None
+    share_cents: Annotated[int, Field(ge=1)] | None = None
+
+
+class Company(Message):
+    registry_code: RegistryCode
+    name: Name
+    legal_form: Annotated[str, Field(max_length=20)]
+    status: CompanyStatus
+    address: Annotated[str, Field(max_length=300)]
+    share_capital_cents: Annotated[int, Field(ge=0)]
+    registered_on: date
+    deleted_on: date | None = None
+    roles: tuple[Role, ...]
+    """The roles of today."""
+
+
+class RolesOfPerson(Message):
+    """In which companies has this person a role today?"""
+
+    personal_code: PersonalCode
+
+
+class RoleInCompany(Message):
+    company: CompanySummary
+    kind: RoleKind
+    from_on: date
+    representation: RepresentationKind
+
+
+class PersonRoles(Message):
+    roles: tuple[RoleInCompany, ...]
+
+
+class RightOfRepresentation(Message):
+    """May this person act for this company today?"""
+
+    personal_code: PersonalCode
+    registry_code: RegistryCode
+
+
+class Representation(Message):
+    """`joint`: only together with one of `together_with`. `reason` is a code that says what the answer rests on."""
+
+    representation: RepresentationKind
+    reason: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
+    company_name: Name
+    together_with: tuple[Name, ...] = ()
+
+
+def _service(code: str) -> ServiceId:
+    return ServiceId(BUSINESS_REGISTER, code)
+
+
+_ANYBODY = frozenset({BANK, INFORMATION_AUTHORITY, POLICE_BOARD})
+FIND_COMPANIES = Operation(_service("find-companies"), FindCompanies, CompaniesFound, _ANYBODY)
+GET_COMPANY = Operation(_service("get-company"), GetCompany, Company, _ANYBODY)
+ROLES_OF_PERSON = Operation(
+    _service("roles-of-person"), RolesOfPerson, PersonRoles, frozenset({INFORMATION_AUTHORITY, POLICE_BOARD})
+)
+RIGHT_OF_REPRESENTATION = Operation(
+    _service("right-of-representation"),
+    RightOfRepresentation,
+    Representation,
+    frozenset({BANK, INFORMATION_AUTHORITY}),
+)
