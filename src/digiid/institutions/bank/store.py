@@ -8,14 +8,18 @@ from sqlalchemy.engine import Connection
 
 from digiid.institutions.bank.domain import Application
 from digiid.platform.db import UtcDateTime
+from digiid.platform.disclosures import disclosures_table
 from digiid.platform.journal import journal_table
 from digiid.platform.outbox import outbox_table
+from digiid.platform.sent_requests import sent_requests_table
 from digiid.platform.web.sessions import sessions_table
 from digiid.platform.web.sign_ins import sign_ins_table
 from digiid.platform.web.signing import pending_signatures_table
 
 metadata = MetaData()
 JOURNAL = journal_table(metadata)
+DISCLOSURES = disclosures_table(metadata)
+SENT_REQUESTS = sent_requests_table(metadata)
 OUTBOX = outbox_table(metadata)
 SESSIONS = sessions_table(metadata)
 SIGN_INS = sign_ins_table(metadata)

@@ -26,12 +26,16 @@ from sqlalchemy.engine import Connection, Row
 from digiid.institutions.card_bureau.domain import HandOver, Officer, Order, OrderState, Point, TravelDocument
 from digiid.kernel.errors import NotFound
 from digiid.platform.db import UtcDateTime
+from digiid.platform.disclosures import disclosures_table
 from digiid.platform.journal import journal_table
 from digiid.platform.outbox import outbox_table
+from digiid.platform.sent_requests import sent_requests_table
 from digiid.platform.web.sessions import sessions_table
 
 metadata = MetaData()
 JOURNAL = journal_table(metadata)
+DISCLOSURES = disclosures_table(metadata)
+SENT_REQUESTS = sent_requests_table(metadata)
 OUTBOX = outbox_table(metadata)
 SESSIONS = sessions_table(metadata)
 
