@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from digiid.contracts.members import BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY, POLICE_BOARD
+from digiid.contracts.members import BANK, BUSINESS_REGISTER, CONSENT_SERVICE, INFORMATION_AUTHORITY, POLICE_BOARD
 from digiid.contracts.operation import Message, Operation
 from digiid.contracts.population_register import Name, PersonalCode
 from digiid.kernel.identifiers import ServiceId
@@ -114,5 +114,5 @@ RIGHT_OF_REPRESENTATION = Operation(
     _service("right-of-representation"),
     RightOfRepresentation,
     Representation,
-    frozenset({BANK, INFORMATION_AUTHORITY}),
+    frozenset({BANK, CONSENT_SERVICE, INFORMATION_AUTHORITY}),
 )

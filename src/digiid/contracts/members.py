@@ -9,6 +9,7 @@ CARD_BUREAU = ClientId(INSTANCE, "GOV", "70000102", "bureau")
 POPULATION_REGISTER = ClientId(INSTANCE, "GOV", "70000103", "population")
 TRUST_SERVICES = ClientId(INSTANCE, "GOV", "70000104", "trust")
 INFORMATION_AUTHORITY = ClientId(INSTANCE, "GOV", "70000105", "portal")
+CONSENT_SERVICE = ClientId(INSTANCE, "GOV", "70000105", "consents")  # of the Information Authority, as the portal
 BUSINESS_REGISTER = ClientId(INSTANCE, "GOV", "70000106", "business")
 BANK = ClientId(INSTANCE, "COM", "10000201", "bank")
 
@@ -18,6 +19,7 @@ NAMES = {
     POPULATION_REGISTER: "Population Register",
     TRUST_SERVICES: "Trust Services",
     INFORMATION_AUTHORITY: "Information Authority",
+    CONSENT_SERVICE: "Consent Service",
     BUSINESS_REGISTER: "Business Register",
     BANK: "Test Bank",
 }

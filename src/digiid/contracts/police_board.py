@@ -10,6 +10,7 @@ from digiid.contracts.members import (
     BANK,
     BUSINESS_REGISTER,
     CARD_BUREAU,
+    CONSENT_SERVICE,
     INFORMATION_AUTHORITY,
     POLICE_BOARD,
     POPULATION_REGISTER,
@@ -186,7 +187,17 @@ REPORT_ANOMALY = Operation(
     _service("report-anomaly"),
     ReportAnomaly,
     CaseOpened,
-    frozenset({INFORMATION_AUTHORITY, BANK, BUSINESS_REGISTER, CARD_BUREAU, POPULATION_REGISTER, POLICE_BOARD}),
+    frozenset(
+        {
+            INFORMATION_AUTHORITY,
+            CONSENT_SERVICE,
+            BANK,
+            BUSINESS_REGISTER,
+            CARD_BUREAU,
+            POPULATION_REGISTER,
+            POLICE_BOARD,
+        }
+    ),
 )
 REPORT_MISUSE = Operation(_service("report-misuse"), ReportMisuse, CaseOpened, _PORTAL | {BANK})
 _WITH_A_BASIS = frozenset({BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY})

@@ -9,7 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from digiid.contracts.members import BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY, POLICE_BOARD, POPULATION_REGISTER
+from digiid.contracts.members import (
+    BANK,
+    BUSINESS_REGISTER,
+    CONSENT_SERVICE,
+    INFORMATION_AUTHORITY,
+    POLICE_BOARD,
+    POPULATION_REGISTER,
+)
 from digiid.contracts.operation import Done, Message, Operation
 from digiid.kernel.identifiers import ServiceId
 
@@ -205,7 +212,9 @@ GET_ADDRESS = Operation(
 IS_OVER_AGE = Operation(_service("is-over-age"), IsOverAge, OverAge, frozenset({BANK, INFORMATION_AUTHORITY}))
 CHECK_NAME = Operation(_service("check-name"), CheckName, NameChecked, frozenset({BANK, BUSINESS_REGISTER}))
 GET_FAMILY = Operation(_service("get-family"), GetFamily, Family, _PORTAL)
-REPRESENTS_MINOR = Operation(_service("represents-minor"), RepresentsMinor, MinorRepresentation, _PORTAL)
+REPRESENTS_MINOR = Operation(
+    _service("represents-minor"), RepresentsMinor, MinorRepresentation, _PORTAL | {CONSENT_SERVICE}
+)
 RECORD_DOCUMENT_STATUS = Operation(
     _service("record-document-status"), RecordDocumentStatus, Done, frozenset({POLICE_BOARD})
 )
