@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ObjectIdentifier
 
@@ -34,13 +34,16 @@ _ACCESS_OCSP: Final = x509.oid.AuthorityInformationAccessOID.OCSP
 _ACCESS_CA_ISSUERS: Final = x509.oid.AuthorityInformationAccessOID.CA_ISSUERS
 
 
+SubjectKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One certificate to be made. `issuer` is the CA's certificate, `issuer_kind` its kind; None: self-signed."""
 
     kind: CertificateKind
     subject_attributes: tuple[tuple[str, str], ...]
-    public_key: ec.EllipticCurvePublicKey
+    public_key: SubjectKey
     serial_number: int
     not_before_at: datetime
     not_after_at: datetime
@@ -64,8 +67,8 @@ class Plan:
         )
 
 
-def spki_der(key: ec.EllipticCurvePublicKey) -> bytes:
-    """SubjectPublicKeyInfo with a named curve and an uncompressed point."""
+def spki_der(key: SubjectKey) -> bytes:
+    """SubjectPublicKeyInfo, of an EC key with a named curve and an uncompressed point."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

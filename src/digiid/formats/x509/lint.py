@@ -13,7 +13,8 @@ from datetime import datetime
 from hashlib import sha1, sha256
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from digiid.formats import der
 from digiid.formats.x509 import parts as x509_parts
@@ -33,6 +34,8 @@ from digiid.formats.x509.profile import (
 from digiid.formats.x509.signature import load_public_key, signature_identifier
 from digiid.kernel.errors import DigiidError, Malformed, Refused
 
+MIN_RSA_BITS: Final = 2048
+_MAX_RSA_BITS, _RSA_EXPONENT = 4096, 65537
 _SEAL: Final = object()
 _CPS_QUALIFIER: Final = "1.3.6.1.5.5.7.2.1"
 _ACCESS_OCSP: Final = "1.3.6.1.5.5.7.48.1"
@@ -146,19 +149,11 @@ def _check_keys(
     if parts.spki_der != expected.spki_der:
         raise _refuse("key", "another key than the one ordered")
     key = load_public_key(parts.spki_der)  # refuses points that are not on their curve
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise _refuse("key_type", "only EC keys are certified")
-    if key.curve.name not in profile.curves:
-        smallest = min(int(name[4:7]) for name in profile.curves)
-        rule = "key_too_small" if key.curve.key_size < smallest else "key_type"
-        raise _refuse(rule, f"{key.curve.name} is not a curve of this profile")
-    size = (key.curve.key_size + 7) // 8
-    if len(parts.public_key_bits) != 1 + 2 * size or parts.public_key_bits[0] != 4:
-        raise _refuse("key_encoding", "EC points are written uncompressed (RFC 5480 §2.2)")
+    _check_key_type(key, parts, profile)
     if sha256(parts.spki_der).digest() in blocked:
         raise _refuse("key_blocked", "this key was certified before or is on the list of keys never to be certified")
     if expected.issuer is None:
-        if not profile.is_self_signed:
+        if not profile.is_self_signed or not isinstance(key, ec.EllipticCurvePublicKey):
             raise _refuse("issuer", "this kind is never self-signed")
         issuer_key = key
     else:
@@ -172,6 +167,24 @@ def _check_keys(
     if parts.inner_algorithm_der != algorithm:
         raise _refuse("algorithm", "the signature algorithm is not that of the CA's curve")
     return issuer_key
+
+
+def _check_key_type(key: PublicKeyTypes, parts: CertificateParts, profile: Profile) -> None:
+    if isinstance(key, rsa.RSAPublicKey) and profile.accepts_rsa:
+        if key.key_size < MIN_RSA_BITS:
+            raise _refuse("key_too_small", f"RSA of {key.key_size} bits")
+        if key.key_size > _MAX_RSA_BITS or key.public_numbers().e != _RSA_EXPONENT:
+            raise _refuse("key_type", f"RSA keys have at most {_MAX_RSA_BITS} bits and the exponent {_RSA_EXPONENT}")
+        return
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise _refuse("key_type", "this type of key is not certified in this profile")
+    if key.curve.name not in profile.curves:
+        smallest = min(int(name[4:7]) for name in profile.curves)
+        rule = "key_too_small" if key.curve.key_size < smallest else "key_type"
+        raise _refuse(rule, f"{key.curve.name} is not a curve of this profile")
+    size = (key.curve.key_size + 7) // 8
+    if len(parts.public_key_bits) != 1 + 2 * size or parts.public_key_bits[0] != 4:
+        raise _refuse("key_encoding", "EC points are written uncompressed (RFC 5480 §2.2)")
 
 
 def _check_validity(parts: CertificateParts, expected: Expected, profile: Profile) -> None:

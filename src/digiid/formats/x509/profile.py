@@ -27,7 +27,7 @@ MAX_LEAF_BYTES: Final = 1536  # what the chip's certificate files hold
 _MAX_COMMON_NAME_BYTES: Final = 64
 
 COUNTRY, COMMON_NAME, SURNAME, GIVEN_NAME, SERIAL_NUMBER = "2.5.4.6", "2.5.4.3", "2.5.4.4", "2.5.4.42", "2.5.4.5"
-ORGANIZATION, ORGANIZATION_IDENTIFIER = "2.5.4.10", "2.5.4.97"
+ORGANIZATION, ORGANIZATION_IDENTIFIER, BUSINESS_CATEGORY = "2.5.4.10", "2.5.4.97", "2.5.4.15"
 
 ANY_POLICY: Final = "2.5.29.32.0"
 NCP: Final = "0.4.0.2042.1.1"  # EN 319 411-1 §5.3
@@ -37,6 +37,7 @@ QCP_L: Final = "0.4.0.194112.1.1"
 QCP_N_QSCD: Final = "0.4.0.194112.1.2"
 QCP_L_QSCD: Final = "0.4.0.194112.1.3"
 
+EKU_SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
 EKU_CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 EKU_EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
 EKU_TIME_STAMPING: Final = "1.3.6.1.5.5.7.3.8"
@@ -53,6 +54,7 @@ QC_TYPE_ESEAL: Final = "0.4.0.1862.1.6.2"
 _PERSON_NAME: Final = re.compile(r"[^\W\d_]+(?:[ '’.\-]+[^\W\d_]+)*[.'’]?")
 _PERSONAL_CODE: Final = re.compile(r"[1-8][0-9]{10}")
 _REGISTRY_CODE: Final = re.compile(r"[1-9][0-9]{7}")
+_MEMBER_CLASS: Final = re.compile(r"[A-Z][A-Z0-9-]{0,19}")
 
 
 class DocumentPolicy(StrEnum):
@@ -86,6 +88,8 @@ class CertificateKind(StrEnum):
     SIGNATURE = "signature"
     SEAL = "seal"  # the key may lie in a file
     DEVICE_SEAL = "device_seal"  # the key was made in a device and stays there
+    EXCHANGE_AUTHENTICATION = "exchange_authentication"  # a security server, towards other ones
+    EXCHANGE_SIGNING = "exchange_signing"  # a member, for the messages of all its subsystems
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Profile:
     curves: tuple[str, ...]
     key_usage: frozenset[int]
     max_validity: timedelta
+    accepts_rsa: bool = False  # 2048 to 4096 bits; otherwise only EC keys are certified
     extended_key_usage: tuple[str, ...] = ()
     extended_key_usage_critical: bool = False
     is_ca: bool = False
@@ -216,6 +221,32 @@ PROFILES: Final[Mapping[CertificateKind, Profile]] = {
         has_crl_url=True,
         qc_type=QC_TYPE_ESEAL,
         claims_device=True,
+    ),
+    # X-Road's two kinds (UG-CS, certificate profiles): transport identity and evidence identity never share a key.
+    CertificateKind.EXCHANGE_AUTHENTICATION: Profile(
+        curves=(_P256, _P384),
+        # Without keyEncipherment, RSA keys too: every suite that we speak has a Diffie-Hellman exchange that is signed,
+        # and EN 319 412-2 §4.3.2 advises against mixing the two uses.
+        key_usage=frozenset({x509_parts.DIGITAL_SIGNATURE}),
+        accepts_rsa=True,
+        max_validity=3 * _YEAR,
+        extended_key_usage=(EKU_CLIENT_AUTH, EKU_SERVER_AUTH),
+        basic_constraints_critical=False,
+        policies=((NCP,), (NCP,)),
+        has_ocsp_url=True,
+        has_ca_issuers_url=True,
+        has_crl_url=True,
+    ),
+    CertificateKind.EXCHANGE_SIGNING: Profile(
+        curves=(_P256, _P384),
+        key_usage=frozenset({x509_parts.CONTENT_COMMITMENT}),
+        accepts_rsa=True,
+        max_validity=4 * _YEAR,
+        basic_constraints_critical=False,
+        policies=((NCP,), (NCP,)),
+        has_ocsp_url=True,
+        has_ca_issuers_url=True,
+        has_crl_url=True,
     ),
 }
 
@@ -371,6 +402,37 @@ class Organization:
             (ORGANIZATION, self.name),
             (ORGANIZATION_IDENTIFIER, f"NTREE-{self.registry_code}"),
             (COMMON_NAME, self.seal_name),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSubject:
+    """A member of the exchange in the subject of its certificates, by X-Road's basic rule: `businessCategory` is the
+    member's class and `serialNumber` its code, so that who signed is read from the certificate alone.
+
+    `common_name` tells a member's certificates apart: the server's name, or the member's.
+    """
+
+    member_class: str
+    member_code: str
+    name: str
+    common_name: str
+
+    def __post_init__(self) -> None:
+        if not _MEMBER_CLASS.fullmatch(self.member_class):
+            raise Refused("trust.profile.member_class", "a member class has at most 20 letters, digits and hyphens")
+        Organization(self.member_code, self.name, self.common_name)  # the same rules for code and names
+
+    @property
+    def subject_attributes(self) -> tuple[tuple[str, str], ...]:
+        """The subject in encoded order, as (OID, text). EN 319 412-3 §4.2.1 asks for the identifier beside the code."""
+        return (
+            (COUNTRY, "EE"),
+            (ORGANIZATION, self.name),
+            (ORGANIZATION_IDENTIFIER, f"NTREE-{self.member_code}"),
+            (BUSINESS_CATEGORY, self.member_class),
+            (SERIAL_NUMBER, self.member_code),
+            (COMMON_NAME, self.common_name),
         )
 
 

@@ -7,7 +7,7 @@ person comes from the order, not from whoever made the request.
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from digiid.formats import der
 from digiid.formats.x509.signature import load_public_key, verify_signature
@@ -20,16 +20,16 @@ MAX_REQUEST_BYTES: Final = 4096
 class VerifiedRequest:
     """A public key whose private half signed the request."""
 
-    public_key: ec.EllipticCurvePublicKey
+    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
     spki_der: bytes
 
 
-def verify_certificate_request(unverified_request_der: bytes) -> VerifiedRequest:
-    """Verify the proof of possession of an EC key.
+def verify_certificate_request(unverified_request_der: bytes, *, accepts_rsa: bool = False) -> VerifiedRequest:
+    """Verify the proof of possession of an EC key, or of an RSA key where the profile has them.
 
     Raises:
         Malformed: `der.…`, `x509.public_key`.
-        Refused: `trust.profile.key_type` (not EC), `trust.profile.proof_of_possession`.
+        Refused: `trust.profile.key_type`, `trust.profile.proof_of_possession`.
     """
     outer = der.read_whole(unverified_request_der, max_bytes=MAX_REQUEST_BYTES)
     info = outer.take(der.SEQUENCE)
@@ -45,8 +45,8 @@ def verify_certificate_request(unverified_request_der: bytes) -> VerifiedRequest
     reader.finish()
 
     key = load_public_key(spki.raw)
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Refused("trust.profile.key_type", "only EC keys are certified")
+    if not isinstance(key, ec.EllipticCurvePublicKey) and not (accepts_rsa and isinstance(key, rsa.RSAPublicKey)):
+        raise Refused("trust.profile.key_type", "this type of key is not certified")
     try:
         verify_signature(key, algorithm_der=algorithm.raw, signature=signature, message=info.raw)
     except Refused as error:

@@ -1,7 +1,8 @@
 """Builds the four units and what is served at the programs' address."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -14,7 +15,7 @@ from digiid.formats.x509.parts import certificate_der, load_certificate
 from digiid.formats.x509.profile import COMMON_NAME, SLUGS, CertificateKind, DocumentPolicy
 from digiid.institutions.trust_services.ca import api, jobs
 from digiid.institutions.trust_services.ca import use_cases as ca
-from digiid.institutions.trust_services.ca.domain import SealOrder
+from digiid.institutions.trust_services.ca.domain import ExchangeOrder, SealOrder
 from digiid.institutions.trust_services.hierarchy import Hierarchy, load_hierarchy, renew_responder
 from digiid.institutions.trust_services.ocsp.responder import Responder
 from digiid.institutions.trust_services.settings import TrustServicesSettings
@@ -187,14 +188,8 @@ def issue_seal(
 
     Raises: what `ca.use_cases.issue_seal` raises; Malformed or Broken when the hierarchy cannot be read.
     """
-    database = open_database("trust_ca")
-    try:
-        database.migrate(f"{_PACKAGE}.ca")
-        hierarchy = load_hierarchy(settings.hierarchy_folder)
-        deps = _ca_deps(hierarchy, settings, database, clock=clock, entropy=entropy)
+    with _beside(settings, open_database=open_database, clock=clock, entropy=entropy) as deps:
         return load_certificate(ca.issue_seal(deps, order).certificate_der)
-    finally:
-        database.close()
 
 
 def revoke_seal(
@@ -210,12 +205,52 @@ def revoke_seal(
 
     Raises: NotFound `trust.document`; what `ca.use_cases.revoke_seal` raises.
     """
+    with _beside(settings, open_database=open_database, clock=clock, entropy=entropy) as deps:
+        ca.revoke_seal(deps, seal_number, reason=reason)
+
+
+def issue_exchange_certificate(
+    settings: TrustServicesSettings,
+    order: ExchangeOrder,
+    *,
+    open_database: Callable[[str], Database],
+    clock: Clock,
+    entropy: Entropy,
+) -> x509.Certificate:
+    """Certify a key for the exchange from beside a running state; its responder sees the new status by itself.
+
+    Raises: what the use case of this name raises; Malformed or Broken when the hierarchy cannot be read.
+    """
+    with _beside(settings, open_database=open_database, clock=clock, entropy=entropy) as deps:
+        return load_certificate(ca.issue_exchange_certificate(deps, order).certificate_der)
+
+
+def revoke_exchange_certificate(
+    settings: TrustServicesSettings,
+    certificate: x509.Certificate,
+    *,
+    reason: str,
+    open_database: Callable[[str], Database],
+    clock: Clock,
+    entropy: Entropy,
+) -> None:
+    """Revoke a certificate for the exchange from beside a running state; its responder sees it by itself.
+
+    Raises: NotFound `trust.document`; what `ca.use_cases.revoke_exchange_certificate` raises.
+    """
+    with _beside(settings, open_database=open_database, clock=clock, entropy=entropy) as deps:
+        ca.revoke_exchange_certificate(deps, certificate, reason=reason)
+
+
+@contextmanager
+def _beside(
+    settings: TrustServicesSettings, *, open_database: Callable[[str], Database], clock: Clock, entropy: Entropy
+) -> Iterator[ca.Deps]:
     database = open_database("trust_ca")
     try:
         database.migrate(f"{_PACKAGE}.ca")
         hierarchy = load_hierarchy(settings.hierarchy_folder)
-        deps = _ca_deps(hierarchy, settings, database, clock=clock, entropy=entropy)
-        ca.revoke_seal(deps, seal_number, reason=reason)
+        yield _ca_deps(hierarchy, settings, database, clock=clock, entropy=entropy)
     finally:
         database.close()
 

@@ -16,6 +16,7 @@ from typing import Final
 from digiid.formats.x509.profile import (
     CertificateKind,
     DocumentPolicy,
+    ExchangeSubject,
     Holder,
     Organization,
     end_of_day_in_tallinn,
@@ -29,6 +30,9 @@ _SEAL_NUMBER: Final = re.compile(r"SEAL-[A-Za-z0-9]{1,15}")
 LONGEST_VALIDITY: Final = timedelta(days=5 * 366 + 31)
 PAIR: Final = (CertificateKind.AUTHENTICATION, CertificateKind.SIGNATURE)
 SEALS: Final = (CertificateKind.SEAL, CertificateKind.DEVICE_SEAL)
+EXCHANGE_KINDS: Final = (CertificateKind.EXCHANGE_AUTHENTICATION, CertificateKind.EXCHANGE_SIGNING)
+# Good from the first moment: who asks was identified before the order.
+ISSUED_GOOD: Final = (*SEALS, *EXCHANGE_KINDS)
 
 
 class Event(StrEnum):
@@ -75,7 +79,7 @@ LIFECYCLE: Final[StateTable[CertificateState, Event]] = {
     },
 }
 
-# A seal's life: the CA itself takes every step, asked by the organisation.
+# The life of a seal and of a certificate for the exchange: the CA itself takes every step, asked by the organisation.
 SEAL_LIFECYCLE: Final[StateTable[CertificateState, Event]] = {
     CertificateState.GOOD: {
         Event.REVOKE: Edge(CertificateState.REVOKED, _REVOKE_BASIS, _CLOCK, _OCSP_AND_CRL),
@@ -142,7 +146,7 @@ def issued_on_hold(
 def issued_good(
     *, serial_number: int, document_number: str, kind: CertificateKind, at: datetime, not_after_at: datetime
 ) -> CertificateStatus:
-    """How a seal begins."""
+    """How a seal begins, and a certificate for the exchange."""
     return CertificateStatus(
         serial_number=serial_number,
         document_number=document_number,
@@ -221,6 +225,45 @@ class SealOrder:
             self.organization.registry_code,
             self.organization.name,
             self.organization.seal_name,
+            self.expires_on.isoformat(),
+        )
+        hashed = sha256()
+        for part in (text.encode() for text in fields):
+            hashed.update(len(part).to_bytes(4, "big") + part)
+        return hashed.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeOrder:
+    """What was asked for: one key of a member of the exchange, or of one of its security servers."""
+
+    order_id: str
+    kind: CertificateKind
+    subject: ExchangeSubject
+    expires_on: date
+    request_der: bytes
+
+    def __post_init__(self) -> None:
+        if self.kind not in EXCHANGE_KINDS:
+            raise Refused("trust.profile.kind", f"{self.kind} is no certificate for the exchange")
+        if not 1 <= len(self.order_id) <= 64:
+            raise Refused("trust.profile.order_id", "an order's id has 1 to 64 characters")
+
+    @property
+    def number(self) -> str:
+        """Stands where a document has its number; follows from the order's id."""
+        return f"EX-{sha256(self.order_id.encode()).hexdigest()[:16]}"
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over everything ordered but the request, whose signature may differ each time it is made."""
+        fields = (
+            self.order_id,
+            self.kind.value,
+            self.subject.member_class,
+            self.subject.member_code,
+            self.subject.name,
+            self.subject.common_name,
             self.expires_on.isoformat(),
         )
         hashed = sha256()

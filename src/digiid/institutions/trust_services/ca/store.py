@@ -23,7 +23,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 
-from digiid.formats.x509.profile import CertificateKind, DocumentPolicy, Holder, Organization
+from digiid.formats.x509.profile import (
+    CertificateKind,
+    DocumentPolicy,
+    ExchangeSubject,
+    Holder,
+    Organization,
+)
 from digiid.institutions.trust_services.ca.domain import PAIR
 from digiid.institutions.trust_services.status import serial_text
 from digiid.platform.db import UtcDateTime
@@ -54,6 +60,17 @@ SEAL_ORDERS: Final = Table(
     Column("registry_code", String(8), nullable=False),
     Column("organization", String(64), nullable=False),
     Column("seal_name", String(64), nullable=False),
+)
+# The same for an order of a member of the exchange.
+EXCHANGE_ORDERS: Final = Table(
+    "exchange_order",
+    METADATA,
+    Column("order_id", String(64), primary_key=True),
+    Column("kind", String(30), nullable=False),
+    Column("member_class", String(20), nullable=False),
+    Column("member_code", String(8), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("common_name", String(64), nullable=False),
 )
 CERTIFICATES: Final = Table(
     "certificate",
@@ -103,7 +120,7 @@ class StoredOrder:
     digest: bytes
     document_number: str
     policy: DocumentPolicy | None
-    holder: Holder | Organization
+    holder: Holder | Organization | ExchangeSubject
     kinds: tuple[CertificateKind, ...]
 
 
@@ -154,7 +171,16 @@ _ORDER_QUERY: Final = select(
     SEAL_ORDERS.c.registry_code,
     SEAL_ORDERS.c.organization,
     SEAL_ORDERS.c.seal_name,
-).select_from(ORDERS.outerjoin(SEAL_ORDERS, ORDERS.c.order_id == SEAL_ORDERS.c.order_id))
+    EXCHANGE_ORDERS.c.kind.label("exchange_kind"),
+    EXCHANGE_ORDERS.c.member_class,
+    EXCHANGE_ORDERS.c.member_code,
+    EXCHANGE_ORDERS.c.name,
+    EXCHANGE_ORDERS.c.common_name,
+).select_from(
+    ORDERS.outerjoin(SEAL_ORDERS, ORDERS.c.order_id == SEAL_ORDERS.c.order_id).outerjoin(
+        EXCHANGE_ORDERS, ORDERS.c.order_id == EXCHANGE_ORDERS.c.order_id
+    )
+)
 
 
 def _order_of(row: Any) -> StoredOrder:
@@ -162,6 +188,9 @@ def _order_of(row: Any) -> StoredOrder:
     if row.kind is not None:
         organization = Organization(row.registry_code, row.organization, row.seal_name)
         return StoredOrder(*head, policy=None, holder=organization, kinds=(CertificateKind(row.kind),))
+    if row.exchange_kind is not None:
+        subject = ExchangeSubject(row.member_class, row.member_code, row.name, row.common_name)
+        return StoredOrder(*head, policy=None, holder=subject, kinds=(CertificateKind(row.exchange_kind),))
     holder = Holder(row.personal_code, row.surname, row.given_names)
     return StoredOrder(*head, policy=DocumentPolicy(row.policy), holder=holder, kinds=PAIR)
 
@@ -192,6 +221,50 @@ def record_order(
     )
 
 
+def _record_order_of_nobody(
+    tx: Connection, *, order_id: str, digest: bytes, number: str, expires_on: date, ordered_at: datetime
+) -> None:
+    tx.execute(
+        insert(ORDERS).values(
+            order_id=order_id,
+            digest=digest,
+            document_number=number,
+            policy="",
+            personal_code="",
+            surname="",
+            given_names="",
+            expires_on=expires_on,
+            ordered_at=ordered_at,
+        )
+    )
+
+
+def record_exchange_order(
+    tx: Connection,
+    *,
+    order_id: str,
+    digest: bytes,
+    number: str,
+    kind: CertificateKind,
+    subject: ExchangeSubject,
+    expires_on: date,
+    ordered_at: datetime,
+) -> None:
+    _record_order_of_nobody(
+        tx, order_id=order_id, digest=digest, number=number, expires_on=expires_on, ordered_at=ordered_at
+    )
+    tx.execute(
+        insert(EXCHANGE_ORDERS).values(
+            order_id=order_id,
+            kind=kind.value,
+            member_class=subject.member_class,
+            member_code=subject.member_code,
+            name=subject.name,
+            common_name=subject.common_name,
+        )
+    )
+
+
 def record_seal_order(
     tx: Connection,
     *,
@@ -203,18 +276,8 @@ def record_seal_order(
     expires_on: date,
     ordered_at: datetime,
 ) -> None:
-    tx.execute(
-        insert(ORDERS).values(
-            order_id=order_id,
-            digest=digest,
-            document_number=seal_number,
-            policy="",
-            personal_code="",
-            surname="",
-            given_names="",
-            expires_on=expires_on,
-            ordered_at=ordered_at,
-        )
+    _record_order_of_nobody(
+        tx, order_id=order_id, digest=digest, number=seal_number, expires_on=expires_on, ordered_at=ordered_at
     )
     tx.execute(
         insert(SEAL_ORDERS).values(
@@ -280,6 +343,16 @@ def get_certificate(tx: Connection, *, serial_number: int) -> StoredCertificate:
     c = CERTIFICATES.c
     row = tx.execute(_CERTIFICATE_QUERY.where(c.serial_number == serial_text(serial_number))).one()
     return _certificate_of(row)
+
+
+def find_number_of(tx: Connection, *, certificate_der: bytes, serial_number: int) -> str | None:
+    """The number of the order that exactly this certificate was issued for."""
+    c = CERTIFICATES.c
+    query = select(ORDERS.c.document_number, c.certificate_der).join(ORDERS, ORDERS.c.order_id == c.order_id)
+    row = tx.execute(query.where(c.serial_number == serial_text(serial_number))).one_or_none()
+    if row is None or row.certificate_der is None or bytes(row.certificate_der) != certificate_der:
+        return None
+    return str(row.document_number)
 
 
 def find_unfinished_orders(tx: Connection) -> list[str]:

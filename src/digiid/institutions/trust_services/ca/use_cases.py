@@ -1,4 +1,5 @@
-"""What the CA does: certify a document's two keys or a seal's one, change their status, sign revocation lists."""
+"""What the CA does: certify a document's two keys, a seal's one or a key for the exchange, change their status, sign
+revocation lists."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Final
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -21,6 +22,7 @@ from digiid.formats.x509.build import (
 )
 from digiid.formats.x509.crl import RevokedEntry, build_crl
 from digiid.formats.x509.lint import LintedTbs, lint_candidate
+from digiid.formats.x509.parts import certificate_der as der_of
 from digiid.formats.x509.profile import (
     SERIAL_NUMBER_BYTES,
     SLUGS,
@@ -33,11 +35,14 @@ from digiid.formats.x509.signature import load_public_key
 from digiid.institutions.trust_services import status as statuses
 from digiid.institutions.trust_services.ca import store
 from digiid.institutions.trust_services.ca.domain import (
+    EXCHANGE_KINDS,
+    ISSUED_GOOD,
     LIFECYCLE,
     PAIR,
     SEAL_LIFECYCLE,
     SEALS,
     Event,
+    ExchangeOrder,
     Order,
     SealOrder,
     decide_change,
@@ -98,6 +103,13 @@ class IssuedPair:
 class IssuedSeal:
     order_id: str
     seal_number: str
+    certificate_der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedExchangeCertificate:
+    order_id: str
+    number: str
     certificate_der: bytes
 
 
@@ -162,6 +174,34 @@ def issue_seal(deps: Deps, order: SealOrder) -> IssuedSeal:
     return IssuedSeal(stored.order_id, stored.document_number, certificate_der)
 
 
+def issue_exchange_certificate(deps: Deps, order: ExchangeOrder) -> IssuedExchangeCertificate:
+    """Certify a key for the exchange, good at once. The same order gives the same certificate.
+
+    Whoever calls this has identified the member's representative; the request proves that they hold the key.
+
+    Raises:
+        Malformed: a request that cannot be read.
+        Refused: `trust.profile.…`, the order does not fit the profile, or the key does not.
+        Conflict: `trust.issue.order_differs`, `trust.issue.document_taken`.
+    """
+    # 1 profile and proof of possession, before anything is written
+    validity = decide_validity(order.expires_on, at=deps.clock.now())
+    request = verify_certificate_request(order.request_der, accepts_rsa=True)
+
+    # 2 serial number recorded
+    try:
+        with deps.db.write() as tx:
+            _record_exchange_order(deps, tx, order, request, validity)
+    except IntegrityError:
+        # Somebody recorded the same order or key at the same moment: now it can be seen.
+        with deps.db.write() as tx:
+            _record_exchange_order(deps, tx, order, request, validity)
+
+    # 3 to 7 as for every certificate
+    stored, [certificate_der] = _finish_certificates(deps, order.order_id)
+    return IssuedExchangeCertificate(stored.order_id, stored.document_number, certificate_der)
+
+
 def resume_orders(deps: Deps) -> int:
     """Finish what was interrupted. Returns how many orders were; one that cannot be finished is logged and stays."""
     with deps.db.read() as tx:
@@ -205,9 +245,7 @@ def _record_seal_order(
     deps: Deps, tx: Connection, order: SealOrder, request: VerifiedRequest, validity: tuple[datetime, datetime]
 ) -> None:
     if _is_known(tx, order.order_id, order.digest):
-        [certificate] = store.find_certificates(tx, order_id=order.order_id)
-        if certificate.spki_der != request.spki_der:
-            raise Conflict("trust.issue.order_differs", "the same order id came before with another key")
+        _check_same_key(tx, order.order_id, request)
         return
     _check_unused(tx, order.seal_number, [request])
     at = deps.clock.now()
@@ -222,6 +260,33 @@ def _record_seal_order(
         ordered_at=at,
     )
     _record_serials(deps, tx, order.order_id, {order.kind: request}, validity, at=at)
+
+
+def _record_exchange_order(
+    deps: Deps, tx: Connection, order: ExchangeOrder, request: VerifiedRequest, validity: tuple[datetime, datetime]
+) -> None:
+    if _is_known(tx, order.order_id, order.digest):
+        _check_same_key(tx, order.order_id, request)
+        return
+    _check_unused(tx, order.number, [request])
+    at = deps.clock.now()
+    store.record_exchange_order(
+        tx,
+        order_id=order.order_id,
+        digest=order.digest,
+        number=order.number,
+        kind=order.kind,
+        subject=order.subject,
+        expires_on=order.expires_on,
+        ordered_at=at,
+    )
+    _record_serials(deps, tx, order.order_id, {order.kind: request}, validity, at=at)
+
+
+def _check_same_key(tx: Connection, order_id: str, request: VerifiedRequest) -> None:
+    [certificate] = store.find_certificates(tx, order_id=order_id)
+    if certificate.spki_der != request.spki_der:
+        raise Conflict("trust.issue.order_differs", "the same order id came before with another key")
 
 
 def _is_known(tx: Connection, order_id: str, digest: bytes) -> bool:
@@ -333,7 +398,7 @@ def _record_issued(
         "sha256": sha256(certificate_der).hexdigest(),
     }
     entry = journal.record(tx, store.JOURNAL, kind="certificate_issued", payload=payload, at=at)
-    first_status = issued_good if certificate.kind in SEALS else issued_on_hold
+    first_status = issued_good if certificate.kind in ISSUED_GOOD else issued_on_hold
     status = first_status(
         serial_number=certificate.serial_number,
         document_number=order.document_number,
@@ -346,8 +411,8 @@ def _record_issued(
 
 def _plan(deps: Deps, order: StoredOrder, certificate: StoredCertificate) -> Plan:
     key = load_public_key(certificate.spki_der)
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Refused("trust.profile.key_type", "only EC keys are certified")
+    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        raise Refused("trust.profile.key_type", "this type of key is not certified")
     return Plan(
         kind=certificate.kind,
         subject_attributes=order.holder.subject_attributes,
@@ -404,15 +469,36 @@ def revoke_certificates(deps: Deps, document_number: str, *, reason: str, actor:
 def revoke_seal(deps: Deps, seal_number: str, *, reason: str) -> CertificateStatus:
     """A seal is revoked for good. Again is the same. Raises: NotFound `trust.document`, Conflict, Refused."""
     with deps.db.write() as tx:
-        present = [one for one in statuses.find_statuses(tx, document_number=seal_number) if one.purpose in SEALS]
-        if not present:
-            raise NotFound("trust.document", "no seal was issued under this number")
-        at, actor = deps.clock.now(), "trust_services"
-        [seal] = present
-        changed = decide_change(seal, Event.REVOKE, actor=actor, at=at, reason=reason, lifecycle=SEAL_LIFECYCLE)
-        if changed != seal:
-            _record_change(tx, [changed], Event.REVOKE, actor=actor, reason=reason, at=at)
+        changed = _revoke_single(deps, tx, seal_number, SEALS, reason=reason)
     deps.board.refresh()
+    return changed
+
+
+def revoke_exchange_certificate(deps: Deps, certificate: x509.Certificate, *, reason: str) -> CertificateStatus:
+    """A certificate for the exchange is revoked for good. Again is the same.
+
+    Raises: NotFound `trust.document` for a certificate that is not ours, or of another kind.
+    """
+    with deps.db.write() as tx:
+        number = store.find_number_of(tx, certificate_der=der_of(certificate), serial_number=certificate.serial_number)
+        if number is None:
+            raise NotFound("trust.document", "this certificate was not issued here")
+        changed = _revoke_single(deps, tx, number, EXCHANGE_KINDS, reason=reason)
+    deps.board.refresh()
+    return changed
+
+
+def _revoke_single(
+    deps: Deps, tx: Connection, number: str, kinds: Collection[CertificateKind], *, reason: str
+) -> CertificateStatus:
+    present = [one for one in statuses.find_statuses(tx, document_number=number) if one.purpose in kinds]
+    if not present:
+        raise NotFound("trust.document", "no certificate of this kind was issued under this number")
+    at, actor = deps.clock.now(), "trust_services"
+    [status] = present
+    changed = decide_change(status, Event.REVOKE, actor=actor, at=at, reason=reason, lifecycle=SEAL_LIFECYCLE)
+    if changed != status:
+        _record_change(tx, [changed], Event.REVOKE, actor=actor, reason=reason, at=at)
     return changed
 
 
