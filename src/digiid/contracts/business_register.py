@@ -105,14 +105,34 @@ def _service(code: str) -> ServiceId:
 
 
 _ANYBODY = frozenset({BANK, INFORMATION_AUTHORITY, POLICE_BOARD})
+_PUBLIC = "Commercial Register Act § 17: the register is public"
+_CHECKS = "Identity Documents Act § 20^6: checks before and after the issue of a digi-ID"
+_OWN = "GDPR art. 15: asked by the person"
 FIND_COMPANIES = Operation(_service("find-companies"), FindCompanies, CompaniesFound, _ANYBODY)
-GET_COMPANY = Operation(_service("get-company"), GetCompany, Company, _ANYBODY)
+GET_COMPANY = Operation(
+    _service("get-company"),
+    GetCompany,
+    Company,
+    _ANYBODY,
+    categories=("role", "representation", "share"),
+    legal_bases=dict.fromkeys(_ANYBODY, _PUBLIC),
+)
 ROLES_OF_PERSON = Operation(
-    _service("roles-of-person"), RolesOfPerson, PersonRoles, frozenset({INFORMATION_AUTHORITY, POLICE_BOARD})
+    _service("roles-of-person"),
+    RolesOfPerson,
+    PersonRoles,
+    frozenset({INFORMATION_AUTHORITY, POLICE_BOARD}),
+    categories=("role", "representation"),
+    legal_bases={INFORMATION_AUTHORITY: _OWN, POLICE_BOARD: _CHECKS},
 )
 RIGHT_OF_REPRESENTATION = Operation(
     _service("right-of-representation"),
     RightOfRepresentation,
     Representation,
-    frozenset({BANK, CONSENT_SERVICE, INFORMATION_AUTHORITY}),
+    frozenset({BANK, INFORMATION_AUTHORITY}),
+    categories=("representation",),
+    legal_bases={
+        BANK: "Money Laundering and Terrorist Financing Prevention Act § 20: representation of a customer",
+        INFORMATION_AUTHORITY: "Public Information Act: who acts for another is checked",
+    },
 )

@@ -1,11 +1,16 @@
 """An operation: one service on the exchange with its request, its reply and who may call it."""
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from digiid.kernel.identifiers import ClientId, ServiceId
+
+
+CONSENT: Final = "consent of the person"
+"""Stands in the place of a law: this client is answered with a consent receipt only."""
 
 
 class Message(BaseModel):
@@ -28,6 +33,11 @@ class Operation(Generic[Request, Reply]):
 
     Every operation may be repeated with the same content and gives the same outcome: requests carry
     the identifier of what they are about, and the provider recognises it.
+
+    `discloses` names the categories of data about persons that the reply gives away; empty: none. Both parties
+    then write the look down, about the same persons: `about` says where their personal codes stand, as paths
+    (`request.personal_code`, `reply.matches.personal_code`). Empty beside `discloses`: the messages name the person
+    only by another identifier, and the asker says about whom it asks.
     """
 
     service: ServiceId
@@ -35,7 +45,35 @@ class Operation(Generic[Request, Reply]):
     reply: type[Reply]
     allowed: frozenset[ClientId]
     version: int = 1
+    categories: tuple[str, ...] = ()
+    legal_bases: Mapping[ClientId, str] = field(default_factory=dict, compare=False)
+    discloses: tuple[str, ...] = ()
+    about: tuple[str, ...] = ("request.personal_code",)
+
+    def needs_consent(self, client: ClientId) -> bool:
+        """Whether this client has to bring the person's consent."""
+        return self.legal_bases.get(client) == CONSENT
 
     @property
     def path(self) -> str:
         return f"{self.service.path}/v{self.version}"
+
+    def persons(self, *, request: Request, reply: Reply | None = None) -> tuple[str, ...]:
+        """The personal codes that `about` points to, each once, in order; without a reply, those of the request."""
+        found: dict[str, None] = {}
+        for path in self.about:
+            side, *names = path.split(".")
+            message: object = request if side == "request" else reply
+            for value in _values(message, names):
+                found[value] = None
+        return tuple(found)
+
+
+def _values(value: object, names: list[str]) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, tuple):
+        return [found for item in value for found in _values(item, names)]
+    if not names:
+        return [str(value)]
+    return _values(getattr(value, names[0]), names[1:])

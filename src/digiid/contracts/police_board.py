@@ -178,10 +178,20 @@ def _service(code: str) -> ServiceId:
 
 _BUREAU = frozenset({CARD_BUREAU})
 _PORTAL = frozenset({INFORMATION_AUTHORITY})
+_OWN = "GDPR art. 15: asked by the person"
+_AML = "Money Laundering and Terrorist Financing Prevention Act § 21: identification of a customer"
+_ENTRY = "Commercial Register Act § 30: who stands in an entry is checked"
 RECORD_DOCUMENT_MOVEMENT = Operation(_service("record-document-movement"), RecordDocumentMovement, Done, _BUREAU)
 REQUEST_HAND_OVER = Operation(_service("request-hand-over"), RequestHandOver, HandOverPermit, _BUREAU)
 RECORD_HAND_OVER = Operation(_service("record-hand-over"), RecordHandOver, Done, _BUREAU)
-LIST_DOCUMENTS = Operation(_service("list-documents"), ListDocuments, Documents, _PORTAL)
+LIST_DOCUMENTS = Operation(
+    _service("list-documents"),
+    ListDocuments,
+    Documents,
+    _PORTAL,
+    categories=("document", "right"),
+    legal_bases={INFORMATION_AUTHORITY: _OWN},
+)
 REPORT_LOSS = Operation(_service("report-loss"), ReportLoss, LossReported, _PORTAL)
 REPORT_ANOMALY = Operation(
     _service("report-anomaly"),
@@ -200,6 +210,20 @@ REPORT_ANOMALY = Operation(
     ),
 )
 REPORT_MISUSE = Operation(_service("report-misuse"), ReportMisuse, CaseOpened, _PORTAL | {BANK})
-_WITH_A_BASIS = frozenset({BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY})
-GET_DOCUMENT_STATUS = Operation(_service("document-status"), GetDocumentStatus, DocumentStatus, _WITH_A_BASIS)
-GET_E_RESIDENCY_STATUS = Operation(_service("e-residency-status"), GetEResidencyStatus, EResidencyStatus, _WITH_A_BASIS)
+_BASES = {BANK: _AML, BUSINESS_REGISTER: _ENTRY, INFORMATION_AUTHORITY: _OWN}
+GET_DOCUMENT_STATUS = Operation(
+    _service("document-status"),
+    GetDocumentStatus,
+    DocumentStatus,
+    frozenset(_BASES),
+    categories=("document_status",),
+    legal_bases=_BASES,
+)
+GET_E_RESIDENCY_STATUS = Operation(
+    _service("e-residency-status"),
+    GetEResidencyStatus,
+    EResidencyStatus,
+    frozenset(_BASES),
+    categories=("right",),
+    legal_bases=_BASES,
+)

@@ -17,7 +17,7 @@ from digiid.contracts.members import (
     POLICE_BOARD,
     POPULATION_REGISTER,
 )
-from digiid.contracts.operation import Done, Message, Operation
+from digiid.contracts.operation import CONSENT, Done, Message, Operation
 from digiid.kernel.identifiers import ServiceId
 
 PersonalCode = Annotated[str, Field(pattern=r"^[1-8][0-9]{10}$")]
@@ -203,17 +203,78 @@ def _service(code: str) -> ServiceId:
 
 
 _PORTAL = frozenset({INFORMATION_AUTHORITY})
-REGISTER_PERSON = Operation(_service("register-person"), RegisterPerson, PersonRegistered, frozenset({POLICE_BOARD}))
-FIND_PERSONS = Operation(_service("find-persons"), FindPersons, PersonsFound, frozenset({POLICE_BOARD}))
-GET_PERSON = Operation(_service("get-person"), GetPerson, Person, _PORTAL)
-GET_ADDRESS = Operation(
-    _service("get-address"), GetAddress, Address, frozenset({BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY})
+_OWN = "GDPR art. 15: asked by the person"
+_ISSUE = "Identity Documents Act § 20^5: issue of a digi-ID"
+_ENTRY = "Commercial Register Act § 30: who stands in an entry is checked"
+REGISTER_PERSON = Operation(
+    _service("register-person"),
+    RegisterPerson,
+    PersonRegistered,
+    frozenset({POLICE_BOARD}),
+    categories=("personal_code",),
+    legal_bases={POLICE_BOARD: _ISSUE},
 )
-IS_OVER_AGE = Operation(_service("is-over-age"), IsOverAge, OverAge, frozenset({BANK, INFORMATION_AUTHORITY}))
-CHECK_NAME = Operation(_service("check-name"), CheckName, NameChecked, frozenset({BANK, BUSINESS_REGISTER}))
-GET_FAMILY = Operation(_service("get-family"), GetFamily, Family, _PORTAL)
+FIND_PERSONS = Operation(
+    _service("find-persons"),
+    FindPersons,
+    PersonsFound,
+    frozenset({POLICE_BOARD}),
+    categories=("name", "birth_date", "personal_code"),
+    legal_bases={POLICE_BOARD: _ISSUE},
+)
+GET_PERSON = Operation(
+    _service("get-person"),
+    GetPerson,
+    Person,
+    _PORTAL,
+    categories=("name", "birth_date", "citizenship"),
+    legal_bases={INFORMATION_AUTHORITY: _OWN},
+)
+GET_ADDRESS = Operation(
+    _service("get-address"),
+    GetAddress,
+    Address,
+    frozenset({BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY}),
+    categories=tuple(f"address.{name}" for name in ADDRESS_FIELDS),
+    legal_bases={BANK: CONSENT, BUSINESS_REGISTER: _ENTRY, INFORMATION_AUTHORITY: _OWN},
+)
+IS_OVER_AGE = Operation(
+    _service("is-over-age"),
+    IsOverAge,
+    OverAge,
+    frozenset({BANK, INFORMATION_AUTHORITY}),
+    categories=("age_reached",),
+    legal_bases={
+        BANK: "General Part of the Civil Code Act § 8: whether a customer can act alone",
+        INFORMATION_AUTHORITY: _OWN,
+    },
+)
+CHECK_NAME = Operation(
+    _service("check-name"),
+    CheckName,
+    NameChecked,
+    frozenset({BANK, BUSINESS_REGISTER}),
+    categories=("name_agrees",),
+    legal_bases={
+        BANK: "Money Laundering and Terrorist Financing Prevention Act § 21: identification of a customer",
+        BUSINESS_REGISTER: _ENTRY,
+    },
+)
+GET_FAMILY = Operation(
+    _service("get-family"),
+    GetFamily,
+    Family,
+    _PORTAL,
+    categories=("family",),
+    legal_bases={INFORMATION_AUTHORITY: _OWN},
+)
 REPRESENTS_MINOR = Operation(
-    _service("represents-minor"), RepresentsMinor, MinorRepresentation, _PORTAL | {CONSENT_SERVICE}
+    _service("represents-minor"),
+    RepresentsMinor,
+    MinorRepresentation,
+    _PORTAL,
+    categories=("custody",),
+    legal_bases={INFORMATION_AUTHORITY: "Family Law Act § 120: who acts for a minor is checked"},
 )
 RECORD_DOCUMENT_STATUS = Operation(
     _service("record-document-status"), RecordDocumentStatus, Done, frozenset({POLICE_BOARD})
@@ -223,4 +284,6 @@ HAS_VALID_DOCUMENT = Operation(
     HasValidDocument,
     ValidDocument,
     frozenset({BUSINESS_REGISTER, INFORMATION_AUTHORITY}),
+    categories=("document_status",),
+    legal_bases={BUSINESS_REGISTER: _ENTRY, INFORMATION_AUTHORITY: _OWN},
 )
