@@ -112,7 +112,9 @@ def _service(code: str) -> ServiceId:
 
 _POLICE = frozenset({POLICE_BOARD})
 ORDER_DOCUMENT = Operation(_service("order-document"), OrderDocument, DocumentOrdered, _POLICE)
-GET_DELIVERY = Operation(_service("get-delivery"), GetDelivery, Delivery, _POLICE)
+GET_DELIVERY = Operation(
+    _service("get-delivery"), GetDelivery, Delivery, _POLICE, discloses=("documents", "delivery"), about=()
+)
 CANCEL_ORDER = Operation(_service("cancel-order"), CancelOrder, Done, _POLICE)
 TAKE_PIN_ENVELOPE = Operation(_service("take-pin-envelope"), TakePinEnvelope, PinEnvelope, _POLICE)
 DESTROY_PIN_ENVELOPE = Operation(_service("destroy-pin-envelope"), DestroyPinEnvelope, Done, _POLICE)

@@ -108,5 +108,10 @@ SUSPEND_CERTIFICATES = Operation(_service("suspend-certificates"), SuspendCertif
 RESUME_CERTIFICATES = Operation(_service("resume-certificates"), ResumeCertificates, CertificateStatus, _POLICE)
 REVOKE_CERTIFICATES = Operation(_service("revoke-certificates"), RevokeCertificates, CertificateStatus, _POLICE)
 CERTIFICATE_STATUS = Operation(
-    _service("certificate-status"), GetCertificateStatus, CertificateStatus, _POLICE | {INFORMATION_AUTHORITY}
+    _service("certificate-status"),
+    GetCertificateStatus,
+    CertificateStatus,
+    _POLICE | {INFORMATION_AUTHORITY},
+    discloses=("certificate_status",),
+    about=(),
 )

@@ -1,0 +1,160 @@
+"""The data tracker: who looked at whose data, asked of every institution live.
+
+`findUsage` follows the published protocol Andmejälgija (specification 1.6 of 19.01.2026, OpenAPI 2.1.0) to the
+letter of its three endpoints; the optional fields of a usage and `/v2/isRecorded` are ours. `askedAbout` is ours: what
+an institution asked others, so that both halves of a look can be held against each other (the drafts of Andmejälgija 3
+call these halves DATA_RESPONSE and DATA_REQUEST).
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+from digiid.contracts.members import INFORMATION_AUTHORITY
+from digiid.kernel.identifiers import ClientId, ServiceId
+
+FIND_USAGE_CODE: Final = "findUsage"
+ASKED_ABOUT_CODE: Final = "askedAbout"
+FIND_USAGE_ENDPOINTS: Final = (
+    ("GET", "/v2/findUsage"),
+    ("GET", "/v2/usagePeriod"),
+    ("GET", "/v2/heartbeat"),
+    ("GET", "/v2/isRecorded"),
+)
+ASKED_ABOUT_ENDPOINTS: Final = (("GET", "/v1/askedAbout"), ("GET", "/v1/isRecorded"))
+ALLOWED: Final = frozenset({INFORMATION_AUTHORITY})
+DEFAULT_LIMIT: Final = 1000
+MAX_MESSAGE_IDS: Final = 40  # of one /isRecorded, so that its query string stays below 8 KB
+
+# RFC 3339 with milliseconds, in UTC
+Instant = Annotated[
+    datetime,
+    PlainSerializer(lambda at: at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), return_type=str),
+]
+
+
+class TrackerModel(BaseModel):
+    """Read leniently (another tracker may say more than ours), written without what is absent."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", str_max_length=2000, alias_generator=to_camel, populate_by_name=True
+    )
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(exclude_none=True, by_alias=True).encode()
+
+
+class Usage(TrackerModel):
+    """One look. `action` says why, `receiver_code` is the organisation's registry code, `receiver_system` its subsystem.
+
+    Everything below that is an addition of ours and optional. `by_the_person`: the person asked, through some portal.
+    """
+
+    logtime: Instant
+    action: str
+    receiver_code: str
+    receiver_name: str | None = None
+    receiver_system: str
+    x_road_message_id: str | None = None
+    consent_reference: str | None = None
+    legal_basis: str | None = None
+    data_categories: Annotated[tuple[str, ...], Field(max_length=100)] | None = None
+    official_pseudonym: str | None = None
+    by_the_person: bool | None = None
+
+
+class UsageList(TrackerModel):
+    total_usages: Annotated[int, Field(ge=0)]
+    usages: Annotated[tuple[Usage, ...], Field(max_length=DEFAULT_LIMIT)]
+
+
+class UsagePeriod(TrackerModel):
+    period_start: Instant
+    period_end: Instant | None = None
+
+
+class Heartbeat(TrackerModel):
+    status: Literal["OK", "FAIL"]
+    message: str | None = None
+
+
+class TrackerError(TrackerModel):
+    """The body of 400 and 500."""
+
+    message: str
+
+
+class Asked(TrackerModel):
+    """One request that an institution sent about the person. `outcome` `sent`: no answer is known."""
+
+    time: Instant
+    x_road_message_id: str
+    service: str
+    outcome: Literal["sent", "answered", "refused"]
+
+
+class AskedList(TrackerModel):
+    total_requests: Annotated[int, Field(ge=0)]
+    requests: Annotated[tuple[Asked, ...], Field(max_length=DEFAULT_LIMIT)]
+
+
+class Recorded(TrackerModel):
+    """Which of the messages asked after are on record about the person."""
+
+    recorded: tuple[str, ...]
+
+
+def find_usage_service(institution: ClientId) -> ServiceId:
+    return ServiceId(institution, FIND_USAGE_CODE)
+
+
+def asked_about_service(institution: ClientId) -> ServiceId:
+    return ServiceId(institution, ASKED_ABOUT_CODE)
+
+
+def openapi() -> dict[str, Any]:
+    """The description of `findUsage` as OpenAPI 3.0: the published endpoints with our additions marked."""
+    user = {
+        "name": "userCode",
+        "in": "query",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^EE[0-9]{11}$"},
+    }
+    asker = {"name": "X-Road-UserId", "in": "header", "required": True, "schema": {"type": "string"}}
+    paging = [
+        {"name": name, "in": "query", "schema": {"type": "string", "format": "date-time"}}
+        for name in ("periodStart", "periodEnd")
+    ] + [{"name": name, "in": "query", "schema": {"type": "integer", "minimum": 0}} for name in ("offset", "limit")]
+
+    def answers(model: type[BaseModel]) -> dict[str, Any]:
+        content = {"application/json": {"schema": model.model_json_schema(ref_template="#/components/schemas/{model}")}}
+        failed = {"description": "see message"}
+        return {"200": {"description": "OK", "content": content}, "400": failed, "500": failed}
+
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": "Data tracker", "version": "2.1.0"},
+        "paths": {
+            "/v2/findUsage": {"get": {"parameters": [user, *paging, asker], "responses": answers(UsageList)}},
+            "/v2/usagePeriod": {"get": {"responses": answers(UsagePeriod)}},
+            "/v2/heartbeat": {"get": {"responses": answers(Heartbeat)}},
+            "/v2/isRecorded": {
+                "get": {
+                    "description": "Not in the published protocol.",
+                    "parameters": [
+                        user,
+                        {
+                            "name": "xRoadMessageId",
+                            "in": "query",
+                            "required": True,
+                            "schema": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_MESSAGE_IDS},
+                        },
+                        asker,
+                    ],
+                    "responses": answers(Recorded),
+                }
+            },
+        },
+    }
