@@ -92,12 +92,11 @@ class RightOfRepresentation(Message):
 
 
 class Representation(Message):
-    """`joint`: only together with one of `together_with`. `reason` is a code that says what the answer rests on."""
+    """`joint`: only together with another holder of the same role. `reason` says, as a code, what the answer rests on."""
 
     representation: RepresentationKind
     reason: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
     company_name: Name
-    together_with: tuple[Name, ...] = ()
 
 
 def _service(code: str) -> ServiceId:
@@ -114,7 +113,8 @@ GET_COMPANY = Operation(
     GetCompany,
     Company,
     _ANYBODY,
-    categories=("role", "representation", "share"),
+    discloses=("role", "representation", "share"),
+    about=("reply.roles.personal_code",),
     legal_bases=dict.fromkeys(_ANYBODY, _PUBLIC),
 )
 ROLES_OF_PERSON = Operation(
@@ -122,17 +122,18 @@ ROLES_OF_PERSON = Operation(
     RolesOfPerson,
     PersonRoles,
     frozenset({INFORMATION_AUTHORITY, POLICE_BOARD}),
-    categories=("role", "representation"),
+    discloses=("role", "representation"),
     legal_bases={INFORMATION_AUTHORITY: _OWN, POLICE_BOARD: _CHECKS},
 )
 RIGHT_OF_REPRESENTATION = Operation(
     _service("right-of-representation"),
     RightOfRepresentation,
     Representation,
-    frozenset({BANK, INFORMATION_AUTHORITY}),
-    categories=("representation",),
+    frozenset({BANK, CONSENT_SERVICE, INFORMATION_AUTHORITY}),
+    discloses=("representation",),
     legal_bases={
         BANK: "Money Laundering and Terrorist Financing Prevention Act § 20: representation of a customer",
-        INFORMATION_AUTHORITY: "Public Information Act: who acts for another is checked",
+        CONSENT_SERVICE: "General Part of the Civil Code Act § 34: who acts for a company is checked",
+        INFORMATION_AUTHORITY: "General Part of the Civil Code Act § 34: who acts for a company is checked",
     },
 )

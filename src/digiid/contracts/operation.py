@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict
 
 from digiid.kernel.identifiers import ClientId, ServiceId
 
-
 CONSENT: Final = "consent of the person"
 """Stands in the place of a law: this client is answered with a consent receipt only."""
 
@@ -37,7 +36,8 @@ class Operation(Generic[Request, Reply]):
     `discloses` names the categories of data about persons that the reply gives away; empty: none. Both parties
     then write the look down, about the same persons: `about` says where their personal codes stand, as paths
     (`request.personal_code`, `reply.matches.personal_code`). Empty beside `discloses`: the messages name the person
-    only by another identifier, and the asker says about whom it asks.
+    only by another identifier, and the asker says about whom it asks. `legal_bases` says by what right each client is
+    answered: a law, or CONSENT.
     """
 
     service: ServiceId
@@ -45,10 +45,9 @@ class Operation(Generic[Request, Reply]):
     reply: type[Reply]
     allowed: frozenset[ClientId]
     version: int = 1
-    categories: tuple[str, ...] = ()
-    legal_bases: Mapping[ClientId, str] = field(default_factory=dict, compare=False)
     discloses: tuple[str, ...] = ()
     about: tuple[str, ...] = ("request.personal_code",)
+    legal_bases: Mapping[ClientId, str] = field(default_factory=dict, compare=False)
 
     def needs_consent(self, client: ClientId) -> bool:
         """Whether this client has to bring the person's consent."""

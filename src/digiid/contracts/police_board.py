@@ -189,7 +189,7 @@ LIST_DOCUMENTS = Operation(
     ListDocuments,
     Documents,
     _PORTAL,
-    categories=("document", "right"),
+    discloses=("document", "right"),
     legal_bases={INFORMATION_AUTHORITY: _OWN},
 )
 REPORT_LOSS = Operation(_service("report-loss"), ReportLoss, LossReported, _PORTAL)
@@ -216,7 +216,7 @@ GET_DOCUMENT_STATUS = Operation(
     GetDocumentStatus,
     DocumentStatus,
     frozenset(_BASES),
-    categories=("document_status",),
+    discloses=("document_status",),
     legal_bases=_BASES,
 )
 GET_E_RESIDENCY_STATUS = Operation(
@@ -224,6 +224,6 @@ GET_E_RESIDENCY_STATUS = Operation(
     GetEResidencyStatus,
     EResidencyStatus,
     frozenset(_BASES),
-    categories=("right",),
+    discloses=("right",),
     legal_bases=_BASES,
 )

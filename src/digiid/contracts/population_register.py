@@ -211,7 +211,8 @@ REGISTER_PERSON = Operation(
     RegisterPerson,
     PersonRegistered,
     frozenset({POLICE_BOARD}),
-    categories=("personal_code",),
+    discloses=("personal_code",),
+    about=("reply.personal_code",),
     legal_bases={POLICE_BOARD: _ISSUE},
 )
 FIND_PERSONS = Operation(
@@ -219,7 +220,8 @@ FIND_PERSONS = Operation(
     FindPersons,
     PersonsFound,
     frozenset({POLICE_BOARD}),
-    categories=("name", "birth_date", "personal_code"),
+    discloses=("name", "birth_date", "personal_code"),
+    about=("reply.matches.personal_code",),
     legal_bases={POLICE_BOARD: _ISSUE},
 )
 GET_PERSON = Operation(
@@ -227,7 +229,7 @@ GET_PERSON = Operation(
     GetPerson,
     Person,
     _PORTAL,
-    categories=("name", "birth_date", "citizenship"),
+    discloses=("name", "birth_date", "citizenship"),
     legal_bases={INFORMATION_AUTHORITY: _OWN},
 )
 GET_ADDRESS = Operation(
@@ -235,7 +237,7 @@ GET_ADDRESS = Operation(
     GetAddress,
     Address,
     frozenset({BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY}),
-    categories=tuple(f"address.{name}" for name in ADDRESS_FIELDS),
+    discloses=tuple(f"address.{name}" for name in ADDRESS_FIELDS),
     legal_bases={BANK: CONSENT, BUSINESS_REGISTER: _ENTRY, INFORMATION_AUTHORITY: _OWN},
 )
 IS_OVER_AGE = Operation(
@@ -243,7 +245,7 @@ IS_OVER_AGE = Operation(
     IsOverAge,
     OverAge,
     frozenset({BANK, INFORMATION_AUTHORITY}),
-    categories=("age_reached",),
+    discloses=("age_reached",),
     legal_bases={
         BANK: "General Part of the Civil Code Act § 8: whether a customer can act alone",
         INFORMATION_AUTHORITY: _OWN,
@@ -254,7 +256,7 @@ CHECK_NAME = Operation(
     CheckName,
     NameChecked,
     frozenset({BANK, BUSINESS_REGISTER}),
-    categories=("name_agrees",),
+    discloses=("name_agrees",),
     legal_bases={
         BANK: "Money Laundering and Terrorist Financing Prevention Act § 21: identification of a customer",
         BUSINESS_REGISTER: _ENTRY,
@@ -265,16 +267,18 @@ GET_FAMILY = Operation(
     GetFamily,
     Family,
     _PORTAL,
-    categories=("family",),
+    discloses=("family",),
+    about=("request.personal_code", "reply.members.personal_code"),
     legal_bases={INFORMATION_AUTHORITY: _OWN},
 )
 REPRESENTS_MINOR = Operation(
     _service("represents-minor"),
     RepresentsMinor,
     MinorRepresentation,
-    _PORTAL,
-    categories=("custody",),
-    legal_bases={INFORMATION_AUTHORITY: "Family Law Act § 120: who acts for a minor is checked"},
+    _PORTAL | {CONSENT_SERVICE},
+    discloses=("custody",),
+    about=("request.representative_code", "request.minor_code"),
+    legal_bases=dict.fromkeys(_PORTAL | {CONSENT_SERVICE}, "Family Law Act § 120: who acts for a minor is checked"),
 )
 RECORD_DOCUMENT_STATUS = Operation(
     _service("record-document-status"), RecordDocumentStatus, Done, frozenset({POLICE_BOARD})
@@ -284,6 +288,6 @@ HAS_VALID_DOCUMENT = Operation(
     HasValidDocument,
     ValidDocument,
     frozenset({BUSINESS_REGISTER, INFORMATION_AUTHORITY}),
-    categories=("document_status",),
+    discloses=("document_status",),
     legal_bases={BUSINESS_REGISTER: _ENTRY, INFORMATION_AUTHORITY: _OWN},
 )
