@@ -1,5 +1,6 @@
 """python-xmlsec and Apache Santuario judge the signatures of our messages; X-Road's schema judges our hash chains."""
 
+import hashlib
 import io
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
-from digiid.formats.exchange.hash_chain import HashChain
+from digiid.formats.exchange.hash_chain import HashChain, HashTree
 from tests.unit.formats.exchange.signing import KINDS, sign, signer
 
 pytestmark = pytest.mark.interop
@@ -99,7 +100,10 @@ def test_our_hash_chains_validate_against_the_schema() -> None:
     schema = etree.XMLSchema(etree.fromstring(text))
     _, chain = sign(PARTS, use_hash_chain=True)
     assert chain is not None
-    for document in (chain.result, chain.chain):
+    leaves = [hashlib.sha512(b"%d" % i).digest() for i in range(5)]
+    tree = HashTree(leaves, uri="/META-INF/signatures.xml", chain_uri="/ts-hashchain.xml")
+    of_tree = [tree.chain_of(index).chain for index in range(5)]
+    for document in (chain.result, chain.chain, tree.result, *of_tree):
         schema.assertValid(etree.fromstring(document))
     with pytest.raises(etree.DocumentInvalid):
         schema.assertValid(etree.fromstring(chain.chain.replace(b"DataRef", b"Other")))

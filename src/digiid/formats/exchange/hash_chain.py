@@ -6,8 +6,9 @@ supported, and refused: transforms, digests below SHA-256.
 """
 
 import base64
+import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +30,8 @@ FindDigest = Callable[[str], bytes | None]
 
 _UTF8_STRING = 0x0C
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+_NAMESPACES = f'xmlns="{NS_HASH_CHAIN}" xmlns:ds="{NS_DS}"'
+_SHA512_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +52,84 @@ def encode_digest_list(digests: list[tuple[str, bytes]]) -> bytes:
     )
 
 
+_ZEROS = bytes(_SHA512_BYTES)
+_PAIR: Final = tuple(encode_digest_list([("sha512", _ZEROS)] * 2).split(_ZEROS))
+
+
 def build_hash_chain(
     inputs: Mapping[str, bytes], *, chain_uri: str = "/sig-hashchain.xml", hash_name: str = "sha512"
 ) -> HashChain:
     """A chain of one step over these inputs: URI to digest by `hash_name`, in the order given."""
-    method = escape_attribute(DIGEST_URIS[hash_name])
-    namespaces = f'xmlns="{NS_HASH_CHAIN}" xmlns:ds="{NS_DS}"'
     top = hash_bytes(hash_name, encode_digest_list([(hash_name, digest) for digest in inputs.values()]))
-    references = "".join(
-        f'<DataRef URI="{escape_attribute(uri)}"><ds:DigestValue>{_b64(digest)}</ds:DigestValue></DataRef>'
-        for uri, digest in inputs.items()
-    )
-    return HashChain(
-        result=(
-            f'{_HEAD}<HashChainResult {namespaces} URI="{escape_attribute(chain_uri)}#STEP0">'
-            f'<ds:DigestMethod Algorithm="{method}"/><ds:DigestValue>{_b64(top)}</ds:DigestValue></HashChainResult>'
-        ).encode(),
-        chain=(
-            f'{_HEAD}<HashChain {namespaces}><DefaultDigestMethod Algorithm="{method}"/>'
-            f'<HashStep id="STEP0">{references}</HashStep></HashChain>'
-        ).encode(),
-    )
+    references = "".join(_data_ref(uri, digest) for uri, digest in inputs.items())
+    return HashChain(_build_result(top, chain_uri, hash_name), _build_chain([references], hash_name))
+
+
+def _build_result(top: bytes, chain_uri: str, hash_name: str) -> bytes:
+    return (
+        f'{_HEAD}<HashChainResult {_NAMESPACES} URI="{escape_attribute(chain_uri)}#STEP0"><ds:DigestMethod '
+        f'Algorithm="{escape_attribute(DIGEST_URIS[hash_name])}"/><ds:DigestValue>{_b64(top)}</ds:DigestValue>'
+        "</HashChainResult>"
+    ).encode()
+
+
+def _build_chain(steps: Sequence[str], hash_name: str) -> bytes:
+    """`steps` as XML, the top one first."""
+    inside = "".join(f'<HashStep id="STEP{i}">{children}</HashStep>' for i, children in enumerate(steps))
+    method = escape_attribute(DIGEST_URIS[hash_name])
+    return (f'{_HEAD}<HashChain {_NAMESPACES}><DefaultDigestMethod Algorithm="{method}"/>{inside}</HashChain>').encode()
+
+
+def _data_ref(uri: str, digest: bytes) -> str:
+    return f'<DataRef URI="{escape_attribute(uri)}"><ds:DigestValue>{_b64(digest)}</ds:DigestValue></DataRef>'
+
+
+# ------------------------------------------------------------------ one result for many inputs
+
+
+class HashTree:
+    """A binary tree of SHA-512 over many inputs: one result, and for each input a chain of its own that leads to it.
+
+    Neighbours are hashed in pairs, level by level; one that has no right neighbour goes up as it is. An input's chain
+    holds nothing of the others but digests of whole subtrees.
+    """
+
+    def __init__(self, leaves: Sequence[bytes], *, uri: str, chain_uri: str) -> None:
+        """`leaves`: the SHA-512 digests of the inputs, in order. In its own chain every input is called `uri`."""
+        if not leaves or any(len(leaf) != _SHA512_BYTES for leaf in leaves):
+            raise ValueError("a tree is over one SHA-512 digest or more")
+        self._uri = uri
+        self._levels = [list(leaves)]
+        while len(self._levels[-1]) > 1:
+            self._levels.append(_pair_up(self._levels[-1]))
+        top = self._levels[-1][0]
+        if len(leaves) == 1:  # also a single input has a step
+            top = hash_bytes("sha512", encode_digest_list([("sha512", top)]))
+        self.result = _build_result(top, chain_uri, "sha512")
+
+    def chain_of(self, index: int) -> HashChain:
+        """The chain of the input at this place among the leaves."""
+        inner, steps = _data_ref(self._uri, self._levels[0][index]), []
+        depth = sum(_has_neighbour(level, index >> up) for up, level in enumerate(self._levels))
+        for level in self._levels:
+            if _has_neighbour(level, index):
+                neighbour = f"<HashValue><ds:DigestValue>{_b64(level[index ^ 1])}</ds:DigestValue></HashValue>"
+                steps.append(neighbour + inner if index & 1 else inner + neighbour)
+                depth -= 1
+                inner = f'<StepRef URI="#STEP{depth}"/>'
+            index >>= 1
+        return HashChain(self.result, _build_chain(steps[::-1] or [inner], "sha512"))
+
+
+def _has_neighbour(level: Sequence[bytes], index: int) -> bool:
+    return index ^ 1 < len(level)
+
+
+def _pair_up(level: Sequence[bytes]) -> list[bytes]:
+    # The DER list of two SHA-512 digests is always of the same form; written out it is a tenth of the work.
+    pairs = zip(level[::2], level[1::2], strict=False)
+    above = [hashlib.sha512(_PAIR[0] + left + _PAIR[1] + right + _PAIR[2]).digest() for left, right in pairs]
+    return above if len(level) % 2 == 0 else [*above, level[-1]]
 
 
 def verify_hash_chain(

@@ -37,7 +37,8 @@ _MIMETYPE, _SIGNATURE, _TOKEN = "mimetype", "META-INF/signatures.xml", "META-INF
 _SIG_CHAIN = ("sig-hashchainresult.xml", "sig-hashchain.xml")
 _TS_CHAIN = ("ts-hashchainresult.xml", "ts-hashchain.xml")
 _MANIFEST, _ASIC_MANIFEST = "META-INF/manifest.xml", "META-INF/ASiCManifest.xml"
-_EVIDENCE = frozenset((_MIMETYPE, _SIGNATURE, _TOKEN, _MANIFEST, _ASIC_MANIFEST, *_SIG_CHAIN, *_TS_CHAIN))
+_REDUCED = "META-INF/reduced-message.txt"  # our own: what is kept of a message part that only its digest is known of
+_EVIDENCE = frozenset((_MIMETYPE, _SIGNATURE, _TOKEN, _MANIFEST, _ASIC_MANIFEST, _REDUCED, *_SIG_CHAIN, *_TS_CHAIN))
 _NS_ASIC_MANIFEST = "http://uri.etsi.org/2918/v1.2.1#"  # as X-Road writes it: without the leading zero
 
 
@@ -51,35 +52,46 @@ class BatchTimeStamp:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedContainer:
-    """What a container proves by itself. `time_stamp` is None when the message was not time-stamped yet."""
+    """What a container proves by itself. `time_stamp` is None when the message was not time-stamped yet.
 
-    message: bytes = field(repr=False)
+    `message` is None when only its digest was kept; `unverified_reduced` is then what the log says that it was about.
+    """
+
+    message: bytes | None = field(repr=False)
     signature: VerifiedMessageSignature
     time_stamp: VerifiedTimeStamp | None
+    unverified_reduced: bytes | None = field(repr=False, default=None)
 
 
 # ------------------------------------------------------------------ building
 
 
 def build_message_container(
-    message: bytes,
+    message: bytes | None,
     attachments: Mapping[str, bytes],
     signature_xml: bytes,
     *,
     hash_chain: HashChain | None,
     batch: BatchTimeStamp | None,
     at: datetime,
+    reduced: bytes | None = None,
 ) -> bytes:
-    """The container's bytes. `attachments` by name: `attachment1` is the body.
+    """The container's bytes. `attachments` by name: `attachment1` is the body. `reduced` takes the place of a message
+    part that was not kept.
 
     Raises: Malformed `asic.zip.…`.
     """
-    files = {MESSAGE[1:]: message, _SIGNATURE: signature_xml}
+    if (message is None) == (reduced is None):
+        raise ValueError("either the message or what is kept of it")
+    files = {MESSAGE[1:]: message} if message is not None else {}
+    files[_SIGNATURE] = signature_xml
     if hash_chain is not None:
         files |= dict(zip(_SIG_CHAIN, (hash_chain.result, hash_chain.chain), strict=True))
     if batch is not None:
         files |= dict(zip(_TS_CHAIN, (batch.hash_chain.result, batch.hash_chain.chain), strict=True))
     listed = [(name, "text/xml") for name in files if name != _SIGNATURE]
+    if reduced is not None:
+        files[_REDUCED] = reduced
     listed += [(name, "application/octet-stream") for name in attachments]
     files[_MANIFEST] = build_manifest(listed)
     if batch is not None:
@@ -110,6 +122,7 @@ def verify_message_container(
     """Verify a container without trust: the caller then judges certificates, OCSP responses and the time-stamping unit.
 
     `may_be_absent`: URIs such as `/attachment1` of bodies that a log may not have kept; see verify_message_signature.
+    With `/message.xml` among them a container may hold the reduced message in its place.
 
     Raises:
         Malformed: `asic.zip.…`, `exchange.container.…`, and what verify_message_signature raises.
@@ -126,8 +139,9 @@ def verify_message_container(
         for entry in archive.entries
         if not entry.is_directory and entry.name not in _EVIDENCE
     }
-    if signature_xml is None or MESSAGE not in parts:
-        raise Malformed("exchange.container.structure", "no message or no signature")
+    reduced = _read(archive, _REDUCED)
+    if signature_xml is None or (MESSAGE in parts) == (reduced is not None):
+        raise Malformed("exchange.container.structure", "no signature, or not one message")
 
     # 2 the signature covers exactly the parts
     signature = verify_message_signature(
@@ -139,7 +153,7 @@ def verify_message_container(
 
     # 3 the time-stamp covers the signature
     time_stamp = _verify_batch(archive, signature_xml) or _verify_single(signature)
-    return VerifiedContainer(parts[MESSAGE], signature, time_stamp)
+    return VerifiedContainer(parts.get(MESSAGE), signature, time_stamp, reduced)
 
 
 def _verify_batch(archive: Archive, signature_xml: bytes) -> VerifiedTimeStamp | None:

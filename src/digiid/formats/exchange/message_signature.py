@@ -168,7 +168,7 @@ def verify_message_signature(
 ) -> VerifiedMessageSignature:
     """Verify value and coverage. Trust in the certificate, its status and its member's name are the caller's to check.
 
-    `may_be_absent` is for logs that keep no bodies, never for the wire: these parts may be known by their digest alone.
+    `may_be_absent` is for logs that do not keep every part, never for the wire: these may be known by their digests.
 
     Raises:
         Malformed: `xades.…`, `exchange.hash_chain.…`, `exchange.signature.references`.
@@ -196,7 +196,7 @@ def verify_message_signature(
         covered = verify_hash_chain(hash_chain, parts, may_be_absent=may_be_absent)
         inputs = {CHAIN_RESULT: digests_of(hash_chain.result)}
     absent = (covered - parts.keys()) & may_be_absent
-    if covered - absent != parts.keys() or MESSAGE not in parts:
+    if covered - absent != parts.keys() or MESSAGE not in covered:
         raise Refused("exchange.signature.coverage", "the signature does not cover exactly the parts that are there")
 
     # 4 value, properties and references

@@ -5,6 +5,7 @@ import pytest
 
 from digiid.formats.exchange.hash_chain import (
     HashChain,
+    HashTree,
     build_hash_chain,
     digests_of,
     encode_digest_list,
@@ -72,3 +73,44 @@ def test_other_chains_are_malformed(old, new):
     assert chain != CHAIN.chain
     with pytest.raises(Malformed):
         verify_hash_chain(HashChain(CHAIN.result, chain), FOUND)
+
+
+SIGNATURE = "/META-INF/signatures.xml"
+TS_CHAIN = "/ts-hashchain.xml"
+
+
+def tree_over(count: int) -> tuple[list[bytes], HashTree]:
+    inputs = [b"signature %d" % i for i in range(count)]
+    return inputs, HashTree([hashlib.sha512(each).digest() for each in inputs], uri=SIGNATURE, chain_uri=TS_CHAIN)
+
+
+@pytest.mark.parametrize("count", [*range(1, 18), 1000])
+def test_every_input_of_a_tree_has_a_chain_to_the_one_result(count):
+    inputs, tree = tree_over(count)
+    for index, content in enumerate(inputs):
+        chain = tree.chain_of(index)
+        assert chain.result == tree.result
+        assert verify_hash_chain(chain, {SIGNATURE: digests_of(content)}, chain_uri=TS_CHAIN) == {SIGNATURE}
+        with pytest.raises(Refused):
+            verify_hash_chain(chain, {SIGNATURE: digests_of(b"other")}, chain_uri=TS_CHAIN)
+
+
+def test_a_tree_has_the_value_of_steps_over_steps():
+    one, two, three = (hashlib.sha512(word).digest() for word in (b"one", b"two", b"three"))
+    tree = HashTree([one, two, three], uri=SIGNATURE, chain_uri=TS_CHAIN)
+
+    def sha512_step(*digests: bytes) -> bytes:
+        return hashlib.sha512(encode_digest_list([("sha512", digest) for digest in digests])).digest()
+
+    top = sha512_step(sha512_step(one, two), three)  # what has no neighbour goes up as it is
+    assert base64.b64encode(top) in tree.result
+
+
+def test_a_chain_tells_nothing_of_another_input_than_digests():
+    _, tree = tree_over(10_000)
+    assert len(tree.chain_of(4711).chain) < 8192
+
+
+def test_a_tree_over_nothing_is_a_mistake():
+    with pytest.raises(ValueError, match="one SHA-512"):
+        HashTree([], uri=SIGNATURE, chain_uri=TS_CHAIN)

@@ -164,3 +164,28 @@ def test_only_our_errors_escape():
     for at in range(0, len(data), 97):
         with pytest.raises(DigiidError):
             verify_message_container(data[:at], max_part_bytes=MAX)
+
+
+def reduced() -> bytes:
+    xml, chain = sign(PARTS)
+    return build_message_container(None, {}, xml, hash_chain=chain, batch=None, at=NOW, reduced=b"POST\r\n/r1/\r\n")
+
+
+def test_a_message_of_which_only_the_digest_was_kept_is_told_as_absent_where_that_is_allowed():
+    verified = verify_message_container(reduced(), max_part_bytes=MAX, may_be_absent=frozenset(PARTS))
+    assert verified.message is None and verified.signature.absent == PARTS.keys()
+    assert verified.unverified_reduced == b"POST\r\n/r1/\r\n"
+    with pytest.raises(Refused) as refused:
+        verify_message_container(reduced(), max_part_bytes=MAX, may_be_absent=BODY)
+    assert refused.value.code == "exchange.signature.coverage"
+
+
+def test_a_message_that_is_simply_gone_is_refused_also_where_digests_are_enough():
+    held = files(build())
+    held.pop("message.xml")
+    container = io.BytesIO()
+    with zipfile.ZipFile(container, "w") as archive:
+        for name, content in held.items():
+            archive.writestr(name, content)
+    with pytest.raises(Malformed):
+        verify_message_container(container.getvalue(), max_part_bytes=MAX, may_be_absent=frozenset(PARTS))
