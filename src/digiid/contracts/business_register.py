@@ -92,7 +92,7 @@ class RightOfRepresentation(Message):
 
 
 class Representation(Message):
-    """`joint`: only together with another holder of the same role. `reason` says, as a code, what the answer rests on."""
+    """`joint`: only together with another holder of the same role. `reason`: what the answer rests on, a code."""
 
     representation: RepresentationKind
     reason: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]

@@ -144,10 +144,10 @@ class CaseOpened(Message):
 
 
 class GetDocumentStatus(Message):
-    """Is this document valid now? With a personal code also: is it that person's?"""
+    """Is this person's document valid now? Both numbers stand on the card."""
 
     document_number: DocumentNumber
-    personal_code: PersonalCode | None = None
+    personal_code: PersonalCode
 
 
 class DocumentStatus(Message):
