@@ -9,18 +9,26 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
-from digiid.formats.trusted_list import VerifiedTrust, verify_trusted_list
+from digiid.formats.trusted_list import (
+    TYPE_GENERIC,
+    TYPE_LIST_OF_LISTS,
+    ListedPointer,
+    VerifiedTrust,
+    build_trusted_list,
+    sign_trusted_list,
+    verify_trusted_list,
+)
 from digiid.formats.validation import validate_container
 from digiid.platform.clock import SystemClock
 from tests.support.containers import changed
-from tests.support.pki import FILES, Identity, Pki, person, shared_pki
-from tests.support.trust_server import running_trust_server
+from tests.support.pki import FILES, Identity, Pki, distinguished_name, make_certificate, new_key, person, shared_pki
+from tests.support.trust_server import TrustServer, running_trust_server
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("digidoc4j")
@@ -83,7 +91,10 @@ def judged(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     altered = changed(lt_container(pki), {FILES[0].name: b"something else\n"})
     (folder / "altered.asice").write_bytes(altered)
     files = sorted(folder.glob("*.asice"))
-    lines = referee(classes, "validate", os.pathsep.join(map(str, files)), *anchors(pki, folder))
+    return by_container(referee(classes, "validate", os.pathsep.join(map(str, files)), *anchors(pki, folder)))
+
+
+def by_container(lines: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in lines:
         if line.startswith("container "):
@@ -125,3 +136,54 @@ def test_we_accept_what_digidoc4j_signs(classes: Path, tmp_path: Path, kind: str
     assert (signature.indication, signature.messages) == ("TOTAL-PASSED", ()), signature
     assert signature.level == "QESIG"
     assert report.data_files == (paper.name,)
+
+
+def publish_lists(server: TrustServer, lotl_signer: Identity) -> None:
+    """Our list and a list of lists that points to it, as both would stand in the world."""
+    pki, now = server.pki, datetime.now(UTC).replace(microsecond=0)
+    when = {"issued_at": now - timedelta(days=1), "next_update_at": now + timedelta(days=100)}
+    pointers = (
+        ListedPointer(f"{server.base}/lotl.xml", "EU", "TEST", (lotl_signer.certificate,), TYPE_LIST_OF_LISTS),
+        ListedPointer(f"{server.base}/tl.xml", "EE", "TEST", (pki.list_signer.certificate,), TYPE_GENERIC),
+    )
+    lotl = pki.list_content(
+        list_type=TYPE_LIST_OF_LISTS,
+        territory="EU",
+        scheme_name="EU:TEST list of lists",
+        providers=(),
+        pointers=pointers,
+        distribution_point=f"{server.base}/lotl.xml",
+        **when,
+    )
+    own = pki.list_content(distribution_point=f"{server.base}/tl.xml", **when)
+    for name, content, signer in (("/lotl.xml", lotl, lotl_signer), ("/tl.xml", own, pki.list_signer)):
+        server.lists[name] = sign_trusted_list(
+            build_trusted_list(content), key=signer.key, certificate=signer.certificate, claimed_signing_at=now
+        )
+
+
+@pytest.mark.parametrize("tampered", [False, True])
+def test_digidoc4j_trusts_what_our_signed_lists_say(classes: Path, tmp_path: Path, tampered: bool) -> None:
+    pki = shared_pki()
+    lotl_signer = make_certificate(distinguished_name("TEST LOTL signer"), new_key(), None, ())
+    store = tmp_path / "lotl.p12"
+    store.write_bytes(
+        pkcs12.serialize_java_truststore(
+            [pkcs12.PKCS12Certificate(lotl_signer.certificate, b"lotl")], BestAvailableEncryption(b"1234")
+        )
+    )
+    (tmp_path / "ours.asice").write_bytes(lt_container(pki))
+    with running_trust_server(pki, SystemClock()) as server:
+        publish_lists(server, lotl_signer)
+        if tampered:
+            server.lists["/tl.xml"] = server.lists["/tl.xml"].replace(b"TEST TSA", b"TEST TSB")
+        said = referee(classes, "validate-by-list", tmp_path / "ours.asice", f"{server.base}/lotl.xml", store, "1234")
+        asked = list(server.requests)
+    assert {"/lotl.xml", "/tl.xml"} <= set(asked)
+    if tampered:
+        (refused,) = said
+        assert refused.startswith("refused ")
+        assert "HASH_FAILURE" in refused
+    else:
+        assert said[0] == "listed 3"
+        assert by_container(said[1:])["ours"][:2] == ["valid", "profile LT"]

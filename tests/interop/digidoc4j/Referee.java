@@ -13,12 +13,15 @@ import org.digidoc4j.DigestAlgorithm;
 import org.digidoc4j.Signature;
 import org.digidoc4j.SignatureBuilder;
 import org.digidoc4j.SignatureProfile;
+import org.digidoc4j.TSLCertificateSource;
+import org.digidoc4j.exceptions.DigiDoc4JException;
 import org.digidoc4j.impl.asic.tsl.TSLCertificateSourceImpl;
 import org.digidoc4j.signers.PKCS12SignatureToken;
 
 /**
  * A referee that is not ours. Usage:
  *   validate CONTAINER:… ANCHOR.pem…            prints "valid" or "invalid" and what is wrong, for each
+ *   validate-by-list CONTAINER:… LOTL-URL TRUSTSTORE.p12 PASSWORD   the same, trusting what a list of lists leads to
  *   sign FILE P12 PASSWORD BASE OUTPUT ANCHOR.pem…   makes a container of level LT with the services at BASE
  */
 public class Referee {
@@ -47,9 +50,33 @@ public class Referee {
         System.exit(code); // the library leaves threads running
     }
 
+    static Configuration listConfiguration(String[] arguments) throws Exception {
+        Configuration configuration = new Configuration(Configuration.Mode.TEST);
+        configuration.setLotlLocation(arguments[2]);
+        configuration.setLotlTruststorePath(arguments[3]);
+        configuration.setLotlTruststoreType("PKCS12");
+        configuration.setLotlTruststorePassword(arguments[4]);
+        configuration.setLotlPivotSupportEnabled(false);
+        configuration.setTrustedTerritories("EE");
+        configuration.setTslCacheExpirationTime(0);
+        TSLCertificateSource source = configuration.getTSL();
+        try {
+            source.refresh();
+            System.out.println("listed " + source.getNumberOfCertificates());
+        } catch (DigiDoc4JException refused) {
+            Throwable cause = refused;
+            while (cause.getCause() != null) cause = cause.getCause();
+            System.out.println("refused " + cause.getMessage());
+            return null; // without a list the library does not open a container at all
+        }
+        return configuration;
+    }
+
     static void run(String[] arguments) throws Exception {
-        if (arguments[0].equals("validate")) {
-            Configuration configuration = configuration(arguments, 2);
+        if (arguments[0].startsWith("validate")) {
+            boolean byList = arguments[0].equals("validate-by-list");
+            Configuration configuration = byList ? listConfiguration(arguments) : configuration(arguments, 2);
+            if (configuration == null) return;
             for (String path : arguments[1].split(File.pathSeparator)) {
                 Container container = ContainerOpener.open(path, configuration);
                 ContainerValidationResult result = container.validate();

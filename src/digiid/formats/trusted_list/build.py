@@ -151,7 +151,8 @@ def build_trusted_list(content: ListContent) -> bytes:
 def sign_trusted_list(
     xml: bytes, *, key: PrivateKeyTypes, certificate: x509.Certificate, claimed_signing_at: datetime | None = None
 ) -> bytes:
-    """Add the enveloped signature (XAdES-B when a signing time is given) to a list of `build_trusted_list`.
+    """Add the enveloped signature (XAdES baseline B, EN 319 132-1 §6, when a signing time is given) to a list of
+    `build_trusted_list`.
 
     Raises: Refused `xades.key`, `xades.key_mismatch`; Malformed `trusted_list.…`.
     """
@@ -179,7 +180,9 @@ def sign_trusted_list(
             f"<xades:SignedSignatureProperties><xades:SigningTime>{_time(claimed_signing_at)}</xades:SigningTime>"
             "<xades:SigningCertificateV2><xades:Cert>"
             f"<xades:CertDigest>{reference}</xades:CertDigest></xades:Cert></xades:SigningCertificateV2>"
-            "</xades:SignedSignatureProperties></xades:SignedProperties>"
+            "</xades:SignedSignatureProperties><xades:SignedDataObjectProperties>"
+            '<xades:DataObjectFormat ObjectReference="#TL-RefId0"><xades:MimeType>text/xml</xades:MimeType>'
+            "</xades:DataObjectFormat></xades:SignedDataObjectProperties></xades:SignedProperties>"
         )
         references += (
             f'<ds:Reference Id="TL-RefId1" Type="{TYPE_SIGNED_PROPERTIES}" URI="#TL-SignedProperties"><ds:Transforms>'
