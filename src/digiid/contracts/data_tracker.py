@@ -26,6 +26,7 @@ FIND_USAGE_ENDPOINTS: Final = (
 ASKED_ABOUT_ENDPOINTS: Final = (("GET", "/v1/askedAbout"), ("GET", "/v1/isRecorded"))
 ALLOWED: Final = frozenset({INFORMATION_AUTHORITY})
 DEFAULT_LIMIT: Final = 1000
+MAX_LIMIT: Final = 10_000
 MAX_MESSAGE_IDS: Final = 40  # of one /isRecorded, so that its query string stays below 8 KB
 
 # RFC 3339 with milliseconds, in UTC
@@ -47,9 +48,10 @@ class TrackerModel(BaseModel):
 
 
 class Usage(TrackerModel):
-    """One look. `action` says why, `receiver_code` is the organisation's registry code, `receiver_system` its subsystem.
+    """One look. `action` says why; `receiver_code` is a registry code, `receiver_system` the whole subsystem.
 
     Everything below that is an addition of ours and optional. `by_the_person`: the person asked, through some portal.
+    `hidden_until` and `hidden_reason` stand with a look that was kept back and may be seen now.
     """
 
     logtime: Instant
@@ -63,11 +65,13 @@ class Usage(TrackerModel):
     data_categories: Annotated[tuple[str, ...], Field(max_length=100)] | None = None
     official_pseudonym: str | None = None
     by_the_person: bool | None = None
+    hidden_until: Instant | None = None
+    hidden_reason: str | None = None
 
 
 class UsageList(TrackerModel):
     total_usages: Annotated[int, Field(ge=0)]
-    usages: Annotated[tuple[Usage, ...], Field(max_length=DEFAULT_LIMIT)]
+    usages: Annotated[tuple[Usage, ...], Field(max_length=MAX_LIMIT)]
 
 
 class UsagePeriod(TrackerModel):
@@ -97,7 +101,7 @@ class Asked(TrackerModel):
 
 class AskedList(TrackerModel):
     total_requests: Annotated[int, Field(ge=0)]
-    requests: Annotated[tuple[Asked, ...], Field(max_length=DEFAULT_LIMIT)]
+    requests: Annotated[tuple[Asked, ...], Field(max_length=MAX_LIMIT)]
 
 
 class Recorded(TrackerModel):

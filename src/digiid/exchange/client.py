@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -16,6 +17,7 @@ from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.http import HttpAnswer, HttpClient
 from digiid.platform.log import correlation_id
 from digiid.platform.pools import answering_a_service
+from digiid.platform.sent_requests import ANSWERED, NOT_KNOWN_YET, REFUSED, Outcome, SentRequests
 
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
@@ -29,6 +31,13 @@ class Client:
         """`gate_url` is the consumer's own gate (`http://127.0.0.1:8801`), `key` this subsystem's secret there."""
         self.me = me
         self._gate_url, self._key, self._http, self._entropy = gate_url.rstrip("/"), key, http, entropy
+        self._sent: SentRequests | None = None
+
+    def recording(self, sent: SentRequests) -> "Client":
+        """The same client, which writes down in `sent` about whom it asks: the consumer's half of the data tracker."""
+        client = copy(self)
+        client._sent = sent
+        return client
 
     def call(
         self,
@@ -40,28 +49,63 @@ class Client:
         message_id: str | None = None,
         consent: str | None = None,
         purpose: str | None = None,
+        about: Sequence[str] | None = None,
     ) -> Reply:
         """Ask the provider and return its reply.
 
         `user_id` is who asked, in X-Road's form `EE38001085718`; `issue` is the case number; `consent` is the
-        person's consent receipt, `purpose` why it is asked. Both travel as signed headers.
+        person's consent receipt, `purpose` why it is asked. Both travel as signed headers. `about` are the personal
+        codes of those whom the request is about, where its own fields do not name them.
         Call it outside any transaction: the network may take its time.
 
         Raises: the provider's error, of the same kind and code; Unavailable `exchange.unreachable`
         when no answer came (the provider may have acted: repeat with the same content).
         """
+        message_id = message_id or self._new_id()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         headers |= self._headers(user_id, issue, message_id, consent, purpose)
         content = request.model_dump_json().encode()
+        # 1 what is asked about whom is on record before it leaves
+        persons = self._persons(operation, request, about)
+        if operation.discloses:
+            self._begin(message_id, operation.service, persons or (NOT_KNOWN_YET,))
+        # 2 asked; without an answer the record stays open, since the provider may have told
         answer = self._send(operation.service, "POST", operation.path, content, headers)
         if answer.status != 200:
+            if answer.status < 500:
+                self._settle(message_id, operation.service, persons, REFUSED)
             raise _error_of(answer, operation)
+        # 3 answered, about those whom the reply names too
         try:
-            return operation.reply.model_validate_json(answer.body)
+            reply = operation.reply.model_validate_json(answer.body)
         except ValidationError as error:
+            self._settle(message_id, operation.service, persons, ANSWERED)
             raise Broken(
                 "exchange.reply", f"{operation.service} broke its contract: {error.error_count()} errors"
             ) from error
+        if operation.discloses:
+            persons = tuple(about) if about is not None else operation.persons(request=request, reply=reply)
+            self._settle(message_id, operation.service, persons, ANSWERED)
+        return reply
+
+    def _persons(
+        self, operation: Operation[Request, Reply], request: Request, about: Sequence[str] | None
+    ) -> tuple[str, ...]:
+        if not operation.discloses:
+            return ()
+        if about is not None:
+            return tuple(about)
+        if not operation.about and self._sent is not None:
+            raise Broken("exchange.about_whom", f"{operation.service} is asked without saying about whom")
+        return operation.persons(request=request)
+
+    def _begin(self, message_id: str, service: ServiceId, persons: Sequence[str]) -> None:
+        if self._sent is not None and persons:
+            self._sent.begin(message_id, str(service), persons)
+
+    def _settle(self, message_id: str, service: ServiceId, persons: Sequence[str], outcome: Outcome) -> None:
+        if self._sent is not None and persons:
+            self._sent.settle(message_id, str(service), persons, outcome)
 
     def rest(
         self,
@@ -77,17 +121,22 @@ class Client:
         message_id: str | None = None,
         consent: str | None = None,
         purpose: str | None = None,
+        about: Sequence[str] = (),
     ) -> RestAnswer:
         """Call a service that has paths and verbs of its own; `path` follows the service code (`/v2/findUsage`).
 
-        The provider's answer comes back whatever its status.
+        The provider's answer comes back whatever its status. `about`: the persons whose data are asked for.
 
         Raises: Unavailable `exchange.unreachable` as `call` does; the exchange's own refusal.
         """
+        message_id = message_id or self._new_id()
         headers = {"Accept": "application/json"} | ({"Content-Type": media_type} if body is not None else {})
         headers |= self._headers(user_id, issue, message_id, consent, purpose)
         target = service.path + path + (f"?{urlencode(query, doseq=True)}" if query else "")
+        self._begin(message_id, service, about)
         answer = self._send(service, method, target, body, headers)
+        if answer.status < 500:
+            self._settle(message_id, service, about, ANSWERED if answer.status < 400 else REFUSED)
         if "x-road-error" in answer.headers:
             raise _refusal_of(answer, service)
         return RestAnswer(answer.status, answer.headers.get("content-type", ""), answer.body)
@@ -103,11 +152,14 @@ class Client:
         }
         return {
             "X-Road-Client": str(self.me),
-            "X-Road-Id": message_id or f"{self.me.instance}-{new_id(self._entropy)}",
+            "X-Road-Id": message_id or self._new_id(),
             "X-Digiid-Gate-Key": self._key,
             "X-Digiid-Correlation": correlation_id.get(),
             **{name: value for name, value in optional.items() if value},
         }
+
+    def _new_id(self) -> str:
+        return f"{self.me.instance}-{new_id(self._entropy)}"
 
     def _send(
         self, service: ServiceId, method: str, target: str, content: bytes | None, headers: Mapping[str, str]

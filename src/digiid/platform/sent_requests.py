@@ -32,6 +32,7 @@ Outcome = Literal["sent", "answered", "refused"]
 SENT: Outcome = "sent"  # no answer is known: the provider may have acted
 ANSWERED: Outcome = "answered"
 REFUSED: Outcome = "refused"
+NOT_KNOWN_YET = ""  # in the place of a person: only the answer of a search says whom it is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +161,11 @@ def find_sent(
 
 
 def sent_messages(tx: Connection, table: Table, personal_code: str, message_ids: Sequence[str]) -> set[str]:
-    """Which of these messages this institution sent about this person, hidden ones too."""
+    """Which of these messages this institution sent about this person, hidden ones too, and searches whose answer
+    it never saw."""
     t = table.c
-    query = select(t.message_id).where(t.personal_code == personal_code, t.message_id.in_(list(message_ids)))
+    about = t.personal_code.in_((personal_code, NOT_KNOWN_YET))
+    query = select(t.message_id).where(about, t.message_id.in_(list(message_ids)))
     return set(tx.execute(query).scalars())
 
 
