@@ -4,7 +4,22 @@ from digiid.formats.exchange.paths import check_unambiguous_path
 from digiid.kernel.errors import Refused
 
 
-@pytest.mark.parametrize("path", ["/", "/a", "/a/", "/a/b.json", "/a/%C3%B5", "/a/..b", "/a/...", "/a;v=1", "/%20"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/a",
+        "/a/",
+        "/a/b.json",
+        "/a/%C3%B5",
+        "/a/%E0%A4%85",
+        "/a/%F0%9F%98%80",
+        "/a/..b",
+        "/a/...",
+        "/a;v=1",
+        "/%20",
+    ],
+)
 def test_the_string_matched_is_the_string_sent(path):
     assert check_unambiguous_path(path) == path
 
@@ -32,6 +47,11 @@ def test_the_string_matched_is_the_string_sent(path):
         "/a/%252e%252e/b",
         "/a/..;x=1/b",
         "/a/%2e%2e;/b",
+        "/a/%c0%ae%c0%ae/b",
+        "/a/%C0%AFb",
+        "/a/%e0%80%ae/b",
+        "/a/%f0%80%80%ae/b",
+        "/a/%25c0%25ae/b",
         "//a",
         "/a//b",
         "/a%00",
