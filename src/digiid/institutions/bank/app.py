@@ -11,7 +11,8 @@ from digiid.contracts.members import BANK, NAMES
 from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
-from digiid.exchange.gate import Service
+from digiid.exchange.gate import AnyService
+from digiid.exchange.usage import Tracker, tracker_services
 from digiid.institutions.bank import store, use_cases
 from digiid.institutions.bank.settings import Settings
 from digiid.institutions.bank.use_cases import Deps
@@ -22,6 +23,7 @@ from digiid.platform.db import Database
 from digiid.platform.documents import TrustServices
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.outbox import Worker
+from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.web import N_
 from digiid.platform.web.sessions import Session, SessionStore
@@ -40,11 +42,12 @@ def build(
     issuers: Sequence[x509.Certificate],
     trust: TrustServices,
     csrf_secret: str,
-) -> Running[Service]:
-    """The bank's site. On the exchange it only reports what it notices."""
+) -> Running[AnyService]:
+    """The bank's site. On the exchange it reports what it notices, and tells who looked at a customer's data."""
     file = around.database_folder / "bank.sqlite"
     db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
     db.migrate(PACKAGE)
+    exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
     deps = Deps(db, around.clock, around.entropy, settings)
     reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy)
     worker = Worker("bank", db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
@@ -98,7 +101,7 @@ def build(
     return Running(
         name="bank",
         sites={"bank": site.build(pages, health=health)},
-        services=(),
+        services=tracker_services(Tracker(BANK, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)),
         workers=(worker,),
         timers=(
             Timer("sessions", timedelta(minutes=10), sessions.purge),

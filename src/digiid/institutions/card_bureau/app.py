@@ -11,7 +11,8 @@ from digiid.contracts.members import CARD_BUREAU, NAMES
 from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
-from digiid.exchange.gate import Service
+from digiid.exchange.gate import AnyService
+from digiid.exchange.usage import Tracker, tracker_services
 from digiid.formats.apdu import Transport
 from digiid.institutions.card_bureau import api, jobs, store
 from digiid.institutions.card_bureau.settings import Settings
@@ -23,6 +24,7 @@ from digiid.platform import outbox
 from digiid.platform.db import Database
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.outbox import Worker
+from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.trust import OcspClient
 from digiid.platform.web import N_
@@ -46,6 +48,7 @@ def build_deps(
     file = around.database_folder / "card_bureau.sqlite"
     db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
     db.migrate(PACKAGE)
+    exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
     deps = Deps(db, around.clock, around.entropy, exchange, wake_outbox, blank_card, discard_card, settings)
     desk.open_points(deps)
     return deps
@@ -61,7 +64,7 @@ def build(
     blank_card: Callable[[str], Transport],
     discard_card: Callable[[str], None],
     csrf_secret: str,
-) -> tuple[Deps, Running[Service]]:
+) -> tuple[Deps, Running[AnyService]]:
     """The bureau's site, services and worker. The Deps are for the seed, which acts before there are officers."""
     workers: list[Worker] = []
 
@@ -116,10 +119,11 @@ def build(
             raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
         return {"name": NAMES[CARD_BUREAU]}
 
-    running = Running(
+    tracker = Tracker(CARD_BUREAU, deps.db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)
+    running: Running[AnyService] = Running(
         name="card_bureau",
         sites={"bureau": site.build([*handlers(deps), *sign_in_handlers(sign_in)], health=health)},
-        services=api.services(deps),
+        services=[*api.services(deps), *tracker_services(tracker)],
         workers=(worker,),
         timers=(*jobs.timers(deps), Timer("sessions", timedelta(minutes=10), sessions.purge)),
         health=health,

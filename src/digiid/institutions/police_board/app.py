@@ -8,7 +8,8 @@ from cryptography import x509
 
 from digiid.contracts.members import NAMES, POLICE_BOARD
 from digiid.exchange.client import Client
-from digiid.exchange.gate import Service
+from digiid.exchange.gate import AnyService
+from digiid.exchange.usage import Tracker, tracker_services
 from digiid.institutions.police_board import api, jobs, store
 from digiid.institutions.police_board.peers import ListFiles, PaymentProvider
 from digiid.institutions.police_board.settings import Settings
@@ -21,6 +22,7 @@ from digiid.platform.institution import Running, Surroundings
 from digiid.platform.mail import MailTransport
 from digiid.platform.outbox import Worker, count_stuck
 from digiid.platform.secret_file import read_or_make_secret
+from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.trust import OcspClient
 from digiid.platform.web import N_
@@ -65,7 +67,7 @@ def build_deps(
         db=db,
         clock=around.clock,
         entropy=around.entropy,
-        exchange=exchange,
+        exchange=exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock)),
         wake_outbox=wake_outbox or _Bell(),
         payments=PaymentProvider(around.origins["pay"], settings.payment_merchant, secret, around.http),
         lists=ListFiles(settings.named_lists()),
@@ -85,7 +87,7 @@ def build(
     issuers: Sequence[x509.Certificate],
     ocsp: OcspClient,
     csrf_secret: str,
-) -> Running[Service]:
+) -> Running[AnyService]:
     """The board's sites, services, outbox worker and timers. `issuers` are the issuing CA's certificates."""
     worker = Worker("police_board", deps.db, store.OUTBOX, deps.clock, jobs.outbox_handlers(deps))
     if isinstance(deps.wake_outbox, _Bell):
@@ -157,13 +159,14 @@ def build(
             stuck = count_stuck(tx, store.OUTBOX)
         return {"name": NAMES[POLICE_BOARD], "outbox_refused": stuck}
 
+    tracker = Tracker(POLICE_BOARD, deps.db, deps.clock, store.DISCLOSURES, store.SENT_REQUESTS)
     return Running(
         name="police_board",
         sites={
             "apply": apply_site.build(apply_pages.handlers(deps), health=health),
             "police": police_site.build([*police_pages.handlers(deps), *sign_in_handlers(sign_in)], health=health),
         },
-        services=api.services(deps),
+        services=[*api.services(deps), *tracker_services(tracker)],
         workers=(worker,),
         timers=(*jobs.timers(deps), Timer("police_board.sessions", jobs.HOURLY, sessions("apply").purge)),
         health=health,

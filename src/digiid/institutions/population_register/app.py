@@ -11,7 +11,8 @@ from digiid.contracts.members import NAMES, POPULATION_REGISTER
 from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
-from digiid.exchange.gate import Service
+from digiid.exchange.gate import AnyService
+from digiid.exchange.usage import Tracker, tracker_services
 from digiid.institutions.population_register import api, store, use_cases
 from digiid.institutions.population_register.settings import Settings
 from digiid.institutions.population_register.use_cases import Deps
@@ -19,6 +20,7 @@ from digiid.institutions.population_register.web.site import NAVIGATION, handler
 from digiid.platform.db import Database
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.outbox import Worker
+from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.trust import OcspClient
 from digiid.platform.web import N_
@@ -45,8 +47,9 @@ def build(
     ocsp: OcspClient,
     exchange: Client,
     csrf_secret: str,
-) -> Running[Service]:
+) -> Running[AnyService]:
     """The register's desk and services."""
+    exchange = exchange.recording(SentRequests(deps.db, store.SENT_REQUESTS, around.clock))
     reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy)
     worker = Worker("population_register", deps.db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
     reports.worker = worker
@@ -81,10 +84,11 @@ def build(
         deps.db.check()
         return {"name": NAMES[POPULATION_REGISTER]}
 
+    tracker = Tracker(POPULATION_REGISTER, deps.db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)
     return Running(
         name="population_register",
         sites={"population": site.build([*handlers(deps), *sign_in_handlers(sign_in)], health=health)},
-        services=api.services(deps),
+        services=[*api.services(deps), *tracker_services(tracker)],
         workers=(worker,),
         timers=(Timer("sessions", timedelta(minutes=10), sessions.purge),),
         health=health,
