@@ -22,6 +22,7 @@ from digiid.formats.cades import parse_cades
 from digiid.formats.cdoc2.envelope import parse_envelope
 from digiid.formats.cdoc2.header import build_header, parse_header
 from digiid.formats.cdoc2.keys import seal_to_secret
+from digiid.formats.consent_receipt import parse_receipt, parse_revocations
 from digiid.formats.ddoc import parse_ddoc
 from digiid.formats.pades import UnverifiedPdf
 from digiid.formats.trusted_list import parse_trusted_list, verify_trusted_list
@@ -36,6 +37,7 @@ from digiid.formats.xades import parse_signatures
 from digiid.kernel.errors import DigiidError
 from digiid.platform.pdf import parse_answer, read_pdf, worker
 from tests.support.cades import CadesMaker
+from tests.support.consents import consent_sealer
 from tests.support.containers import MANIFEST, SIGNATURES, unpack
 from tests.support.ddoc import DdocMaker
 from tests.support.pdf import good_pdf, plain_pdf, with_time_stamp
@@ -334,6 +336,8 @@ TARGETS = {
         Target("pdf", _judge_pdf, lambda: [plain_pdf(), good_pdf(), with_time_stamp(good_pdf())], 65536),
         Target("trusted-list", parse_trusted_list, lambda: [PKI.trusted_list()], 65536),
         Target("trusted-list-signature", _verify_list, lambda: [PKI.trusted_list()], 65536),
+        Target("consent-receipt", parse_receipt, lambda: [consent_sealer().receipt().encode()]),
+        Target("consent-revocations", parse_revocations, lambda: [consent_sealer().revocations("c" * 43).encode()]),
         Target("web-eid", parse_token, lambda: [_token_json()]),
         Target("cdoc2-header", parse_header, lambda: [_cdoc2_header()]),
         Target("cdoc2", lambda data: parse_envelope(io.BytesIO(data)), lambda: [_cdoc2_file()]),
