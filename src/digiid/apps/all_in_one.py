@@ -32,6 +32,8 @@ from digiid.exchange.gate import Gate
 from digiid.formats.x509.profile import CertificateKind, HierarchyNames, Organization
 from digiid.institutions.bank import app as bank
 from digiid.institutions.bank.settings import Settings as BankSettings
+from digiid.institutions.business_register import app as business_register
+from digiid.institutions.business_register.settings import Settings as BusinessSettings
 from digiid.institutions.card_bureau import app as card_bureau
 from digiid.institutions.card_bureau.settings import Settings as BureauSettings
 from digiid.institutions.information_authority import app as information_authority
@@ -67,6 +69,7 @@ _MEMBERS = (
     members.POPULATION_REGISTER,
     members.TRUST_SERVICES,
     members.INFORMATION_AUTHORITY,
+    members.BUSINESS_REGISTER,
     members.BANK,
 )
 log = structlog.get_logger("state")
@@ -153,6 +156,19 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
             issuers=issuers,
             ocsp=trust.ocsp,
             exchange=exchange(members.POPULATION_REGISTER),
+            csrf_secret=csrf_secret,
+        )
+    )
+    business_deps = business_register.build_deps(
+        BusinessSettings(database_url=database_url("business_register"), demonstration=demonstration), around
+    )
+    running.append(
+        business_register.build(
+            business_deps,
+            around,
+            issuers=issuers,
+            ocsp=trust.ocsp,
+            exchange=exchange(members.BUSINESS_REGISTER),
             csrf_secret=csrf_secret,
         )
     )

@@ -21,6 +21,7 @@ _SITES = (
     ("portal", "state portal: sign in, sign a document, report a card lost, validate"),
     ("bank", "a bank that accepts e-residents"),
     ("population", "register desk"),
+    ("business", "business register: companies, and your own after the sign-in"),
 )
 
 
