@@ -1,0 +1,1 @@
+"""Who has looked at my data: every institution is asked live, nothing is kept, both parties' records are compared."""
