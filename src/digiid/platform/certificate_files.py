@@ -21,6 +21,11 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise NotFound("certificate_file.absent", f"{path}: {error.strerror}") from error
+    return parse_certificates(data, name=str(path))
+
+
+def parse_certificates(data: bytes, *, name: str) -> list[x509.Certificate]:
+    """The one certificate of DER bytes, or all of PEM bytes. Raises: Malformed `x509.certificate`."""
     try:
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
@@ -28,7 +33,7 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
             return [load_certificate(data)]
         return [load_certificate(certificate_der(found)) for found in x509.load_pem_x509_certificates(data)]
     except (ValueError, Malformed) as error:
-        raise Malformed("x509.certificate", f"{path} holds no certificate that can be read") from error
+        raise Malformed("x509.certificate", f"{name} holds no certificate that can be read") from error
 
 
 def read_certificate(path: Path) -> x509.Certificate:

@@ -7,21 +7,27 @@ from typing import Any
 
 from cryptography import x509
 
+from digiid.contracts.data_tracker import TRACKED
 from digiid.contracts.members import INFORMATION_AUTHORITY, NAMES
 from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
-from digiid.exchange.gate import Service
+from digiid.exchange.gate import AnyService
+from digiid.exchange.usage import Tracker, tracker_services
 from digiid.institutions.information_authority import jobs, store, use_cases
+from digiid.institutions.information_authority.data_tracker import use_cases as data_tracker
 from digiid.institutions.information_authority.settings import Settings
 from digiid.institutions.information_authority.use_cases import Deps
+from digiid.institutions.information_authority.web.files import file_handlers
 from digiid.institutions.information_authority.web.site import INSIDE, NAVIGATION, handlers
+from digiid.institutions.information_authority.web.tracker import tracker_handlers
 from digiid.kernel.errors import Unavailable
 from digiid.platform import outbox
 from digiid.platform.db import Database
 from digiid.platform.documents import TrustServices
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.outbox import Worker
+from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.web import N_
 from digiid.platform.web.sessions import Session, SessionStore
@@ -40,17 +46,18 @@ def build(
     issuers: Sequence[x509.Certificate],
     trust: TrustServices,
     csrf_secret: str,
-) -> Running[Service]:
-    """The portal. It offers nothing on the exchange; it only asks."""
+) -> Running[AnyService]:
+    """The portal. It asks others on a person's behalf, and tells whom it asked about whom."""
     file = around.database_folder / "information_authority.sqlite"
     db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
     db.migrate(PACKAGE)
+    exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
     workers: list[Worker] = []
 
     def wake_outbox() -> None:
         workers[0].wake()
 
-    deps = Deps(db, around.clock, around.entropy, exchange, wake_outbox, trust.trust, settings)
+    deps = Deps(db, around.clock, around.entropy, exchange, wake_outbox, trust, settings)
     reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy)
     kinds = {**jobs.outbox_handlers(deps), anomalies.KIND: reports.deliver}
     worker = Worker("information_authority", db, store.OUTBOX, around.clock, kinds)
@@ -94,6 +101,19 @@ def build(
         use_cases.keep_signed(deps, session.subject or "", document_id, signed.content)
         return f"/sign/{document_id}"
 
+    asking = data_tracker.Asking(TRACKED)
+    tracked = data_tracker.Deps(
+        db,
+        around.clock,
+        exchange,
+        store.JOURNAL,
+        store.OUTBOX,
+        wake_outbox,
+        TRACKED,
+        asking,
+        timedelta(seconds=settings.tracker_patience_seconds),
+    )
+
     def health() -> Mapping[str, Any]:
         db.check()
         with db.read() as tx:
@@ -102,15 +122,23 @@ def build(
             raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
         return {"name": NAMES[INFORMATION_AUTHORITY]}
 
+    def close() -> None:
+        asking.close()
+        db.close()
+
     pages = [
         *handlers(deps),
+        *tracker_handlers(tracked),
+        *file_handlers(deps),
         *sign_in_handlers(CardSignIn(issuers, trust.ocsp, admit, report)),
         *signing_handlers(CardSigning(pending, issuers, trust, get_to_sign, on_signed)),
     ]
     return Running(
         name="information_authority",
         sites={"portal": site.build(pages, health=health)},
-        services=(),
+        services=tracker_services(
+            Tracker(INFORMATION_AUTHORITY, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)
+        ),
         workers=(worker,),
         timers=(
             *jobs.timers(deps),
@@ -118,5 +146,5 @@ def build(
             Timer("signatures", timedelta(minutes=10), pending.purge),
         ),
         health=health,
-        close=db.close,
+        close=close,
     )

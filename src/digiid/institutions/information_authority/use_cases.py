@@ -6,22 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from cryptography import x509
 from sqlalchemy.engine import Connection
 
 from digiid.contracts.police_board import DocumentSummary, LossReported, ReportMisuse
 from digiid.exchange.client import Client
 from digiid.formats.asic import DataFile, Limits, parse_container
-from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.cdoc2 import ArchiveLimits
 from digiid.formats.validation import Report
 from digiid.institutions.information_authority import peers, store
-from digiid.institutions.information_authority.domain import Document, check_files, keep_until
+from digiid.institutions.information_authority.domain import Document, check_files, clean_file_name, keep_until
 from digiid.institutions.information_authority.settings import Settings
 from digiid.kernel.errors import Malformed, NotFound, Refused
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
+from digiid.platform.documents import TrustServices
+from digiid.platform.documents.encryption import PasswordKey, decrypt_contents, encrypt_contents
+from digiid.platform.documents.extending import extend_document
 from digiid.platform.documents.files import guess_media_type
 from digiid.platform.documents.judging import validate_document
+from digiid.platform.documents.recipients import NewRecipient, recipient_of_certificate, recipient_of_password
+from digiid.platform.documents.time_stamping import renew_time_stamp, time_stamp_document
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.preview import can_draw, draw_page, read_text
 from digiid.platform.web.sign_in import SignedInPerson
@@ -37,7 +43,7 @@ class Deps:
     entropy: Entropy
     exchange: Client
     wake_outbox: Callable[[], None]
-    trust: Callable[[], VerifiedTrust]
+    services: TrustServices
     settings: Settings
 
 
@@ -173,7 +179,7 @@ def _open(deps: Deps, files: Sequence[DataFile]) -> Opened:
         return _open_pdf(deps, files)
     if len(files) != 1 or not files[0].content.startswith(b"PK"):
         return Opened(files)
-    content, limit = files[0].content, Limits(max_total_bytes=deps.settings.max_unpacked_bytes)
+    content, limit = files[0].content, _limits(deps)
     try:
         container = parse_container(io.BytesIO(content), limit)
         if container.form != "ASiC-E" or not container.signature_files:
@@ -287,7 +293,7 @@ def delete_past(deps: Deps) -> int:
 
 def validate(deps: Deps, content: bytes, name: str) -> Report:
     """Judge a container by the state's trusted list. Nothing is kept. Raises: Malformed, with the reason."""
-    return validate_document(io.BytesIO(content), trust=deps.trust(), at=deps.clock.now(), file_name=name)
+    return validate_document(io.BytesIO(content), trust=deps.services.trust(), at=deps.clock.now(), file_name=name)
 
 
 def report_misuse(deps: Deps, *, what_happened: str, document_number: str, service: str, contact: str) -> str:
@@ -307,6 +313,66 @@ def report_misuse(deps: Deps, *, what_happened: str, document_number: str, servi
         journal.record(tx, store.JOURNAL, kind="misuse.reported", payload={"report": report.report_id}, at=at)
     deps.wake_outbox()
     return report.report_id
+
+
+# ------------------------------------------------------------------ files that are given back at once, nothing is kept
+
+
+def prolong(deps: Deps, content: bytes) -> bytes:
+    """A signed container or PDF file made to last (level LTA; once more, if it is LTA), or a stamped one renewed.
+
+    Raises: what `extend_document` and `renew_time_stamp` raise.
+    """
+    if content.startswith(b"PK") and parse_container(io.BytesIO(content), _limits(deps)).form == "ASiC-S":
+        return renew_time_stamp(content, services=deps.services)
+    return extend_document(content, services=deps.services)
+
+
+def time_stamp(deps: Deps, file: DataFile) -> bytes:
+    """A time-stamped container around a file, signed by nobody. Raises: what `time_stamp_document` raises."""
+    return time_stamp_document(file, services=deps.services)
+
+
+def take_out(deps: Deps, container: bytes) -> list[DataFile]:
+    """The files of a container, judged by nobody. Raises: Malformed `asic.…`."""
+    limits = _limits(deps)
+    parsed = parse_container(io.BytesIO(container), limits)
+    return [
+        DataFile(
+            clean_file_name(entry.name),
+            guess_media_type(entry.name),
+            parsed.archive.read(entry, max_bytes=limits.max_total_bytes),
+        )
+        for entry in parsed.data_files
+    ]
+
+
+def encrypt(
+    deps: Deps, files: Sequence[DataFile], *, certificates: Sequence[x509.Certificate], password: str, label: str
+) -> bytes:
+    """A CDOC2 container for the holders of certificates, for whoever knows a password, or for both.
+
+    Raises: Refused `portal.files`, `encryption.…`; Malformed `cdoc2.name.…`.
+    """
+    check_files(files, max_files=deps.settings.max_files, max_bytes=deps.settings.max_upload_bytes)
+    at = deps.clock.now()
+    recipients: list[NewRecipient] = [recipient_of_certificate(found, at=at) for found in certificates]
+    if password:
+        recipients.append(recipient_of_password(label or files[0].name, password))
+    return encrypt_contents(files, recipients=recipients, entropy=deps.entropy, limits=_unpacked(deps))
+
+
+def decrypt(deps: Deps, container: bytes, password: str) -> list[DataFile]:
+    """The files of a CDOC2 container that a password opens. Raises: what `decrypt_files` raises."""
+    return decrypt_contents(container, key=PasswordKey(password), limits=_unpacked(deps))
+
+
+def _limits(deps: Deps) -> Limits:
+    return Limits(max_total_bytes=deps.settings.max_unpacked_bytes)
+
+
+def _unpacked(deps: Deps) -> ArchiveLimits:
+    return ArchiveLimits(max_files=100, max_bytes=deps.settings.max_unpacked_bytes)
 
 
 def _own(tx: Connection, document_id: str, personal_code: str) -> Document:

@@ -19,6 +19,7 @@ from typing import BinaryIO, Final
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from digiid.formats import cdoc2
+from digiid.formats.asic import DataFile
 from digiid.formats.cdoc2 import (
     DEFAULT_LIMITS,
     ArchiveLimits,
@@ -37,6 +38,7 @@ from digiid.formats.cdoc2 import (
     VerifiedKeys,
 )
 from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
+from digiid.platform.documents.files import guess_media_type
 from digiid.platform.documents.recipients import NewRecipient, check_recipients, seal
 from digiid.platform.entropy import Entropy
 
@@ -142,6 +144,40 @@ def encrypt_files(
                 break
         place()
     return written
+
+
+def encrypt_contents(
+    files: Sequence[DataFile], *, recipients: Sequence[NewRecipient], entropy: Entropy, limits: ArchiveLimits
+) -> bytes:
+    """A container of files that are in memory. What is written meanwhile lies in a private folder that is removed.
+
+    Raises: what `encrypt_files` raises.
+    """
+    with tempfile.TemporaryDirectory(prefix="digiid-") as place:
+        folder = Path(place)
+        paths = []
+        for file in files:
+            cdoc2.check_name(file.name)
+            if os.path.lexists(folder / file.name):
+                raise Malformed("cdoc2.name.duplicate", f"two files are called {file.name}")
+            (folder / file.name).write_bytes(file.content)
+            paths.append(folder / file.name)
+        output = folder / ".container"  # no file may be called so
+        encrypt_files(paths, output, recipients=recipients, entropy=entropy, limits=limits)
+        return output.read_bytes()
+
+
+def decrypt_contents(container: bytes, *, key: DecryptionKey, limits: ArchiveLimits) -> list[DataFile]:
+    """The files of a container that is in memory; `encrypt_contents` says where they lie meanwhile.
+
+    Raises: what `decrypt_files` raises.
+    """
+    with tempfile.TemporaryDirectory(prefix="digiid-") as place:
+        source, folder = Path(place) / "container", Path(place) / "files"
+        source.write_bytes(container)
+        folder.mkdir()
+        paths = decrypt_files(source, folder, key=key, limits=limits)
+        return [DataFile(path.name, guess_media_type(path.name), path.read_bytes()) for path in paths]
 
 
 def _sizes(files: Sequence[Path], limits: ArchiveLimits) -> Sequence[int]:

@@ -18,9 +18,11 @@ from digiid.kernel.errors import Malformed, NotFound, Refused, Unavailable
 from digiid.platform import journal
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
+from digiid.platform.documents import TrustServices
 from digiid.platform.entropy import SystemEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.outbox import OutboxMessage, Worker
+from digiid.platform.trust import AllowedHosts, OcspClient, TsaClient
 from digiid.platform.web.sign_in import SignedInPerson
 from tests.support.pki import FILES, shared_pki
 from tests.support.schema import schema_differences
@@ -39,7 +41,12 @@ def deps(new_database: Callable[[str], Database], clock: ManualClock) -> Deps:
         SystemEntropy(),
         Client(INFORMATION_AUTHORITY, gate_url=NOBODY_IS_ASKED, key="k", http=HttpClient(), entropy=SystemEntropy()),
         lambda: None,
-        shared_pki().trust,
+        TrustServices(
+            TsaClient(HttpClient(), SystemEntropy(), clock, address=NOBODY_IS_ASKED),
+            OcspClient(HttpClient(), SystemEntropy(), clock, hosts=AllowedHosts.of_urls(NOBODY_IS_ASKED)),
+            shared_pki().trust,
+            clock,
+        ),
         Settings(keep_days=14, max_files=3, max_documents=5, max_upload_bytes=2000),
     )
 

@@ -39,8 +39,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 NAVIGATION = (
     ("/", N_("My state")),
+    ("/who-looked", N_("Who looked")),
     ("/sign", N_("Sign")),
     ("/validate", N_("Validate a document")),
+    ("/files", N_("More with files")),
     ("/report-misuse", N_("Report misuse")),
     ("/help", N_("Help")),
 )
@@ -112,7 +114,7 @@ def handlers(deps: Deps) -> list[Any]:
     async def upload(request: Request[Any, Any, Any]) -> Response[Any]:
         session = require_session(request, kind="card")
         form = await form_of(request)
-        files = await _uploaded(request, "file")
+        files = await uploaded_files(request, "file")
         try:
             document_id = await run(request, use_cases.upload_files, deps, session.subject or "", files)
         except Refused as error:
@@ -125,7 +127,7 @@ def handlers(deps: Deps) -> list[Any]:
     @get("/sign/{document_id:str}")
     async def show(request: Request[Any, Any, Any], document_id: FromPath[str]) -> Response[Any]:
         session = require_session(request, kind="card")
-        shown = await _aside(request, use_cases.show_document, deps, session.subject or "", document_id)
+        shown = await aside(request, use_cases.show_document, deps, session.subject or "", document_id)
         document = shown.document
         inside = shown.can_be_inside and (shown.report is not None or request.query_params.get("inside") == "1")
         report = None
@@ -156,7 +158,7 @@ def handlers(deps: Deps) -> list[Any]:
         request: Request[Any, Any, Any], document_id: FromPath[str], position: FromPath[int]
     ) -> Response[Any]:
         session = require_session(request, kind="card")
-        looked = await _aside(request, use_cases.look_at_file, deps, session.subject or "", document_id, position)
+        looked = await aside(request, use_cases.look_at_file, deps, session.subject or "", document_id, position)
         shown = min(looked.pages, _PAGES_SHOWN)
         context = {"document_id": document_id, "position": position, "looked": looked, "shown": shown}
         return await page(request, "portal_look.html", context)
@@ -166,7 +168,7 @@ def handlers(deps: Deps) -> list[Any]:
         request: Request[Any, Any, Any], document_id: FromPath[str], position: FromPath[int], number: FromPath[int]
     ) -> Response[Any]:
         session = require_session(request, kind="card")
-        png = await _aside(request, use_cases.draw_file, deps, session.subject or "", document_id, position, number)
+        png = await aside(request, use_cases.draw_file, deps, session.subject or "", document_id, position, number)
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, no-store"})
 
     @get("/sign/{document_id:str}/container")
@@ -196,7 +198,7 @@ def handlers(deps: Deps) -> list[Any]:
             return await page(request, "portal_validate.html", {"form": form, **size}, status=422)
         name = clean_file_name(upload.name)
         try:
-            report = await _aside(request, use_cases.validate, deps, upload.content, name)
+            report = await aside(request, use_cases.validate, deps, upload.content, name)
         except Malformed as error:
             form.error("container", N_("This file is not a signed document that can be read, so it proves nothing"))
             context = {"form": form, "unreadable": error.detail, "code": error.code, **size}
@@ -253,12 +255,12 @@ def handlers(deps: Deps) -> list[Any]:
     ]
 
 
-async def _aside(request: Request[Any, Any, Any], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+async def aside(request: Request[Any, Any, Any], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run what draws or takes apart strangers' files where it holds up nobody else's page."""
     return await site_of(request).pools.pictures.run(function, *args, **kwargs)
 
 
-async def _uploaded(request: Request[Any, Any, Any], field: FromPath[str]) -> list[DataFile]:
+async def uploaded_files(request: Request[Any, Any, Any], field: FromPath[str]) -> list[DataFile]:
     """Every file of a field that takes several."""
     files = []
     for name, value in (await request.form()).multi_items():

@@ -1,0 +1,215 @@
+"""Pages that take files and give a file back: prolong, time-stamp, take out, encrypt, open with a password.
+
+Nobody has to sign in and nothing is kept: what comes in is gone with the answer.
+"""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from digiid.formats.asic import DataFile
+from digiid.institutions.information_authority import use_cases
+from digiid.institutions.information_authority.domain import clean_file_name
+from digiid.institutions.information_authority.use_cases import Deps
+from digiid.institutions.information_authority.web.site import CONTAINER_TYPE, aside, uploaded_files
+from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
+from digiid.platform.certificate_files import parse_certificates
+from digiid.platform.documents.pades import PDF_MEDIA_TYPE
+from digiid.platform.web import N_
+from digiid.platform.web.forms import Form
+from digiid.platform.web.rate_limits import RateLimit
+from digiid.platform.web.site import download, form_of, page
+
+_STAMPED_TYPE = "application/vnd.etsi.asic-s+zip"
+_ENCRYPTED_TYPE = "application/x-cdoc2"
+_LIMIT = RateLimit(30, timedelta(minutes=1))
+_NO_FILE = N_("Choose a file")
+
+# What a person reads, by the beginning of an error's code; the most telling one first.
+_TEXTS = (
+    ("documents.container.not_valid", N_("A signature in this file is not valid, so there is nothing to prolong.")),
+    (
+        "documents.time_stamp.not_valid",
+        N_("The time stamps in this file are not valid, so there is nothing to prolong."),
+    ),
+    (
+        "documents.extend.level",
+        N_("These signatures have no time stamp or are of a kind that cannot be prolonged here."),
+    ),
+    (
+        "documents.certificate.not_good",
+        N_("The signer's certificate is not valid any more, so it cannot be confirmed."),
+    ),
+    ("encryption.recipient.none", N_("Add a recipient's certificate, or type a password.")),
+    ("encryption.recipient.twice", N_("The same certificate was given twice.")),
+    (
+        "encryption.recipient.signing",
+        N_("This is a certificate for signing. Take the same person's one for signing in."),
+    ),
+    ("encryption.recipient.expired", N_("This certificate is not valid now.")),
+    ("encryption.recipient", N_("This certificate is not for encryption.")),
+    ("encryption.password.length", N_("A password has 20 to 64 characters: whoever has the file can guess for ever.")),
+    ("x509.", N_("This is not a certificate that can be read.")),
+    ("cdoc2.key.wrong", N_("This password does not open the file.")),
+    ("cdoc2.recipient", N_("This file cannot be opened with a password.")),
+    ("cdoc2.payload.changed", N_("The file was changed on its way, so nothing of it is given out.")),
+    ("cdoc2.name", N_("A file has a name that cannot be used. Rename it.")),
+    ("cdoc2.", N_("This is not an encrypted container that can be read.")),
+    ("asic.", N_("This is not a container that can be read.")),
+)
+
+
+def file_handlers(deps: Deps) -> list[Any]:
+    size = {"max_megabytes": deps.settings.max_upload_bytes // (1024 * 1024)}
+
+    @get("/files")
+    async def files_page(request: Request[Any, Any, Any]) -> Response[Any]:
+        return await page(request, "portal_files.html")
+
+    def show(path: str, template: str) -> Any:
+        @get(path)
+        async def shown(request: Request[Any, Any, Any]) -> Response[Any]:
+            return await page(request, template, size)
+
+        return shown
+
+    async def refuse(
+        request: Request[Any, Any, Any],
+        template: str,
+        form: Form[Any],
+        *,
+        field: str = "file",
+        error: DigiidError | str,
+    ) -> Response[Any]:
+        form.error(field, error if isinstance(error, str) else _text(error))
+        context = {"form": form, "code": None if isinstance(error, str) else error.code, **size}
+        return await page(request, template, context, status=422)
+
+    @post("/files/prolong", rate_limit=_LIMIT)
+    async def prolong(request: Request[Any, Any, Any]) -> Response[Any]:
+        form, file = await form_of(request), await _one_file(request)
+        if file is None:
+            return await refuse(request, "portal_prolong.html", form, error=_NO_FILE)
+        try:
+            longer = await aside(request, use_cases.prolong, deps, file.content)
+        except (Malformed, NotFound, Refused) as error:
+            return await refuse(request, "portal_prolong.html", form, error=error)
+        except Unavailable as error:
+            raise _later(error) from error
+        is_pdf = longer.startswith(b"%PDF-")
+        return download(longer, name=file.name, media_type=PDF_MEDIA_TYPE if is_pdf else CONTAINER_TYPE)
+
+    @post("/files/time-stamp", rate_limit=_LIMIT)
+    async def stamp(request: Request[Any, Any, Any]) -> Response[Any]:
+        form, file = await form_of(request), await _one_file(request)
+        if file is None:
+            return await refuse(request, "portal_time_stamp.html", form, error=_NO_FILE)
+        try:
+            stamped = await aside(request, use_cases.time_stamp, deps, file)
+        except (Malformed, Refused) as error:
+            return await refuse(request, "portal_time_stamp.html", form, error=error)
+        except Unavailable as error:
+            raise _later(error) from error
+        return download(stamped, name=f"{file.name}.asics", media_type=_STAMPED_TYPE)
+
+    @post("/files/take-out", rate_limit=_LIMIT)
+    async def take_out(request: Request[Any, Any, Any]) -> Response[Any]:
+        form, file = await form_of(request), await _one_file(request)
+        if file is None:
+            return await refuse(request, "portal_take_out.html", form, error=_NO_FILE)
+        try:
+            found = await aside(request, use_cases.take_out, deps, file.content)
+        except Malformed as error:
+            return await refuse(request, "portal_take_out.html", form, error=error)
+        if not found:
+            return await refuse(request, "portal_take_out.html", form, error=N_("There is no file in this container."))
+        return _give(found, name=f"{file.name}.zip")
+
+    @post("/files/encrypt", rate_limit=_LIMIT)
+    async def encrypt(request: Request[Any, Any, Any]) -> Response[Any]:
+        form, files = await form_of(request), await uploaded_files(request, "file")
+        certificates = await uploaded_files(request, "certificate")
+        password = form.value("password")
+        form.values = {name: value for name, value in form.values.items() if name != "password"}
+        try:
+            known = [one for file in certificates for one in parse_certificates(file.content, name=file.name)]
+            sealed = await aside(
+                request,
+                use_cases.encrypt,
+                deps,
+                files,
+                certificates=known,
+                password=password,
+                label=form.value("label")[:60],
+            )
+        except (Malformed, Refused) as error:
+            return await refuse(request, "portal_encrypt.html", form, field=_field(error), error=error)
+        return download(sealed, name=f"{files[0].name}.cdoc2", media_type=_ENCRYPTED_TYPE)
+
+    @post("/files/decrypt", rate_limit=_LIMIT)
+    async def decrypt(request: Request[Any, Any, Any]) -> Response[Any]:
+        form, file = await form_of(request), await _one_file(request)
+        password = form.value("password")
+        form.values = {}
+        if file is None:
+            return await refuse(request, "portal_decrypt.html", form, error=_NO_FILE)
+        try:
+            found = await aside(request, use_cases.decrypt, deps, file.content, password)
+        except (Malformed, Refused) as error:
+            field = "password" if error.code.startswith("cdoc2.key") else "file"
+            return await refuse(request, "portal_decrypt.html", form, field=field, error=error)
+        return _give(found, name=f"{file.name}.zip")
+
+    return [
+        files_page,
+        show("/files/prolong", "portal_prolong.html"),
+        prolong,
+        show("/files/time-stamp", "portal_time_stamp.html"),
+        stamp,
+        show("/files/take-out", "portal_take_out.html"),
+        take_out,
+        show("/files/encrypt", "portal_encrypt.html"),
+        encrypt,
+        show("/files/decrypt", "portal_decrypt.html"),
+        decrypt,
+    ]
+
+
+async def _one_file(request: Request[Any, Any, Any]) -> DataFile | None:
+    files = await uploaded_files(request, "file")
+    return files[0] if files and files[0].content else None
+
+
+def _give(files: Sequence[DataFile], *, name: str) -> Response[Any]:
+    """One file as itself, several in an archive."""
+    if len(files) == 1:
+        return download(files[0].content, name=files[0].name, media_type="application/octet-stream")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for position, file in enumerate(files, 1):
+            taken = archive.NameToInfo
+            archive.writestr(file.name if file.name not in taken else f"{position}-{file.name}", file.content)
+    return download(packed.getvalue(), name=clean_file_name(name), media_type="application/zip")
+
+
+def _text(error: DigiidError) -> str:
+    found = (text for code, text in _TEXTS if error.code.startswith(code))
+    return next(found, None) or error.public or N_("This file cannot be used here.")
+
+
+def _field(error: DigiidError) -> str:
+    if error.code.startswith("encryption.password"):
+        return "password"
+    return "certificate" if error.code.startswith(("encryption.recipient", "x509.")) else "file"
+
+
+def _later(error: Unavailable) -> Unavailable:
+    return Unavailable(
+        error.code,
+        error.detail,
+        public=N_("The time-stamping service does not answer now. Nothing was changed; try later."),
+    )

@@ -1,0 +1,140 @@
+"""The portal's pages that take files and give a file back: nobody signs in, nothing is kept."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from digiid.formats.cdoc2 import DEFAULT_LIMITS
+from digiid.formats.validation import validate_container
+from digiid.platform.clock import ManualClock
+from digiid.platform.documents.encryption import AgreementKey, decrypt_contents
+from tests.flows.provider_room import ProviderRoom, open_provider_room
+from tests.flows.test_portal_and_bank_pages import altered, signed_container, words
+from tests.support.page_client import PageClient
+from tests.support.pki import person, shared_pki
+
+PASSWORD = "correct horse battery staple"
+LETTER = b"Only for you.\n"
+
+
+@pytest.fixture
+def room(tmp_path: Path, clock: ManualClock) -> Iterator[ProviderRoom]:
+    with open_provider_room(tmp_path, clock) as opened:
+        yield opened
+
+
+def post(browser: PageClient, path: str, files: object, **fields: str) -> Any:
+    browser.get(path)
+    return browser.post_form(path, fields, files=files)
+
+
+def one(content: bytes, name: str = "letter.txt") -> dict[str, tuple[str, bytes, str]]:
+    return {"file": (name, content, "application/octet-stream")}
+
+
+def test_a_valid_signature_is_made_to_last_and_an_altered_one_is_not(room: ProviderRoom) -> None:
+    container = signed_container(room, room.browser("portal"))
+    stranger = room.browser("portal")
+    answer = post(stranger, "/files/prolong", one(container, "a.asice"))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/vnd.etsi.asic-e+zip")
+    report = validate_container(io.BytesIO(answer.content), trust=shared_pki().trust(), at=room.clock.now())
+    (signature,) = report.signatures
+    assert (signature.indication, signature.signature_format) == ("TOTAL-PASSED", "XAdES_BASELINE_LTA")
+
+    refused = post(stranger, "/files/prolong", one(altered(container), "a.asice"))
+    assert refused.status_code == 422
+    assert "is not valid, so there is nothing to prolong" in words(refused.text)
+
+
+def test_a_file_is_time_stamped_and_the_stamp_renewed(room: ProviderRoom) -> None:
+    browser = room.browser("portal")
+    stamped = post(browser, "/files/time-stamp", one(LETTER))
+    assert stamped.headers["content-disposition"] == 'attachment; filename="letter.txt.asics"'
+    renewed = post(browser, "/files/prolong", one(stamped.content, "letter.txt.asics"))
+    for content, tokens in ((stamped.content, 1), (renewed.content, 2)):
+        report = validate_container(io.BytesIO(content), trust=shared_pki().trust(), at=room.clock.now())
+        assert [token.indication for token in report.time_stamp_tokens] == ["TOTAL-PASSED"] * tokens
+
+
+def test_files_are_taken_out_of_a_container(room: ProviderRoom) -> None:
+    container = signed_container(room, room.browser("portal"))
+    answer = post(room.browser("portal"), "/files/take-out", one(container, "a.asice"))
+    assert answer.content.startswith(b"%PDF-1.7")
+    assert answer.headers["content-disposition"] == 'attachment; filename="agreement.pdf"'
+
+
+def test_files_are_encrypted_to_a_password_and_opened_with_no_other(room: ProviderRoom) -> None:
+    browser = room.browser("portal")
+    files = [("file", ("a.txt", LETTER, "text/plain")), ("file", ("b.txt", b"b", "text/plain"))]
+    sealed = post(browser, "/files/encrypt", files, password=PASSWORD)
+    assert sealed.content.startswith(b"CDOC\x02")
+    opened = post(browser, "/files/decrypt", one(sealed.content, "a.txt.cdoc2"), password=PASSWORD)
+    with zipfile.ZipFile(io.BytesIO(opened.content)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {"a.txt": LETTER, "b.txt": b"b"}
+    refused = post(browser, "/files/decrypt", one(sealed.content, "a.txt.cdoc2"), password=PASSWORD + "r")
+    assert refused.status_code == 422
+    assert "This password does not open the file" in words(refused.text)
+    assert PASSWORD not in refused.text
+
+
+def test_files_are_encrypted_to_a_certificate_for_signing_in_only(room: ProviderRoom) -> None:
+    browser = room.browser("portal")
+    usage = x509.KeyUsage(True, False, False, False, True, False, False, False, False)
+    wanted = shared_pki().issue(person("RECIPIENT", "38001085718"), extensions=[(usage, True)])
+    signing = room.holder().signature
+
+    def files(certificate: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+        return [("file", ("a.txt", LETTER, "text/plain")), ("certificate", ("her.pem", certificate, "text/plain"))]
+
+    sealed = post(browser, "/files/encrypt", files(wanted.certificate.public_bytes(Encoding.PEM)))
+    assert sealed.status_code == 200, words(sealed.text)
+    assert isinstance(wanted.key, ec.EllipticCurvePrivateKey)
+    key = wanted.key
+    opener = AgreementKey(key.public_key(), lambda other: key.exchange(ec.ECDH(), other))
+    assert [file.content for file in decrypt_contents(sealed.content, key=opener, limits=DEFAULT_LIMITS)] == [LETTER]
+    refused = post(browser, "/files/encrypt", files(signing.certificate.public_bytes(Encoding.DER)))
+    assert "certificate for signing" in words(refused.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "fields", "said"),
+    [
+        ("/files/prolong", b"", {}, "Choose a file"),
+        ("/files/prolong", b"no container", {}, "not a container"),
+        ("/files/prolong", b"PK\x03\x04 and nothing", {}, "not a container"),
+        ("/files/take-out", b"no container", {}, "not a container"),
+        ("/files/time-stamp", b"", {}, "Choose a file"),
+        ("/files/encrypt", LETTER, {}, "Add a recipient"),
+        ("/files/encrypt", LETTER, {"password": "short"}, "20 to 64 characters"),
+        ("/files/encrypt", b"", {"password": PASSWORD}, "A file is empty"),
+        ("/files/decrypt", b"CDOC\x02 and nothing", {"password": PASSWORD}, "not an encrypted container"),
+        ("/files/decrypt", b"", {}, "Choose a file"),
+    ],
+)
+def test_what_cannot_be_used_gets_a_clear_answer(
+    room: ProviderRoom, path: str, content: bytes, fields: dict[str, str], said: str
+) -> None:
+    answer = post(room.browser("portal"), path, one(content), **fields)
+    assert answer.status_code == 422
+    assert said in words(answer.text)
+
+
+def test_a_silent_time_stamping_service_is_told_as_what_it_is(room: ProviderRoom) -> None:
+    room.trust.change = lambda path, body: (500, b"") if path == "/tsa" else (200, body)
+    answer = post(room.browser("portal"), "/files/time-stamp", one(LETTER))
+    assert answer.status_code == 503
+    assert "does not answer now" in words(answer.text)
+
+
+def test_the_pages_speak_estonian(room: ProviderRoom) -> None:
+    browser = room.browser("portal", language="et")
+    for path in ("", "/prolong", "/time-stamp", "/take-out", "/encrypt", "/decrypt"):
+        assert browser.get(f"/files{path}").status_code == 200
+    assert "Krüptige faile" in words(browser.get("/files/encrypt").text)
