@@ -12,7 +12,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from digiid.contracts.members import INFORMATION_AUTHORITY
+from digiid.contracts.members import (
+    BANK,
+    BUSINESS_REGISTER,
+    CARD_BUREAU,
+    INFORMATION_AUTHORITY,
+    POLICE_BOARD,
+    POPULATION_REGISTER,
+    TRUST_SERVICES,
+)
 from digiid.kernel.identifiers import ClientId, ServiceId
 
 FIND_USAGE_CODE: Final = "findUsage"
@@ -24,6 +32,16 @@ FIND_USAGE_ENDPOINTS: Final = (
     ("GET", "/v2/isRecorded"),
 )
 ASKED_ABOUT_ENDPOINTS: Final = (("GET", "/v1/askedAbout"), ("GET", "/v1/isRecorded"))
+TRACKED: Final = (
+    POPULATION_REGISTER,
+    POLICE_BOARD,
+    CARD_BUREAU,
+    TRUST_SERVICES,
+    BUSINESS_REGISTER,
+    BANK,
+    INFORMATION_AUTHORITY,
+)
+"""Everybody who holds personal data: each has a tracker of its own and is asked by itself."""
 ALLOWED: Final = frozenset({INFORMATION_AUTHORITY})
 DEFAULT_LIMIT: Final = 1000
 MAX_LIMIT: Final = 10_000

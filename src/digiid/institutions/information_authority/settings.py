@@ -12,7 +12,8 @@ class Settings(BaseSettings):
 
     `keep_days`: how long a signed container stays unless its holder deletes it before. `max_documents`: how many
     may be there at once, signed or not, so that nobody fills the disk. `max_unpacked_bytes`: how much a container that
-    somebody wants to sign again may hold.
+    somebody wants to sign again may hold. `tracker_patience_seconds`: how long the page "Who has looked at my data"
+    waits for every institution, in each of two rounds.
     """
 
     database_url: str = ""
@@ -21,4 +22,5 @@ class Settings(BaseSettings):
     max_files: Annotated[int, Field(ge=1, le=100)] = 20
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 12 * 1024 * 1024
     max_unpacked_bytes: Annotated[int, Field(ge=1024)] = 48 * 1024 * 1024
+    tracker_patience_seconds: Annotated[float, Field(ge=0.1, le=15)] = 3
     demonstration: bool = True
