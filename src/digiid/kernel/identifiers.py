@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from digiid.kernel.errors import Malformed
 
 _MAX_PART_LENGTH = 100
+_MAX_EXISTING_LENGTH = 255
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f%:;/\\\\\u200b\ufeff]")
 _NEVER = re.compile("[\x00-\x1f\x7f-\x9f/]")  # even in an instance that was there before that list
 
@@ -30,9 +31,9 @@ def _checked(part: str) -> str:
 def check_existing_part(part: str) -> str:
     """A part that a signed global configuration names: existing instances hold characters that new ones may not.
 
-    Raises: Malformed `exchange.identifier`: empty, over 100 characters, a dot segment, a control character or `/`.
+    Raises: Malformed `exchange.identifier`: empty, over 255 characters, a dot segment, a control character or `/`.
     """
-    if not part or len(part) > _MAX_PART_LENGTH or _NEVER.search(part) or part in (".", ".."):
+    if not part or len(part) > _MAX_EXISTING_LENGTH or _NEVER.search(part) or part in (".", ".."):
         raise Malformed("exchange.identifier", f"not an identifier part: {part!r}")
     return part
 

@@ -200,7 +200,7 @@ class PrivateParams:
 
 @dataclass(frozen=True, slots=True)
 class OptionalParts:
-    """`monitoring_client` reads every server's operational data; the others are about keeping and judging OCSP responses."""
+    """`monitoring_client` reads every server's operational data; the others are about OCSP responses."""
 
     monitoring_client: Party | None = None
     ocsp_fetch_interval_seconds: int = 1200
