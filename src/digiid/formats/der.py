@@ -5,6 +5,7 @@ BER (indefinite or padded lengths) is refused, as every structure we read is sig
 No recursion: a caller enters exactly the levels that its structure has, so depth is bounded by code.
 """
 
+import functools
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -207,9 +208,11 @@ def read_oid(element: Element) -> str:
 
 def decode_oid(content: bytes) -> str:
     """The content of an OBJECT IDENTIFIER in dotted form."""
-    known = _OID_TEXT.get(content)
-    if known is not None:
-        return known
+    return _OID_TEXT.get(content) or _decode_oid(content)
+
+
+@functools.lru_cache(maxsize=512)
+def _decode_oid(content: bytes) -> str:
     if not content or len(content) > 64 or content[-1] & 0x80:
         raise Malformed("der.oid", "empty, oversized or unfinished OBJECT IDENTIFIER")
     arcs: list[int] = []

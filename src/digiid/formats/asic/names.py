@@ -21,7 +21,9 @@ def find_odd_names(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """
     seen: dict[str, str] = {}
     for name in names:
-        if not name.isascii():
+        if name.isascii():
+            look = name.lower()
+        else:
             if any(unicodedata.category(char) in ("Cf", "Zl", "Zp", "Co", "Cn") for char in name):
                 yield "asic.name.hidden", f"{name!a}: the name has characters that do not show or change the order"
             for word in _WORD.findall(name):
@@ -30,8 +32,8 @@ def find_odd_names(names: Iterable[str]) -> Iterator[tuple[str, str]]:
                     told = " and ".join(sorted(script.title() for script in scripts))
                     yield "asic.name.mixed_scripts", f"{name!a}: a word of the name mixes {told} letters"
                     break
-        look = unicodedata.normalize("NFKC", name).casefold().translate(_LOOKS)
-        look = "".join(char for char in look if unicodedata.category(char) != "Cf")
+            look = unicodedata.normalize("NFKC", name).casefold().translate(_LOOKS)
+            look = "".join(char for char in look if unicodedata.category(char) != "Cf")
         if look in seen:
             yield "asic.name.alike", f"{name!a} looks like {seen[look]!a}, which is another file"
         seen[look] = name
