@@ -11,11 +11,14 @@ from digiid.contracts.members import NAMES, POPULATION_REGISTER
 from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
+from digiid.exchange.consent import TRANSMISSION, RevocationCache, revocation_timer, transmission_handler
+from digiid.exchange.consent_client import ConsentClient
 from digiid.exchange.gate import AnyService
 from digiid.exchange.usage import Tracker, tracker_services
+from digiid.formats.consent_receipt import ConsentSeal
 from digiid.institutions.population_register import api, store, use_cases
 from digiid.institutions.population_register.settings import Settings
-from digiid.institutions.population_register.use_cases import Deps
+from digiid.institutions.population_register.use_cases import Consents, Deps
 from digiid.institutions.population_register.web.site import NAVIGATION, handlers
 from digiid.platform.db import Database
 from digiid.platform.institution import Running, Surroundings
@@ -31,12 +34,29 @@ from digiid.platform.web.site import Site, SiteSettings
 PACKAGE = "digiid.institutions.population_register"
 
 
-def build_deps(settings: Settings, around: Surroundings) -> Deps:
-    """Open and migrate the register's database."""
+class _Bell:
+    """Wakes the outbox worker once there is one."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+
+    def __call__(self) -> None:
+        if self.worker is not None:
+            self.worker.wake()
+
+
+def build_deps(settings: Settings, around: Surroundings, *, seal: ConsentSeal | None = None) -> Deps:
+    """Open and migrate the register's database. `seal`: whose consent receipts count; None where there are none."""
     file = around.database_folder / "population_register.sqlite"
     db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
     db.migrate(PACKAGE)
-    return Deps(db, around.clock, settings)
+    consents = None
+    if seal is not None:
+        revocations = RevocationCache(
+            db, store.REVOCATIONS, seal=seal, audience=POPULATION_REGISTER, clock=around.clock
+        )
+        consents = Consents(seal, revocations)
+    return Deps(db, around.clock, around.entropy, settings, consents, _Bell())
 
 
 def build(
@@ -51,9 +71,16 @@ def build(
     """The register's desk and services."""
     exchange = exchange.recording(SentRequests(deps.db, store.SENT_REQUESTS, around.clock))
     reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy)
-    worker = Worker("population_register", deps.db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
-    reports.worker = worker
     sessions = SessionStore("population", deps.db, store.SESSIONS, around.clock, around.entropy)
+    consents = ConsentClient(exchange)
+    outgoing = {anomalies.KIND: reports.deliver, TRANSMISSION: transmission_handler(consents)}
+    worker = Worker("population_register", deps.db, store.OUTBOX, around.clock, outgoing)
+    reports.worker = worker
+    if isinstance(deps.wake_outbox, _Bell):
+        deps.wake_outbox.worker = worker
+    timers = [Timer("sessions", timedelta(minutes=10), sessions.purge)]
+    if deps.consents is not None:
+        timers.append(revocation_timer(deps.consents.revocations, consents))
     site = Site(
         SiteSettings(
             name="population",
@@ -90,7 +117,7 @@ def build(
         sites={"population": site.build([*handlers(deps), *sign_in_handlers(sign_in)], health=health)},
         services=[*api.services(deps), *tracker_services(tracker)],
         workers=(worker,),
-        timers=(Timer("sessions", timedelta(minutes=10), sessions.purge),),
+        timers=timers,
         health=health,
         close=deps.db.close,
     )

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import Boolean, Column, Date, Index, Integer, MetaData, String, Table, Text, insert, or_, select, update
 from sqlalchemy.engine import Connection, RowMapping
 
+from digiid.exchange.consent import revocation_tables
 from digiid.institutions.population_register.domain import Address, AddressKind, DocumentStatus, Person, Relation
 from digiid.platform.db import UtcDateTime
 from digiid.platform.disclosures import disclosures_table
@@ -19,6 +20,7 @@ metadata = MetaData()
 JOURNAL = journal_table(metadata)
 DISCLOSURES = disclosures_table(metadata)
 SENT_REQUESTS = sent_requests_table(metadata)
+REVOCATIONS = revocation_tables(metadata)
 SESSIONS = sessions_table(metadata)
 OUTBOX = outbox_table(metadata)
 
@@ -238,6 +240,8 @@ class LookUp:
 
 
 def recent_look_ups(tx: Connection, limit: int = 100) -> list[LookUp]:
+    # disclosures have a table of their own; their entries here only bind it to the chain
     query = select(JOURNAL.c.number, JOURNAL.c.kind, JOURNAL.c.at, JOURNAL.c.payload)
+    query = query.where(JOURNAL.c.kind.not_like("disclosure.%"))
     rows = tx.execute(query.order_by(JOURNAL.c.number.desc()).limit(limit))
     return [LookUp(row.number, row.kind, row.at, json.loads(row.payload)) for row in rows]
