@@ -24,7 +24,7 @@ import httpx
 from digiid.exchange.security_server.local_conf import EVERYTHING, Endpoint, LocalConf, LocalService, Target
 from digiid.exchange.security_server.own_answers import OwnAnswer, json_answer, parse_query
 from digiid.formats.exchange.faults import wants_xml
-from digiid.formats.global_conf.model import Member, SharedParams
+from digiid.formats.global_conf.model import Member, OptionalParts, SharedParams
 from digiid.kernel.errors import DigiidError, Malformed, Refused, Unavailable
 from digiid.kernel.identifiers import ClientId, Party, ServiceId, parse_service_path
 
@@ -45,12 +45,13 @@ FetchDescription = Callable[[LocalService], Awaitable[bytes]]
 
 
 class Directory(Protocol):
-    """The part of a global configuration (exchange.global_conf.GlobalConf) that metadata tells."""
+    """The part of a global configuration (exchange.global_conf.GlobalConf) that is told, or says who may be told."""
+
+    shared: SharedParams
+    optional: OptionalParts
 
     @property
     def instance(self) -> str: ...
-    @property
-    def shared(self) -> SharedParams: ...
     def is_in_group(self, client: Party, code: str) -> bool: ...
 
 

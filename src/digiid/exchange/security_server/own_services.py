@@ -31,10 +31,8 @@ class OwnServices:
         *,
         local: LocalConf,
         conf: Directory,
-        monitoring_client: Party | None = None,
     ) -> OwnAnswer:
-        """`client` is who asks, established; `target` the signed path and query; `monitoring_client` who may read all
-        records by the global configuration.
+        """`client` is who asks, established; `target` the signed path and query.
 
         Raises: as MetadataService.answer and MonitoringService.answer.
         """
@@ -46,5 +44,5 @@ class OwnServices:
         if provider is None or not provider.is_enabled:
             raise Refused("exchange.unknown_service", f"{service.provider} is no client of this server")
         return await asyncio.to_thread(
-            self._monitoring.answer, client, service, method, target, monitoring_client=monitoring_client
+            self._monitoring.answer, client, service, method, target, monitoring_client=conf.optional.monitoring_client
         )

@@ -7,7 +7,7 @@ from lxml import etree
 
 from digiid.exchange.security_server.local_conf import LocalConf, load_local_conf
 from digiid.exchange.security_server.metadata import MetadataService, list_clients, replace_servers
-from digiid.formats.global_conf.model import Member, SharedParams, Subsystem
+from digiid.formats.global_conf.model import Member, OptionalParts, SharedParams, Subsystem
 from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.kernel.identifiers import ClientId, MemberId, ServiceId
 from tests.unit.exchange.security_server.rooms import BANK, POPULATION, SHOP
@@ -47,10 +47,11 @@ MEMBERS = (
 DESCRIPTION = {"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {}}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Conf:
     instance: str = "EE"
     shared: SharedParams = field(default_factory=lambda: SharedParams("EE", members=MEMBERS))
+    optional: OptionalParts = field(default_factory=OptionalParts)
     auditors: frozenset[ClientId] = frozenset()
 
     def is_in_group(self, client, code):

@@ -189,7 +189,7 @@ def test_a_database_that_is_gone_costs_records_only_when_the_buffer_is_full(moni
 
 def test_a_record_that_cannot_be_counted_fails_no_message(monitoring):
     monitoring.record(None)
-    monitoring.record(OperationalRecord(role="Producer", request_in_at=None, succeeded=True))
+    monitoring.record(record(client="no party"))
     monitoring.record(record())
     monitoring.flush()
     assert (monitoring.waiting, monitoring.is_failing) == (0, False)
