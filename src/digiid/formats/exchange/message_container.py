@@ -38,6 +38,8 @@ _SIG_CHAIN = ("sig-hashchainresult.xml", "sig-hashchain.xml")
 _TS_CHAIN = ("ts-hashchainresult.xml", "ts-hashchain.xml")
 _MANIFEST, _ASIC_MANIFEST = "META-INF/manifest.xml", "META-INF/ASiCManifest.xml"
 _REDUCED = "META-INF/reduced-message.txt"  # our own: what is kept of a message part that only its digest is known of
+SIGNATURE_URI: Final = "/" + _SIGNATURE
+TIME_STAMP_CHAIN_URI: Final = "/" + _TS_CHAIN[1]
 _EVIDENCE = frozenset((_MIMETYPE, _SIGNATURE, _TOKEN, _MANIFEST, _ASIC_MANIFEST, _REDUCED, *_SIG_CHAIN, *_TS_CHAIN))
 _NS_ASIC_MANIFEST = "http://uri.etsi.org/2918/v1.2.1#"  # as X-Road writes it: without the leading zero
 
@@ -162,8 +164,8 @@ def _verify_batch(archive: Archive, signature_xml: bytes) -> VerifiedTimeStamp |
         return None
     if chain is None or token_der is None:
         raise Malformed("exchange.container.structure", "a batch time-stamp without its chain, or a chain without it")
-    uri = "/" + _SIGNATURE
-    if verify_hash_chain(chain, {uri: digests_of(signature_xml)}, chain_uri="/" + _TS_CHAIN[1]) != {uri}:
+    signature = {SIGNATURE_URI: digests_of(signature_xml)}
+    if verify_hash_chain(chain, signature, chain_uri=TIME_STAMP_CHAIN_URI) != signature.keys():
         raise Refused("exchange.container.time_stamp", "the time-stamp is not about this signature")
     return _verify_imprint(token_der, digests_of(chain.result))
 
