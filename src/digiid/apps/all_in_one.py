@@ -29,6 +29,7 @@ from digiid.devices.card_slot import CardSlot
 from digiid.devices.reader_socket import ReaderServer
 from digiid.exchange.client import Client
 from digiid.exchange.gate import Gate
+from digiid.exchange.openapi import descriptions
 from digiid.formats.x509.profile import CertificateKind, HierarchyNames, Organization
 from digiid.institutions.bank import app as bank
 from digiid.institutions.bank.settings import Settings as BankSettings
@@ -265,7 +266,8 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     programs, sites = _sites(settings, running)
     prefixed = {signing.prefix: signing.app, **dict.fromkeys(validation.prefixes, validation.app)}
     answering = _WithHealth(_ByPrefix(prefixed, programs), running, pools, ready)
-    gate = Gate([service for institution in running for service in institution.services], keys=keys, pools=pools)
+    services = [service for institution in running for service in institution.services]
+    gate = Gate(services, keys=keys, pools=pools, descriptions=descriptions(services))
     listeners = _listeners(settings, sites=sites, programs=answering, gate=gate, agent=agent)
     if tls:
         secure = HostDispatch(sites, programs={})

@@ -101,7 +101,15 @@ AnyService = Service | RestService
 class Gate:
     """An ASGI application that answers `/r1/…` for the institutions of this process."""
 
-    def __init__(self, services: Sequence[AnyService], *, keys: Mapping[ClientId, str], pools: Pools) -> None:
+    def __init__(
+        self,
+        services: Sequence[AnyService],
+        *,
+        keys: Mapping[ClientId, str],
+        pools: Pools,
+        descriptions: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """`descriptions`: OpenAPI documents by path (`exchange.openapi.descriptions`), for who reaches the gate."""
         self._operations: dict[str, Service] = {}
         self._endpoints: dict[str, dict[str, RestService]] = {}
         for service in services:
@@ -112,7 +120,7 @@ class Gate:
                     self._operations[path] = service
                 else:
                     self._endpoints.setdefault(path, {})[method] = service
-        self._keys, self._pools = dict(keys), pools
+        self._keys, self._pools, self._descriptions = dict(keys), pools, dict(descriptions or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -135,6 +143,9 @@ class Gate:
     async def _answer(
         self, scope: Scope, headers: Mapping[str, str], receive: Receive
     ) -> tuple[int, bytes, Mapping[str, str]]:
+        # 0 a description says how to ask and nothing about anybody
+        if scope["method"] == "GET" and (description := self._descriptions.get(_raw_path(scope))):
+            return 200, description, {}
         # 1 who: the subsystem's key, compared in constant time, before anything else is looked at
         caller = self._caller(headers)
         if caller is None:
