@@ -113,7 +113,13 @@ def _service(code: str) -> ServiceId:
 _POLICE = frozenset({POLICE_BOARD})
 ORDER_DOCUMENT = Operation(_service("order-document"), OrderDocument, DocumentOrdered, _POLICE)
 GET_DELIVERY = Operation(
-    _service("get-delivery"), GetDelivery, Delivery, _POLICE, discloses=("documents", "delivery"), about=()
+    _service("get-delivery"),
+    GetDelivery,
+    Delivery,
+    _POLICE,
+    discloses=("document", "delivery"),
+    about=(),
+    legal_bases={POLICE_BOARD: "Identity Documents Act § 15: issue and annulment of documents"},
 )
 CANCEL_ORDER = Operation(_service("cancel-order"), CancelOrder, Done, _POLICE)
 TAKE_PIN_ENVELOPE = Operation(_service("take-pin-envelope"), TakePinEnvelope, PinEnvelope, _POLICE)

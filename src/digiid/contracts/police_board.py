@@ -182,7 +182,15 @@ _OWN = "GDPR art. 15: asked by the person"
 _AML = "Money Laundering and Terrorist Financing Prevention Act § 21: identification of a customer"
 _ENTRY = "Commercial Register Act § 30: who stands in an entry is checked"
 RECORD_DOCUMENT_MOVEMENT = Operation(_service("record-document-movement"), RecordDocumentMovement, Done, _BUREAU)
-REQUEST_HAND_OVER = Operation(_service("request-hand-over"), RequestHandOver, HandOverPermit, _BUREAU)
+REQUEST_HAND_OVER = Operation(
+    _service("request-hand-over"),
+    RequestHandOver,
+    HandOverPermit,
+    _BUREAU,
+    discloses=("hand_over_permit",),
+    about=(),
+    legal_bases={CARD_BUREAU: "Identity Documents Act § 9: the holder is identified when a document is handed over"},
+)
 RECORD_HAND_OVER = Operation(_service("record-hand-over"), RecordHandOver, Done, _BUREAU)
 LIST_DOCUMENTS = Operation(
     _service("list-documents"),

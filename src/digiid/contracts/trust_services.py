@@ -114,4 +114,8 @@ CERTIFICATE_STATUS = Operation(
     _POLICE | {INFORMATION_AUTHORITY},
     discloses=("certificate_status",),
     about=(),
+    legal_bases={
+        POLICE_BOARD: "Identity Documents Act § 15: issue and annulment of documents",
+        INFORMATION_AUTHORITY: "GDPR art. 15: asked by the person",
+    },
 )

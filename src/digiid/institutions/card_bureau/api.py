@@ -6,6 +6,7 @@ import binascii
 from digiid.contracts import card_bureau as contract
 from digiid.contracts.operation import Done
 from digiid.exchange.gate import Caller, Service
+from digiid.exchange.looks import look_of
 from digiid.institutions.card_bureau.domain import ENVELOPE_KEY_BYTES, TravelDocument
 from digiid.institutions.card_bureau.use_cases import desk, hand_over, movements, orders
 from digiid.institutions.card_bureau.use_cases.deps import Deps
@@ -33,8 +34,9 @@ def services(deps: Deps) -> list[Service]:
         )
         return contract.DocumentOrdered(document_number=number)
 
-    def delivery(_caller: Caller, request: contract.GetDelivery) -> contract.Delivery:
-        found = desk.get_delivery(deps, request.order_id)
+    def delivery(caller: Caller, request: contract.GetDelivery) -> contract.Delivery:
+        look = look_of(caller, contract.GET_DELIVERY, purpose=caller.purpose or "where an ordered document is")
+        found = desk.get_delivery(deps, request.order_id, look=look).value
         return contract.Delivery(
             order_id=found.order_id,
             document_number=found.document_number,

@@ -39,7 +39,8 @@ def ask_hand_over_permit(exchange: Client, order: Order, shown: TravelDocument) 
     request = police_board.RequestHandOver(
         order_id=order.order_id, document_number=order.document_number, shown_travel_document=_message(shown)
     )
-    return exchange.call(police_board.REQUEST_HAND_OVER, request)
+    purpose = f"hand-over of document {order.document_number}"
+    return exchange.call(police_board.REQUEST_HAND_OVER, request, purpose=purpose, about=(order.personal_code,))
 
 
 def record_hand_over(exchange: Client, order: Order, hand_over: HandOver) -> None:

@@ -6,7 +6,8 @@ from digiid.exchange.client import Client
 
 def list_documents(exchange: Client, personal_code: str) -> tuple[contract.DocumentSummary, ...]:
     request = contract.ListDocuments(personal_code=personal_code)
-    return exchange.call(contract.LIST_DOCUMENTS, request, user_id=f"EE{personal_code}").documents
+    purpose = "the holder's own documents"
+    return exchange.call(contract.LIST_DOCUMENTS, request, user_id=f"EE{personal_code}", purpose=purpose).documents
 
 
 def report_loss(exchange: Client, personal_code: str, document_number: str, note: str) -> contract.LossReported:

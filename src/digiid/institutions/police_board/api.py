@@ -6,6 +6,7 @@ from typing import TypeVar
 from digiid.contracts import police_board as contract
 from digiid.contracts.operation import Done, Message
 from digiid.exchange.gate import Caller, Service
+from digiid.exchange.looks import look_of
 from digiid.institutions.police_board.store import HandOver
 from digiid.institutions.police_board.use_cases import issue, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
@@ -16,14 +17,17 @@ Request = TypeVar("Request", bound=Message)
 def services(deps: Deps) -> list[Service]:
     """Every service with the function that answers it."""
 
+    def looking(answer: Callable[[Deps, Caller, Request], Message]) -> Callable[[Caller, Request], Message]:
+        return lambda caller, request: answer(deps, caller, request)
+
     def bound(answer: Callable[[Deps, Request], Message]) -> Callable[[Caller, Request], Message]:
         return lambda _caller, request: answer(deps, request)
 
     return [
         Service(contract.RECORD_DOCUMENT_MOVEMENT, bound(_record_movement)),
-        Service(contract.REQUEST_HAND_OVER, bound(_request_hand_over)),
+        Service(contract.REQUEST_HAND_OVER, looking(_request_hand_over)),
         Service(contract.RECORD_HAND_OVER, bound(_record_hand_over)),
-        Service(contract.LIST_DOCUMENTS, bound(_list_documents)),
+        Service(contract.LIST_DOCUMENTS, looking(_list_documents)),
         Service(contract.REPORT_LOSS, bound(_report_loss)),
         Service(contract.REPORT_ANOMALY, bound(_report_anomaly)),
         Service(contract.REPORT_MISUSE, bound(_report_misuse)),
@@ -43,13 +47,15 @@ def _record_movement(deps: Deps, request: contract.RecordDocumentMovement) -> Do
     return Done()
 
 
-def _request_hand_over(deps: Deps, request: contract.RequestHandOver) -> contract.HandOverPermit:
+def _request_hand_over(deps: Deps, caller: Caller, request: contract.RequestHandOver) -> contract.HandOverPermit:
+    purpose = caller.purpose or "hand-over of a document"
     answer = issue.request_hand_over(
         deps,
         order_id=request.order_id,
         document_number=request.document_number,
         shown=request.shown_travel_document,
-    )
+        look=look_of(caller, contract.REQUEST_HAND_OVER, purpose=purpose),
+    ).value
     return contract.HandOverPermit(
         permitted=answer.permitted, reason=answer.reason, acceptance_text=answer.acceptance_text
     )
@@ -75,8 +81,9 @@ def _record_hand_over(deps: Deps, request: contract.RecordHandOver) -> Done:
     return Done()
 
 
-def _list_documents(deps: Deps, request: contract.ListDocuments) -> contract.Documents:
-    found = supervise.list_documents_of_person(deps, request.personal_code)
+def _list_documents(deps: Deps, caller: Caller, request: contract.ListDocuments) -> contract.Documents:
+    look = look_of(caller, contract.LIST_DOCUMENTS, purpose=caller.purpose or "the holder's own documents")
+    found = supervise.list_documents_of_person(deps, request.personal_code, look=look).value
     return contract.Documents(
         documents=tuple(
             contract.DocumentSummary(

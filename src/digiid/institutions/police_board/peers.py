@@ -52,8 +52,10 @@ def cancel_order(exchange: Client, *, order_id: str, reason: str, message_id: st
     )
 
 
-def get_delivery(exchange: Client, *, order_id: str) -> card_bureau.Delivery:
-    return exchange.call(card_bureau.GET_DELIVERY, card_bureau.GetDelivery(order_id=order_id))
+def get_delivery(exchange: Client, *, order_id: str, person_code: str) -> card_bureau.Delivery:
+    request = card_bureau.GetDelivery(order_id=order_id)
+    purpose = "where an ordered document is"
+    return exchange.call(card_bureau.GET_DELIVERY, request, purpose=purpose, about=(person_code,))
 
 
 def take_pin_envelope(exchange: Client, *, order_id: str) -> str:

@@ -10,10 +10,13 @@ from typing import Any, Final
 import structlog
 from cryptography import x509
 
-from digiid.exchange.gate import Service
+from digiid.contracts.members import TRUST_SERVICES
+from digiid.exchange.gate import AnyService
+from digiid.exchange.usage import Tracker, tracker_services
 from digiid.formats.x509.parts import certificate_der, load_certificate
 from digiid.formats.x509.profile import COMMON_NAME, SLUGS, CertificateKind, DocumentPolicy
 from digiid.institutions.trust_services.ca import api, jobs
+from digiid.institutions.trust_services.ca import store as ca_store
 from digiid.institutions.trust_services.ca import use_cases as ca
 from digiid.institutions.trust_services.ca.domain import ExchangeOrder, SealOrder
 from digiid.institutions.trust_services.hierarchy import Hierarchy, load_hierarchy, renew_responder
@@ -53,7 +56,7 @@ class _Published:
 
 def build(
     around: Surroundings, *, settings: TrustServicesSettings, open_database: Callable[[str], Database]
-) -> Running[Service]:
+) -> Running[AnyService]:
     """Build the units, finish what a crash interrupted, and start following and recording.
 
     `open_database(name)` gives the database of a unit: `trust_ca`, `trust_tsa` and `trust_list`.
@@ -160,10 +163,11 @@ def build(
         for database in databases.values():
             database.close()
 
+    tracker = Tracker(TRUST_SERVICES, databases["ca"], around.clock, ca_store.DISCLOSURES, ca_store.SENT_REQUESTS)
     return Running(
         name=NAME,
         sites={"programs": programs},  # type: ignore[dict-item]  # a raw ASGI callable; the library's types are narrower
-        services=api.services(ca_deps),
+        services=[*api.services(ca_deps), *tracker_services(tracker)],
         workers=(),
         timers=(
             *jobs.timers(ca_deps),

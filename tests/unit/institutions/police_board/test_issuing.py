@@ -21,6 +21,7 @@ from digiid.institutions.police_board.use_cases import issue, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.kernel.errors import Broken, Conflict, NotFound, Refused
 from digiid.platform.clock import ManualClock
+from digiid.platform.disclosures import Look
 from tests.support.board import (
     PERSONAL,
     TRAVEL_DOCUMENT,
@@ -117,8 +118,11 @@ def test_a_report_about_an_unknown_order_or_another_number_is_refused(deps: Deps
         )  # fmt: skip
 
 
+LOOK = Look("EE/GOV/70000102/bureau", "hand-over of a document", "Identity Documents Act § 9", "request-hand-over")
+
+
 def permit(deps: Deps, shown: TravelDocument = SHOWN) -> issue.HandOverAnswer:
-    return issue.request_hand_over(deps, order_id=ORDER, document_number=NUMBER, shown=shown)
+    return issue.request_hand_over(deps, order_id=ORDER, document_number=NUMBER, shown=shown, look=LOOK).value
 
 
 def test_a_hand_over_is_permitted_against_the_same_travel_document_only(deps: Deps, application_id: str) -> None:

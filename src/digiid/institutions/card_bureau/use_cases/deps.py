@@ -1,10 +1,11 @@
 """What every use case of the bureau is given, and the step that a document takes."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy.engine import Connection
 
@@ -19,7 +20,10 @@ from digiid.kernel.states import take_edge
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
+from digiid.platform.disclosures import Disclosed, Look, record_disclosure
 from digiid.platform.entropy import Entropy, new_id
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,22 @@ def take_step(
             ordering_key=order.order_id,
         )
     return edge.to
+
+
+def disclose(
+    deps: Deps, tx: Connection, value: T, personal_code: str, *, look: Look, categories: Sequence[str]
+) -> Disclosed[T]:
+    """`look` at one person is on record with the answer, in the same transaction."""
+    return record_disclosure(
+        tx,
+        store.DISCLOSURES,
+        store.JOURNAL,
+        value,
+        personal_code=personal_code,
+        look=look,
+        categories=categories,
+        at=deps.clock.now(),
+    )
 
 
 # an answer, and not a silence: asking again would bring the same

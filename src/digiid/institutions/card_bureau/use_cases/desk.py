@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from digiid.contracts.card_bureau import GET_DELIVERY
 from digiid.institutions.card_bureau import store
 from digiid.institutions.card_bureau.domain import POINTS, HandOver, Officer, Order, OrderState, Point
-from digiid.institutions.card_bureau.use_cases.deps import Deps
+from digiid.institutions.card_bureau.use_cases.deps import Deps, disclose
 from digiid.kernel.errors import NotFound, Refused
 from digiid.platform import journal
+from digiid.platform.disclosures import Disclosed, Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,12 @@ def show_order(deps: Deps, order_id: str, officer: Officer) -> OrderView:
     return OrderView(order, point, hand_over)
 
 
-def get_delivery(deps: Deps, order_id: str) -> Order:
-    with deps.db.read() as tx:
-        return store.get_order(tx, order_id)
+def get_delivery(deps: Deps, order_id: str, *, look: Look) -> Disclosed[Order]:
+    """Where the document of an order is, and the look on record. Raises: NotFound `bureau.order`."""
+
+    def work() -> Disclosed[Order]:
+        with deps.db.write() as tx:
+            order = store.get_order(tx, order_id)
+            return disclose(deps, tx, order, order.personal_code, look=look, categories=GET_DELIVERY.discloses)
+
+    return deps.db.retry(work)

@@ -1,6 +1,6 @@
 """What every use case of the board is given, and how a case takes a step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypeVar
@@ -17,12 +17,13 @@ from digiid.institutions.police_board.domain.application import ApplicationEvent
 from digiid.institutions.police_board.domain.document import DocumentEvent
 from digiid.institutions.police_board.domain.right import RightEvent
 from digiid.institutions.police_board.peers import ListFiles, PaymentProvider
-from digiid.institutions.police_board.store import JOURNAL, OUTBOX, Application, Document, Officer, Right
+from digiid.institutions.police_board.store import DISCLOSURES, JOURNAL, OUTBOX, Application, Document, Officer, Right
 from digiid.kernel.errors import Refused
 from digiid.kernel.states import Edge, StateTable, take_edge
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
+from digiid.platform.disclosures import Disclosed, Look, record_disclosure
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.mail import MailTransport
 from digiid.platform.web.dates import TIME_ZONE
@@ -69,6 +70,7 @@ APPLICANT = Actor("applicant", N_("applicant"))
 SYSTEM = Actor("system", N_("system"))
 BUREAU = Actor("card_bureau", N_("Card Bureau"))
 
+T = TypeVar("T")
 S = TypeVar("S", bound=applications.ApplicationState | documents.DocumentState | rights.RightState)
 E = TypeVar("E", bound=ApplicationEvent | DocumentEvent | RightEvent)
 
@@ -184,6 +186,22 @@ def put_letter(deps: Deps, tx: Connection, letter: str, case: Application, *, do
 
 def record_journal(tx: Connection, kind: str, *, at: datetime, **payload: journal.JsonValue) -> None:
     journal.record(tx, JOURNAL, kind=kind, payload=payload, at=at)
+
+
+def disclose(
+    deps: Deps, tx: Connection, value: T, person_code: str, *, look: Look, categories: Sequence[str]
+) -> Disclosed[T]:
+    """`look` at one person is on record with the answer, in the same transaction."""
+    return record_disclosure(
+        tx,
+        DISCLOSURES,
+        JOURNAL,
+        value,
+        personal_code=person_code,
+        look=look,
+        categories=categories,
+        at=deps.clock.now(),
+    )
 
 
 def require_role(officer: Officer, *roles: str) -> Officer:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.engine import Connection
 
 from digiid.contracts import card_bureau, population_register
+from digiid.contracts.police_board import REQUEST_HAND_OVER
 from digiid.institutions.police_board import peers, store
 from digiid.institutions.police_board.domain import acceptance, form
 from digiid.institutions.police_board.domain.application import (
@@ -42,6 +43,7 @@ from digiid.institutions.police_board.use_cases.deps import (
     BUREAU,
     SYSTEM,
     Deps,
+    disclose,
     lapse_right_without_documents,
     move_application,
     move_document,
@@ -50,6 +52,7 @@ from digiid.institutions.police_board.use_cases.deps import (
     require_role,
 )
 from digiid.kernel.errors import Broken, Conflict, NotFound, Refused
+from digiid.platform.disclosures import Disclosed, Look
 from digiid.platform.entropy import new_id
 
 ENVELOPE_KEY_BYTES = 32
@@ -292,17 +295,23 @@ class HandOverAnswer:
 
 
 def request_hand_over(
-    deps: Deps, *, order_id: str, document_number: str, shown: card_bureau.TravelDocument
-) -> HandOverAnswer:
+    deps: Deps, *, order_id: str, document_number: str, shown: card_bureau.TravelDocument, look: Look
+) -> Disclosed[HandOverAnswer]:
     """May the document be handed over now? `reason` is for the officer at the desk.
 
     Raises: NotFound, Conflict when order and document do not belong together.
     """
-    with deps.db.read() as tx:
-        document, refusal = _judge_hand_over(tx, order_id, document_number, shown, deps.today())
-        steps = store.find_steps(tx, document.application_id)
-    accepted = steps.get(Step.ACCEPTANCE, {}).get("text") or acceptance.text_of("en")
-    return HandOverAnswer(refusal == "", refusal, accepted)
+
+    def work() -> Disclosed[HandOverAnswer]:
+        with deps.db.write() as tx:
+            document, refusal = _judge_hand_over(tx, order_id, document_number, shown, deps.today())
+            steps = store.find_steps(tx, document.application_id)
+            accepted = steps.get(Step.ACCEPTANCE, {}).get("text") or acceptance.text_of("en")
+            answer = HandOverAnswer(refusal == "", refusal, accepted)
+            categories = REQUEST_HAND_OVER.discloses
+            return disclose(deps, tx, answer, document.person_code, look=look, categories=categories)
+
+    return deps.db.retry(work)
 
 
 def record_hand_over(

@@ -6,6 +6,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.engine import Connection
 
+from digiid.contracts.police_board import LIST_DOCUMENTS
 from digiid.institutions.police_board import peers, store
 from digiid.institutions.police_board.domain import N_, form
 from digiid.institutions.police_board.domain import case as cases
@@ -35,6 +36,7 @@ from digiid.institutions.police_board.use_cases.deps import (
     SYSTEM,
     Actor,
     Deps,
+    disclose,
     lapse_right_without_documents,
     move_document,
     move_right,
@@ -43,6 +45,7 @@ from digiid.institutions.police_board.use_cases.deps import (
 )
 from digiid.kernel.errors import Conflict, NotFound
 from digiid.kernel.states import take_edge
+from digiid.platform.disclosures import Disclosed, Look
 from digiid.platform.entropy import new_id
 
 log = structlog.get_logger("police_board")
@@ -85,11 +88,16 @@ def get_document(deps: Deps, document_number: str) -> DocumentView:
         )
 
 
-def list_documents_of_person(deps: Deps, personal_code: str) -> list[tuple[Document, Right]]:
-    """A holder's own documents with the right behind each."""
-    with deps.db.read() as tx:
-        documents = store.find_documents_of_person(tx, personal_code)
-        return [(document, store.get_right(tx, document.right_id)) for document in documents]
+def list_documents_of_person(deps: Deps, personal_code: str, *, look: Look) -> Disclosed[list[tuple[Document, Right]]]:
+    """A holder's own documents with the right behind each, and the look at them on record."""
+
+    def work() -> Disclosed[list[tuple[Document, Right]]]:
+        with deps.db.write() as tx:
+            documents = store.find_documents_of_person(tx, personal_code)
+            found = [(document, store.get_right(tx, document.right_id)) for document in documents]
+            return disclose(deps, tx, found, personal_code, look=look, categories=LIST_DOCUMENTS.discloses)
+
+    return deps.db.retry(work)
 
 
 def suspend_document(deps: Deps, officer: Officer, document_number: str, *, basis: MeasureBasis, reason: str) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from digiid.contracts import trust_services as contract
 from digiid.contracts.members import CARD_BUREAU, POLICE_BOARD
 from digiid.exchange.gate import Caller, Service
+from digiid.exchange.looks import look_of
 from digiid.formats.x509.profile import DocumentPolicy, Holder
 from digiid.institutions.trust_services.ca import use_cases
 from digiid.institutions.trust_services.ca.domain import Order
@@ -56,7 +57,8 @@ def services(deps: Deps) -> list[Service]:
         return _reply(request.document_number, changed)
 
     def status(caller: Caller, request: contract.GetCertificateStatus) -> contract.CertificateStatus:
-        return _reply(request.document_number, use_cases.get_statuses(deps, request.document_number))
+        look = look_of(caller, contract.CERTIFICATE_STATUS, purpose=caller.purpose or "whether certificates are valid")
+        return _reply(request.document_number, use_cases.tell_statuses(deps, request.document_number, look=look).value)
 
     return [
         Service(contract.ISSUE_CERTIFICATES, issue),

@@ -33,10 +33,14 @@ from digiid.formats.x509.profile import (
 from digiid.institutions.trust_services.ca.domain import PAIR
 from digiid.institutions.trust_services.status import serial_text
 from digiid.platform.db import UtcDateTime
+from digiid.platform.disclosures import disclosures_table
 from digiid.platform.journal import journal_table
+from digiid.platform.sent_requests import sent_requests_table
 
 METADATA: Final = MetaData()
 JOURNAL: Final = journal_table(METADATA)
+DISCLOSURES: Final = disclosures_table(METADATA)
+SENT_REQUESTS: Final = sent_requests_table(METADATA)
 
 ORDERS: Final = Table(
     "certificate_order",

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
+from digiid.contracts.trust_services import CERTIFICATE_STATUS
 from digiid.formats.x509.build import (
     Plan,
     build_candidate,
@@ -28,6 +29,7 @@ from digiid.formats.x509.profile import (
     SLUGS,
     CertificateKind,
     HierarchyProfile,
+    Holder,
     serial_number_from,
 )
 from digiid.formats.x509.request import VerifiedRequest, verify_certificate_request
@@ -57,6 +59,7 @@ from digiid.kernel.errors import Broken, Conflict, DigiidError, NotFound, Refuse
 from digiid.platform import journal
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
+from digiid.platform.disclosures import Disclosed, Look, record_disclosures
 from digiid.platform.entropy import Entropy
 from digiid.platform.keys import generate_ec_key
 
@@ -509,6 +512,31 @@ def get_statuses(deps: Deps, document_number: str) -> list[CertificateStatus]:
     if not found:
         raise NotFound("trust.document", "no certificates were issued for this document number")
     return found
+
+
+def tell_statuses(deps: Deps, document_number: str, *, look: Look) -> Disclosed[list[CertificateStatus]]:
+    """The same for somebody else, with the look at the holder on record. Raises: NotFound `trust.document`."""
+
+    def work() -> Disclosed[list[CertificateStatus]]:
+        with deps.db.write() as tx:
+            found = statuses.find_statuses(tx, document_number=document_number)
+            if not found:
+                raise NotFound("trust.document", "no certificates were issued for this document number")
+            order = store.find_order_of_document(tx, document_number=document_number)
+            # a seal has an organisation for its holder: nobody's personal data
+            persons = (order.holder.personal_code,) if order and isinstance(order.holder, Holder) else ()
+            return record_disclosures(
+                tx,
+                store.DISCLOSURES,
+                store.JOURNAL,
+                found,
+                personal_codes=persons,
+                look=look,
+                categories=CERTIFICATE_STATUS.discloses,
+                at=deps.clock.now(),
+            )
+
+    return deps.db.retry(work)
 
 
 def _change(
