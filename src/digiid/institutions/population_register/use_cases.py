@@ -232,7 +232,16 @@ def get_address(deps: Deps, request: contract.GetAddress, *, caller: Caller) -> 
         with deps.db.write() as tx:
             # 1 by what right
             consent = _verify_consent(deps, tx, operation, caller, request.personal_code)
-            look = look_of(caller, operation, consent_reference=consent.consent_reference if consent else None)
+            look = (
+                look_of(
+                    caller,
+                    operation,
+                    consent_reference=consent.consent_reference,
+                    purpose=consent.purpose_declaration,
+                )
+                if consent
+                else look_of(caller, operation)
+            )
             # 2 which fields that opens
             asked = tuple(name for name in contract.ADDRESS_FIELDS if name in request.fields)
             fields = tuple(name for name in asked if consent is None or consent.opens(f"address.{name}"))
