@@ -61,8 +61,8 @@ def write_private_key(file: Path, key: ec.EllipticCurvePrivateKey, *, passphrase
     _write_private(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase)))
 
 
-def load_private_key(path_or_uri: Path | str, passphrase_path: Path | None) -> ec.EllipticCurvePrivateKey:
-    """Load an EC signing key from an encrypted PEM file or a PKCS#11 URI.
+def load_signing_key(path_or_uri: Path | str, passphrase_path: Path | None) -> SigningKey:
+    """Load an EC key, or an RSA key of 2048 bits at least, from an encrypted PEM file or a PKCS#11 URI.
 
     `passphrase_path` is the file with the passphrase of a PEM file; a PKCS#11 URI names its own
     `pin-source`, or `passphrase_path` holds the PIN.
@@ -72,10 +72,7 @@ def load_private_key(path_or_uri: Path | str, passphrase_path: Path | None) -> e
         Unavailable: `keys.token`, the token or the key is not there.
     """
     if isinstance(path_or_uri, str) and path_or_uri.startswith("pkcs11:"):
-        token_key = load_token_key(path_or_uri, passphrase_path)
-        if not isinstance(token_key, ec.EllipticCurvePrivateKey):
-            raise Malformed("keys.unreadable", "the token's key is not an EC key on an accepted curve")
-        return token_key
+        return load_token_key(path_or_uri, passphrase_path)
     file = Path(path_or_uri)
     try:
         if file.stat().st_size > _MAX_KEY_FILE_BYTES:
@@ -85,8 +82,18 @@ def load_private_key(path_or_uri: Path | str, passphrase_path: Path | None) -> e
     except (OSError, ValueError, TypeError) as error:
         # The library's text may quote the file: only what kind of error it was is told.
         raise Malformed("keys.unreadable", f"{file}: {type(error).__name__}") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in ACCEPTED_CURVES:
-        raise Malformed("keys.unreadable", f"{file} does not hold an EC key on an accepted curve")
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in ACCEPTED_CURVES:
+        return key
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
+        return key
+    raise Malformed("keys.unreadable", f"{file} holds neither an EC key on an accepted curve nor RSA of 2048 bits")
+
+
+def load_private_key(path_or_uri: Path | str, passphrase_path: Path | None) -> ec.EllipticCurvePrivateKey:
+    """Load an EC signing key. Raises: as `load_signing_key`, and Malformed `keys.unreadable` for an RSA key."""
+    key = load_signing_key(path_or_uri, passphrase_path)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Malformed("keys.unreadable", "the key is not an EC key on an accepted curve")
     return key
 
 

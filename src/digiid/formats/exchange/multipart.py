@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Literal
 
 from digiid.kernel.errors import Malformed
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")  # RFC 2046 §5.1.1, without the space
-_MIXED = re.compile(r"multipart/mixed\s*(;.*)?", re.IGNORECASE)
+_MULTIPART = {
+    subtype: re.compile(rf"multipart/{subtype}\s*(;.*)?", re.IGNORECASE) for subtype in ("mixed", "related")
+}
 _PARAMETER = re.compile(r';\s*([a-z-]+)=(?:"([^"\\]*)"|([^\s;"]+))\s*', re.IGNORECASE)
 _WORD = r"!#$%&'*+.^_`|~0-9A-Za-z-"  # RFC 9110 §5.6.2: no slash, no semicolon, so that there is one way to match
 _CONTENT_TYPE = re.compile(rf"[{_WORD}]+/[{_WORD}/]+( *;[\x20-\x7e]*)?")  # signature/bdoc-1.0/ts has two slashes
@@ -87,11 +89,14 @@ def write_envelope(boundary: str, parts: Iterable[tuple[str, Iterable[bytes]]]) 
 # ------------------------------------------------------------------ reading
 
 
-def parse_boundary(content_type: str) -> str:
-    """The boundary that the HTTP header names. Raises: Malformed `exchange.multipart.content_type`."""
-    found = _MIXED.fullmatch(content_type) if len(content_type) <= MAX_PART_HEADER_BYTES else None
+def parse_boundary(content_type: str, *, subtype: Literal["mixed", "related"] = "mixed") -> str:
+    """The boundary that the HTTP header names; `related` is for OCSP responses on their own port.
+
+    Raises: Malformed `exchange.multipart.content_type`.
+    """
+    found = _MULTIPART[subtype].fullmatch(content_type) if len(content_type) <= MAX_PART_HEADER_BYTES else None
     if found is None:
-        raise Malformed("exchange.multipart.content_type", "not multipart/mixed")
+        raise Malformed("exchange.multipart.content_type", f"not multipart/{subtype}")
     parameters = found[1] or ""
     read = list(_PARAMETER.finditer(parameters))
     boundaries = [each[2] or each[3] for each in read if each[1].lower() == "boundary"]

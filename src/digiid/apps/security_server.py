@@ -1,0 +1,72 @@
+"""One security server in a process of its own: `python -m digiid.apps.security_server CONFIG.toml`."""
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+
+from digiid.exchange.security_server.server import SecurityServer
+from digiid.exchange.security_server.settings import SecurityServerSettings, load_security_server_settings
+from digiid.kernel.errors import DigiidError
+from digiid.platform.clock import Clock, SystemClock
+from digiid.platform.entropy import SystemEntropy
+from digiid.platform.log import configure_logging
+
+EXIT_DONE, EXIT_REFUSED, EXIT_USAGE = 0, 1, 2
+
+
+async def serve(
+    settings: SecurityServerSettings, *, clock: Clock, on_ready: Callable[[SecurityServer], None] | None = None
+) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP fetches configuration and OCSP responses at once."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    server = SecurityServer(settings, clock=clock, entropy=SystemEntropy())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(server.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        await server.start()
+        # What was made to serve lives as long as the process: collections of garbage need not walk over it.
+        gc.collect()
+        gc.freeze()
+        if on_ready is not None:
+            on_ready(server)
+        await stopped.wait()
+    finally:
+        await server.stop()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The process. Returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 1:
+        print("usage: python -m digiid.apps.security_server CONFIG.toml", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        settings = load_security_server_settings(Path(arguments[0]))
+        configure_logging(settings.log.file, level=settings.log.level)
+        uvloop.run(serve(settings, clock=SystemClock(), on_ready=_say_ready))
+    except DigiidError as error:
+        print(f"{error.code}: {error.detail}", file=sys.stderr)
+        return EXIT_REFUSED
+    return EXIT_DONE
+
+
+def _say_ready(server: SecurityServer) -> None:
+    listeners = server.settings.listeners
+    print(f"{server.settings.server_id} is ready: messages {listeners.message_port}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Reaching the security server of a provider: choice of the target, judgement of the peer, kept connections.
+
+The addresses of all servers where the provider is registered are tried at once; the one that answers first serves the
+provider for an hour. A peer is judged after the handshake, before a byte is sent, and again for every message that
+goes over a kept connection: its certificate must still belong to a server of the provider, and still be good.
+"""
+
+import asyncio
+import functools
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from cryptography import x509
+
+from digiid.exchange.global_conf import GlobalConf
+from digiid.exchange.security_server.connections import Connection, Connections, Pool
+from digiid.exchange.security_server.dialling import Address, connect_fastest, open_connection
+from digiid.exchange.security_server.settings import TimeoutSettings
+from digiid.exchange.security_server.status_port import PeerStatus
+from digiid.formats.global_conf import SecurityServer
+from digiid.formats.x509.parts import load_certificate
+from digiid.kernel.errors import DigiidError, Refused, Unavailable
+from digiid.kernel.identifiers import ClientId, ServerId
+from digiid.platform.clock import Clock
+
+log = structlog.get_logger("exchange.security_server")
+
+_MAX_REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A judged peer and the connection to it."""
+
+    server: SecurityServer
+    address: Address
+    connection: Connection
+
+
+class Peers:
+    """Used on one event loop."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        status: PeerStatus,
+        *,
+        clock: Clock,
+        timeouts: TimeoutSettings,
+        max_idle: int,
+        find_context: Callable[[], ssl.SSLContext],
+    ) -> None:
+        self._connections, self._status = connections, status
+        self._clock, self._timeouts, self._find_context = clock, timeouts, find_context
+        self._pool = Pool(max_idle=max_idle, idle_seconds=timeouts.kept_connection_seconds)
+        self._fastest: dict[frozenset[Address], tuple[Address, float]] = {}
+
+    async def connect(self, conf: GlobalConf, provider: ClientId, *, wanted: ServerId | None) -> Peer:
+        """A judged connection to a server of the provider. Nothing has been sent on it for this message.
+
+        Raises:
+            Refused: `exchange.client_not_registered`, nobody serves the provider; `exchange.security_server`, the
+                server that is asked for does not; `exchange.trust.…`, `ocsp.…`, no peer is who it should be.
+            Unavailable: `exchange.maintenance`, `exchange.unreachable`, `exchange.ocsp.peer`.
+        """
+        # 1 whose servers may answer for the provider
+        candidates = {_address_of(each): each for each in choose_servers(conf, provider, wanted=wanted)}
+        left, seconds = dict(candidates), self._timeouts.connect_seconds
+        failure: DigiidError | None = None
+        while left:
+            address: Address | None = None
+            try:
+                # 2 one that is connected already, else the fastest
+                connection, address = await self._reach(frozenset(left), seconds)
+                # 3 it is who it should be
+                return await self._judged(conf, candidates, address, connection)
+            except DigiidError as error:
+                failure = error
+                if isinstance(error, _NoHandshake):
+                    address = error.address
+                log.warning("exchange.peer_not_usable", provider=str(provider), code=error.code, reason=error.detail)
+            # 4 nothing was sent yet: another one may be better
+            if address is None:
+                break
+            self._fastest.pop(frozenset(left), None)
+            del left[address]
+            seconds = max(seconds / 2, self._timeouts.shortest_connect_seconds)
+        assert failure is not None
+        raise failure
+
+    def give_back(self, peer: Peer) -> None:
+        """The exchange on this connection is complete and the peer keeps it open."""
+        self._pool.give(peer.address, peer.connection)
+
+    def forget_connections(self) -> None:
+        """Our own certificate has changed: connections are opened anew."""
+        self._pool.clear()
+
+    async def _reach(self, addresses: frozenset[Address], seconds: float) -> tuple[Connection, Address]:
+        loop = asyncio.get_running_loop()
+        remembered = self._fastest.get(addresses)
+        first: list[Address] = []
+        if remembered is not None and loop.time() - remembered[1] < self._timeouts.fastest_remembered_seconds:
+            first = [remembered[0]]
+            if (kept := self._pool.take(remembered[0])) is not None:
+                return kept, remembered[0]
+        for choice in (first, list(addresses)):
+            if not choice:
+                continue
+            try:
+                connected, address = await connect_fastest(choice, seconds=seconds)
+            except Unavailable:
+                if choice is first and len(addresses) > 1:
+                    continue
+                raise
+            break
+        if address not in first:
+            if len(self._fastest) >= _MAX_REMEMBERED:
+                self._fastest.clear()
+            self._fastest[addresses] = (address, loop.time())
+        try:
+            connection = await open_connection(
+                self._connections,
+                connected,
+                context=self._find_context(),
+                handshake_seconds=self._timeouts.handshake_seconds,
+            )
+        except Unavailable as error:
+            raise _NoHandshake(error, address) from error
+        return connection, address
+
+    async def _judged(
+        self, conf: GlobalConf, candidates: dict[Address, SecurityServer], address: Address, connection: Connection
+    ) -> Peer:
+        try:
+            certificate_der = connection.peer_certificate_der
+            if certificate_der is None:
+                raise Refused("exchange.trust.no_certificate", "the peer showed no certificate")
+            server = conf.server_of_authentication_certificate(certificate_der)
+            if server is None or all(server.id != each.id for each in candidates.values()):
+                raise Refused("exchange.trust.unknown_server", "the peer is not a server of the provider")
+            certificate = load_known(certificate_der)
+            addressed = candidates[address]
+            ocsp_ders = await self._status.fetch(conf, certificate, host=addressed.host, port=addressed.ocsp_port)
+            try:
+                conf.verify_authentication(certificate, ocsp_ders=ocsp_ders, at=self._clock.now())
+            except DigiidError:
+                self._status.forget(certificate)
+                raise
+        except DigiidError:
+            connection.close()
+            raise
+        return Peer(server, address, connection)
+
+
+class _NoHandshake(Unavailable):
+    """The address that was chosen does not speak TLS with us."""
+
+    def __init__(self, cause: Unavailable, address: Address) -> None:
+        super().__init__(cause.code, cause.detail)
+        self.address = address
+
+
+@functools.lru_cache(maxsize=1024)
+def load_known(certificate_der: bytes) -> x509.Certificate:
+    """A certificate that comes with every message, read once. Raises: Malformed `x509.certificate`."""
+    return load_certificate(certificate_der)
+
+
+def choose_servers(conf: GlobalConf, provider: ClientId, *, wanted: ServerId | None) -> list[SecurityServer]:
+    """The servers that may be asked now. Raises: as `Peers.connect`."""
+    servers = list(conf.servers_of(provider))
+    if not servers:
+        raise Refused("exchange.client_not_registered", f"{provider} is not registered on any security server")
+    if wanted is not None:
+        servers = [each for each in servers if each.id == wanted]
+        if not servers:
+            raise Refused("exchange.security_server", f"{provider} is not registered on {wanted}")
+    working = [each for each in servers if each.maintenance is None]
+    if not working:
+        notice = next((each.maintenance for each in servers if each.maintenance), None)
+        detail = f"every security server of {provider} is in maintenance"
+        raise Unavailable("exchange.maintenance", detail, public=f"{detail}: {notice}" if notice else detail)
+    reachable = [each for each in working if each.address]
+    if not reachable:
+        raise Unavailable("exchange.unreachable", f"no security server of {provider} has an address")
+    return reachable
+
+
+def _address_of(server: SecurityServer) -> Address:
+    return server.host, server.message_port
