@@ -1,6 +1,7 @@
 """Builds the board: one database, two sites (`apply`, `police`), its services, outbox and timers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def build_deps(
         fee_cents=settings.fee_cents,
         currency=settings.currency,
         accepts_specimens=settings.demonstration,
+        longest_delay=timedelta(days=settings.longest_delay_days),
     )
 
 

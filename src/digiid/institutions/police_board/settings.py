@@ -15,6 +15,7 @@ class Settings(BaseSettings):
 
     `payment_secret_file` is shared with the payment provider; empty means `secrets/payments.key` in the
     state's folder, made when it is not there. `demonstration` accepts the specimen country UTO.
+    `longest_delay_days`: for how long an officer's look may at most be kept back from the person.
     """
 
     database_url: str = ""
@@ -24,6 +25,7 @@ class Settings(BaseSettings):
     fee_cents: Annotated[int, Field(ge=0, le=10_000_000)] = 15_000
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     payment_merchant: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] = "police-board"
+    longest_delay_days: Annotated[int, Field(ge=0, le=3650)] = 365
     payment_secret_file: Path | None = None
 
     def named_lists(self) -> list[tuple[str, Path]]:

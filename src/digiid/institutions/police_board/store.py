@@ -329,6 +329,18 @@ CASES = Table(
 )
 Index("cases_state", CASES.c.state, CASES.c.changed_at)
 Index("cases_subject", CASES.c.subject, CASES.c.state)
+LOOK_DELAYS = Table(
+    "look_delays",
+    metadata,
+    Column("delay_id", _ID, primary_key=True),
+    Column("person_code", String(11), nullable=False),
+    Column("case_id", _ID, ForeignKey("cases.case_id"), nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("ordered_by", _NAME, nullable=False),
+    Column("ordered_at", UtcDateTime, nullable=False),
+)
+Index("look_delays_person", LOOK_DELAYS.c.person_code, LOOK_DELAYS.c.until)
 CASE_REPORTS = Table(
     "case_reports",
     metadata,
@@ -856,6 +868,14 @@ def find_living_right(tx: Connection, person_code: str, *, basis: str) -> Right 
     return _right(row) if row else None
 
 
+def find_latest_right(tx: Connection, person_code: str, *, basis: str) -> Right | None:
+    """The right that was granted last, whatever became of it."""
+    where = (RIGHTS.c.person_code == person_code, RIGHTS.c.basis == basis)
+    query = select(*RIGHTS.c).where(*where).order_by(RIGHTS.c.granted_at.desc(), RIGHTS.c.right_id).limit(1)
+    row = tx.execute(query).mappings().one_or_none()
+    return _right(row) if row else None
+
+
 def change_right(tx: Connection, right_id: str, **values: Any) -> None:
     tx.execute(update(RIGHTS).where(RIGHTS.c.right_id == right_id).values(**values))
 
@@ -1125,6 +1145,31 @@ def find_cases_of(tx: Connection, *, document_number: str | None, person_code: s
     if person_code:
         where = where | (CASES.c.person_code == person_code)
     return _cases(tx, where)
+
+
+@dataclass(frozen=True, slots=True)
+class LookDelay:
+    """An order in a case: the officers' looks at this person are shown to the person only from `until`."""
+
+    delay_id: str
+    person_code: str
+    case_id: str
+    until: datetime
+    reason: str
+    ordered_by: str
+    ordered_at: datetime
+
+
+def add_look_delay(tx: Connection, delay: LookDelay) -> None:
+    tx.execute(insert(LOOK_DELAYS).values(**_values(delay)))
+
+
+def find_look_delay(tx: Connection, person_code: str, at: datetime) -> LookDelay | None:
+    """The order in force for a person; of several the one that lasts longest."""
+    where = (LOOK_DELAYS.c.person_code == person_code, LOOK_DELAYS.c.until > at)
+    query = select(*LOOK_DELAYS.c).where(*where).order_by(LOOK_DELAYS.c.until.desc()).limit(1)
+    row = tx.execute(query).mappings().one_or_none()
+    return LookDelay(**row) if row else None
 
 
 def count_open_cases(tx: Connection) -> int:

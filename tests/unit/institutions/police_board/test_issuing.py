@@ -17,11 +17,11 @@ from digiid.institutions.police_board.domain.form import InvalidForm
 from digiid.institutions.police_board.domain.law import MeasureBasis
 from digiid.institutions.police_board.domain.right import RightState
 from digiid.institutions.police_board.store import Account, DeliveryRecord, HandOver, Right
-from digiid.institutions.police_board.use_cases import issue, supervise
+from digiid.institutions.police_board.use_cases import issue, looks, officers, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.kernel.errors import Broken, Conflict, NotFound, Refused
 from digiid.platform.clock import ManualClock
-from digiid.platform.disclosures import Look
+from digiid.platform.disclosures import Look, find_usages, verify_disclosures
 from tests.support.board import (
     PERSONAL,
     TRAVEL_DOCUMENT,
@@ -381,3 +381,91 @@ def test_a_citizen_is_entered_at_the_counter_and_goes_to_the_register(deps: Deps
         application = store.get_application(tx, application_id)
     assert (application.kind, application.outcome) == ("citizen", Outcome.ISSUE)
     assert current(deps, application).account_id is None
+
+
+# ------------------------------------------------------------------ what officers look at
+
+
+def seen(deps: Deps) -> list[tuple[str, str | None]]:
+    with deps.db.read() as tx:
+        verify_disclosures(tx, store.DISCLOSURES, store.JOURNAL)
+        found = find_usages(tx, store.DISCLOSURES, CODE, now=deps.clock.now())
+    return [(each.purpose, each.delay_reason) for each in found]
+
+
+def loss_case(deps: Deps) -> str:
+    active(deps)
+    supervise.report_loss_by_holder(deps, personal_code=CODE, document_number=NUMBER, reported_by="holder", note="")
+    (case, _), *_ = supervise.list_cases(deps, CaseState.OPEN)
+    return case.case_id
+
+
+def test_the_person_can_see_what_officers_looked_at(deps: Deps, application_id: str) -> None:
+    mari, otto = two_officers(deps)
+    case_id = loss_case(deps)
+    assert looks.look_at_application(deps, mari, application_id).value.application.person_code == CODE
+    assert looks.look_at_document(deps, otto, NUMBER).value.document.document_number == NUMBER
+    assert looks.look_at_case(deps, otto, case_id).value.case.case_id == case_id
+    assert {purpose for purpose, _ in seen(deps)} == {
+        "examination of an application",
+        "supervision of a document",
+        "investigation of a case",
+    }
+    with deps.db.read() as tx:
+        found = find_usages(tx, store.DISCLOSURES, CODE, now=deps.clock.now())
+    assert {each.receiver for each in found} == {"EE/GOV/70000101/police"}
+    assert {each.receiver_user for each in found} == {f"EE{mari.personal_code}", f"EE{otto.personal_code}"}
+    assert len({each.official for each in found}) == 2
+
+
+def test_looks_before_the_person_has_a_code_are_at_nobody(deps: Deps, account: Account) -> None:
+    mari, _ = two_officers(deps)
+    application = checked(deps, account)
+    looks.look_at_application(deps, mari, application.application_id)
+    with deps.db.read() as tx:
+        assert verify_disclosures(tx, store.DISCLOSURES, store.JOURNAL) == 0
+
+
+def test_a_deciding_officer_keeps_looks_back_with_an_end_and_a_reason(
+    deps: Deps, application_id: str, clock: ManualClock
+) -> None:
+    mari, _ = two_officers(deps)
+    case_id = loss_case(deps)
+    looks.look_at_document(deps, mari, NUMBER)
+    looks.keep_looks_back(deps, mari, case_id, until_on=date(2026, 12, 31), reason="KrMS § 214: an investigation")
+    looks.look_at_document(deps, mari, NUMBER)
+    looks.look_at_case(deps, mari, case_id)
+    assert seen(deps) == [("supervision of a document", None)], "what was visible stays visible, the rest is hidden"
+    assert looks.look_at_case(deps, mari, case_id).value.delay is not None
+    clock.advance(timedelta(days=39))
+    assert [reason for _, reason in seen(deps)] == ["KrMS § 214: an investigation"] * 3 + [None]
+    looks.look_at_document(deps, mari, NUMBER)
+    assert seen(deps)[0] == ("supervision of a document", None), "an order that is over keeps nothing back"
+
+
+def test_an_order_to_keep_back_is_bounded_and_not_everybodys(deps: Deps, application_id: str) -> None:
+    mari, _ = two_officers(deps)
+    simple = officers.add_officer(deps, personal_code="38001019016", name="Ada Ametnik", role="officer")
+    case_id = loss_case(deps)
+    with pytest.raises(Refused, match=r"officer\.not_allowed"):
+        looks.keep_looks_back(deps, simple, case_id, until_on=date(2026, 12, 31), reason=REASON)
+    for day in (date(2026, 11, 22), date(2027, 11, 24)):
+        with pytest.raises(Refused, match=r"disclosures\.delay_length"):
+            looks.keep_looks_back(deps, mari, case_id, until_on=day, reason=REASON)
+    with pytest.raises(InvalidForm):
+        looks.keep_looks_back(deps, mari, case_id, until_on=date(2026, 12, 31), reason="short")
+    supervise.close_case(deps, mari, case_id, reason=REASON)
+    with pytest.raises(Conflict, match=r"case\.closed"):
+        looks.keep_looks_back(deps, mari, case_id, until_on=date(2026, 12, 31), reason=REASON)
+
+
+def test_a_case_about_nobody_has_no_looks_to_keep_back(deps: Deps) -> None:
+    mari, _ = two_officers(deps)
+    supervise.open_misuse_case(
+        deps, report_id="m1", what_happened="Somebody else.", document_number="", service="", contact="",
+        reported_at=deps.clock.now(),
+    )  # fmt: skip
+    (case, _), *_ = supervise.list_cases(deps, CaseState.OPEN)
+    looks.look_at_case(deps, mari, case.case_id)
+    with pytest.raises(Conflict, match=r"case\.nobody"):
+        looks.keep_looks_back(deps, mari, case.case_id, until_on=date(2026, 12, 31), reason=REASON)

@@ -130,35 +130,40 @@ def count_queue(deps: Deps) -> dict[ApplicationState, int]:
 def get_application(deps: Deps, application_id: str) -> OfficerView:
     """Raises: NotFound `application.unknown`, also for a draft: what is not submitted is nobody's to read."""
     with deps.db.read() as tx:
-        application = store.get_application(tx, application_id)
-        if application.submitted_at is None:
-            raise NotFound("application.unknown", "a draft", public="There is no such application.")
-        steps = store.find_steps(tx, application_id)
-        mrz, disagreements = _compared(steps, application.submitted_at.date())
-        hindrance: DigiidError | None = None
-        try:
-            require_no_suspicion(store.find_check_outcomes(tx, application_id))
-        except Refused as error:
-            hindrance = error
-        return OfficerView(
-            application=application,
-            steps={step: dict(data) for step, data in steps.items()},
-            mrz=mrz,
-            disagreements=disagreements,
-            has_photo=store.find_photo(tx, application_id) is not None,
-            payments=store.find_payments(tx, application_id),
-            checks=store.find_checks(tx, application_id),
-            hits=store.find_hits(tx, application_id),
-            questions=store.find_questions(tx, application_id),
-            proposal=store.find_open_proposal(tx, application_id),
-            proposals=store.find_proposals(tx, application_id),
-            decisions=store.find_decisions(tx, application_id),
-            challenges=store.find_challenges(tx, application_id),
-            document=store.find_document_of_application(tx, application_id),
-            delivery=store.find_delivery(tx, application_id=application_id),
-            history=store.find_history(tx, "application", application_id),
-            issue_hindrance=hindrance,
-        )
+        return view_application(tx, application_id)
+
+
+def view_application(tx: Connection, application_id: str) -> OfficerView:
+    """Raises: NotFound `application.unknown`, also for a draft."""
+    application = store.get_application(tx, application_id)
+    if application.submitted_at is None:
+        raise NotFound("application.unknown", "a draft", public="There is no such application.")
+    steps = store.find_steps(tx, application_id)
+    mrz, disagreements = _compared(steps, application.submitted_at.date())
+    hindrance: DigiidError | None = None
+    try:
+        require_no_suspicion(store.find_check_outcomes(tx, application_id))
+    except Refused as error:
+        hindrance = error
+    return OfficerView(
+        application=application,
+        steps={step: dict(data) for step, data in steps.items()},
+        mrz=mrz,
+        disagreements=disagreements,
+        has_photo=store.find_photo(tx, application_id) is not None,
+        payments=store.find_payments(tx, application_id),
+        checks=store.find_checks(tx, application_id),
+        hits=store.find_hits(tx, application_id),
+        questions=store.find_questions(tx, application_id),
+        proposal=store.find_open_proposal(tx, application_id),
+        proposals=store.find_proposals(tx, application_id),
+        decisions=store.find_decisions(tx, application_id),
+        challenges=store.find_challenges(tx, application_id),
+        document=store.find_document_of_application(tx, application_id),
+        delivery=store.find_delivery(tx, application_id=application_id),
+        history=store.find_history(tx, "application", application_id),
+        issue_hindrance=hindrance,
+    )
 
 
 def get_photo(deps: Deps, application_id: str) -> Photo:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection
@@ -33,7 +33,10 @@ OFFICER_ROLES = ("officer", "deciding_officer")
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`fee_cents` and `currency`: the state fee. `apply_url`: origin of the applicant's pages, for letters."""
+    """`fee_cents` and `currency`: the state fee. `apply_url`: origin of the applicant's pages, for letters.
+
+    `longest_delay`: for how long a look may at most be kept back from the person.
+    """
 
     db: Database
     clock: Clock
@@ -47,6 +50,7 @@ class Deps:
     fee_cents: int = 15_000
     currency: str = "EUR"
     accepts_specimens: bool = False
+    longest_delay: timedelta = timedelta(days=365)
 
     def today(self) -> date:
         """The day in Tallinn: the law's periods run by its calendar."""
@@ -109,7 +113,7 @@ def move_document(
     reason: str = "",
     **values: Any,
 ) -> Document:
-    """Take one edge of the document's table. What the trust services must hear keeps its order per document."""
+    """Take one edge of the document's table. What each receiver must hear keeps its order per document."""
     edge = _take(documents.TABLE, document.state, event, actor)
     now = deps.clock.now()
     values = {"state": edge.to.value, "state_reason": reason, "changed_at": now, **values}
@@ -131,7 +135,9 @@ def move_document(
             put_letter(deps, tx, name.removeprefix("mail."), case, document_number=document.document_number)
         else:
             payload = {"document_number": document.document_number, "order_id": document.order_id, "event": event.value}
-            put_message(deps, tx, name, payload, key=document.document_number)
+            # each receiver hears in order, and none waits for another: a revocation never stands behind a notice
+            receiver = name.split(".", 1)[0]
+            put_message(deps, tx, name, payload, key=f"{receiver}-{document.document_number}")
     return store.get_document(tx, document.document_number)
 
 

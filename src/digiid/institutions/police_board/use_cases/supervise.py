@@ -29,6 +29,7 @@ from digiid.institutions.police_board.store import (
     Document,
     HandOver,
     HistoryEntry,
+    LookDelay,
     Officer,
     Right,
 )
@@ -75,17 +76,22 @@ def list_documents(deps: Deps, *, text: str = "") -> list[Document]:
 def get_document(deps: Deps, document_number: str) -> DocumentView:
     """Raises: NotFound `document.unknown`."""
     with deps.db.read() as tx:
-        document = store.get_document(tx, document_number)
-        personal = store.find_steps(tx, document.application_id).get(Step.PERSONAL, {})
-        return DocumentView(
-            document=document,
-            right=store.get_right(tx, document.right_id),
-            holder=f"{personal.get('given_names', '')} {personal.get('surname', '')}".strip(),
-            hand_over=store.find_hand_over(tx, document.order_id),
-            history=store.find_history(tx, "document", document_number),
-            right_history=store.find_history(tx, "right", document.right_id),
-            cases=store.find_cases_of(tx, document_number=document_number, person_code=document.person_code),
-        )
+        return view_document(tx, document_number)
+
+
+def view_document(tx: Connection, document_number: str) -> DocumentView:
+    """Raises: NotFound `document.unknown`."""
+    document = store.get_document(tx, document_number)
+    personal = store.find_steps(tx, document.application_id).get(Step.PERSONAL, {})
+    return DocumentView(
+        document=document,
+        right=store.get_right(tx, document.right_id),
+        holder=f"{personal.get('given_names', '')} {personal.get('surname', '')}".strip(),
+        hand_over=store.find_hand_over(tx, document.order_id),
+        history=store.find_history(tx, "document", document_number),
+        right_history=store.find_history(tx, "right", document.right_id),
+        cases=store.find_cases_of(tx, document_number=document_number, person_code=document.person_code),
+    )
 
 
 def list_documents_of_person(deps: Deps, personal_code: str, *, look: Look) -> Disclosed[list[tuple[Document, Right]]]:
@@ -360,6 +366,7 @@ class CaseView:
     reports: list[CaseReport]
     notes: list[CaseNote]
     documents: list[Document]
+    delay: LookDelay | None = None
 
 
 def list_cases(deps: Deps, state: CaseState) -> list[tuple[Case, int]]:
@@ -377,11 +384,17 @@ def count_open_cases(deps: Deps) -> int:
 def get_case(deps: Deps, case_id: str) -> CaseView:
     """Raises: NotFound `case.unknown`."""
     with deps.db.read() as tx:
-        case = store.get_case(tx, case_id)
-        documents = store.find_documents_of_person(tx, case.person_code) if case.person_code else []
-        if case.document_number and not documents:
-            documents = [store.get_document(tx, case.document_number)]
-        return CaseView(case, store.find_reports(tx, case_id), store.find_notes(tx, case_id), documents)
+        return view_case(tx, case_id, at=deps.clock.now())
+
+
+def view_case(tx: Connection, case_id: str, *, at: datetime) -> CaseView:
+    """Raises: NotFound `case.unknown`."""
+    case = store.get_case(tx, case_id)
+    documents = store.find_documents_of_person(tx, case.person_code) if case.person_code else []
+    if case.document_number and not documents:
+        documents = [store.get_document(tx, case.document_number)]
+    delay = store.find_look_delay(tx, case.person_code, at) if case.person_code else None
+    return CaseView(case, store.find_reports(tx, case_id), store.find_notes(tx, case_id), documents, delay)
 
 
 def add_note(deps: Deps, officer: Officer, case_id: str, *, text: str) -> None:

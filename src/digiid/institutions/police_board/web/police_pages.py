@@ -13,10 +13,10 @@ from digiid.institutions.police_board.domain.case import CaseState
 from digiid.institutions.police_board.domain.form import InvalidForm
 from digiid.institutions.police_board.domain.law import MeasureBasis, RefusalGround
 from digiid.institutions.police_board.store import Officer
-from digiid.institutions.police_board.use_cases import check, decide, officers, stuck, supervise
+from digiid.institutions.police_board.use_cases import check, decide, looks, officers, stuck, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.institutions.police_board.web import words
-from digiid.kernel.errors import Malformed, NotFound
+from digiid.kernel.errors import Malformed, NotFound, Refused
 from digiid.platform.web import N_
 from digiid.platform.web.forms import Form
 from digiid.platform.web.site import form_of, language_of, page, redirect, require_session, run
@@ -73,7 +73,7 @@ def handlers(deps: Deps) -> list[Any]:
     async def show_application(
         request: Ask, officer: Officer, application_id: str, form: Form[Any], *, status: int = 200
     ) -> Response[Any]:
-        view = await run(request, decide.get_application, deps, application_id)
+        view = (await run(request, looks.look_at_application, deps, officer, application_id)).value
         context = {"officer": officer, "view": view, "form": form, "grounds": list(RefusalGround)}
         return await show(request, "police_application.html", context, status=status)
 
@@ -133,7 +133,7 @@ def handlers(deps: Deps) -> list[Any]:
     async def show_document(
         request: Ask, officer: Officer, number: str, form: Form[Any], *, status: int = 200
     ) -> Response[Any]:
-        view = await run(request, supervise.get_document, deps, number)
+        view = (await run(request, looks.look_at_document, deps, officer, number)).value
         bases = {"suspend": law.SUSPENSION_BASES, "lift": law.LIFTING_BASES, "annul": law.ANNULMENT_BASES}
         context: dict[str, Any] = {"officer": officer, "view": view, "form": form, "bases": bases}
         context["opened"] = form.value("measure")
@@ -158,7 +158,7 @@ def handlers(deps: Deps) -> list[Any]:
     async def show_case(
         request: Ask, officer: Officer, case_id: str, form: Form[Any], *, status: int = 200
     ) -> Response[Any]:
-        view = await run(request, supervise.get_case, deps, case_id)
+        view = (await run(request, looks.look_at_case, deps, officer, case_id)).value
         return await show(request, "police_case.html", {"officer": officer, "view": view, "form": form}, status=status)
 
     @get("/cases/{case_id:str}")
@@ -187,6 +187,7 @@ def handlers(deps: Deps) -> list[Any]:
         cases,
         case,
         _posting("/cases/{key:str}/notes", "/cases/{key}", _note, case_again, "text"),
+        _posting("/cases/{key:str}/delay", "/cases/{key}", _keep_back, case_again, "until_on"),
         _posting("/cases/{key:str}/close", "/cases/{key}", _close, case_again, "reason"),
     ]
 
@@ -281,6 +282,19 @@ def _measure(deps: Deps, officer: Officer, number: str, form: Form[Any]) -> None
 
 def _note(deps: Deps, officer: Officer, case_id: str, form: Form[Any]) -> None:
     supervise.add_note(deps, officer, case_id, text=form.value("text"))
+
+
+def _keep_back(deps: Deps, officer: Officer, case_id: str, form: Form[Any]) -> None:
+    try:
+        until_on = date.fromisoformat(form.value("until_on"))
+    except ValueError as error:
+        raise InvalidForm({"until_on": "date"}) from error
+    try:
+        looks.keep_looks_back(deps, officer, case_id, until_on=until_on, reason=form.value("delay_reason"))
+    except Refused as error:
+        if error.code != "disclosures.delay_length":
+            raise
+        raise InvalidForm({"until_on": "date_range"}) from error
 
 
 def _close(deps: Deps, officer: Officer, case_id: str, form: Form[Any]) -> None:
