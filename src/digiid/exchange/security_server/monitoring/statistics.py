@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -177,11 +178,14 @@ class Statistics:
         }
         return told
 
-    def set_clock(self, name: str, subject: str, *, left_seconds: float | None, state: int) -> None:
-        """Tell Prometheus of a clock (clocks.py)."""
-        self._state.labels(name, subject).set(state)
-        if left_seconds is not None:
-            self._left.labels(name, subject).set(left_seconds)
+    def set_clocks(self, clocks: Iterable[tuple[str, str, float | None, int]]) -> None:
+        """Tell Prometheus of all clocks there are (clocks.py): name, subject, seconds left, state."""
+        self._state.clear()
+        self._left.clear()
+        for name, subject, left_seconds, state in clocks:
+            self._state.labels(name, subject).set(state)
+            if left_seconds is not None:
+                self._left.labels(name, subject).set(left_seconds)
 
     def prometheus(self) -> bytes:
         """All counters in Prometheus' text format."""
