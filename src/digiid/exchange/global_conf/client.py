@@ -205,12 +205,13 @@ class ConfigurationClient:
             before=self._conf,
         )
 
-        # 5 on the disk, then in use
+        # 5 on the disk, unless it is there as it is, then in use
         floor = self._floor_of(raw, directory, self._keys(url), now)
-        try:
-            write_copy(self._folder, floor, StoredCopy(raw, parts), conf)
-        except OSError as error:
-            raise Unavailable("exchange.global_conf.store", f"{self._folder}: {error.strerror}") from error
+        if self._conf is None or self._floor is None or floor.copy_name != self._floor.copy_name:
+            try:
+                write_copy(self._folder, floor, StoredCopy(raw, parts), conf)
+            except OSError as error:
+                raise Unavailable("exchange.global_conf.store", f"{self._folder}: {error.strerror}") from error
         self._conf, self._floor, self._parts = conf, floor, parts
         return conf
 
@@ -254,7 +255,7 @@ class ConfigurationClient:
     # -------------------------------------------------------------- sources and keys
 
     def _keys(self, url: str) -> tuple[x509.Certificate, ...]:
-        if self._conf is not None:
+        if self._conf is not None and self._floor is not None:  # without a floor the anchor is a new one
             named = _named_keys(self._conf.shared, is_external=url.endswith(_EXTERNAL))
             if named:
                 return named

@@ -27,7 +27,10 @@ _NS_IDENTIFIERS: Final = "{http://x-road.eu/xsd/identifiers}"
 
 @dataclass(frozen=True, slots=True)
 class VerifiedEvidence:
-    """`member` signed the message, and it existed at `at`. `container.signature.absent` names bodies not kept."""
+    """`member` signed the message, and it existed at `at`. `container.signature.absent` names parts not kept.
+
+    Of a message that is among them, `is_response` is only what the log says: the container's `unverified_reduced`.
+    """
 
     member: MemberId
     is_response: bool
@@ -43,7 +46,7 @@ def verify_evidence(
     Raises:
         Malformed, Refused: what verify_message_container raises; `exchange.trust.…`.
         Refused: `exchange.evidence.time_stamp`, it was not time-stamped.
-        Malformed, Refused: `exchange.evidence.message`, it is no message of the exchange, or it was not kept.
+        Malformed: `exchange.evidence.message`, it is no message of the exchange.
     """
     # 1 structure, coverage, signature value, and the time-stamp's imprint and signature
     container = verify_message_container(data, max_part_bytes=max_part_bytes, may_be_absent=may_be_absent)
@@ -55,10 +58,11 @@ def verify_evidence(
     at = time_stamp.gen_at
     conf.verify_time_stamping_unit(time_stamp.tsu, at)
 
-    # 3 the signer is the member that the message names, and was not revoked then
-    if container.message is None:
-        raise Refused(f"{_CODE}.message", "the message itself was not kept: nobody can say whose it is")
-    member, is_response = read_sender(container.message)
+    # 3 the signer is the member that the message (or, when it was not kept, the log) names, and was not revoked then
+    words = container.message if container.message is not None else container.unverified_reduced
+    if words is None:
+        raise Malformed(f"{_CODE}.message", "there is no message")
+    member, is_response = read_sender(words)
     signature = container.signature.verified.signature
     conf.verify_signer(
         container.signature.verified.certificate,

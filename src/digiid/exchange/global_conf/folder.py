@@ -240,20 +240,20 @@ def write_copy(folder: Path, floor: Floor, copy: StoredCopy, view: GlobalConf) -
     Raises: OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / floor.copy_name
-    if not target.exists():
-        # 1 all of it under another name, on the disk
-        draft = folder / f"{floor.copy_name}.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        (draft / view.instance).mkdir(parents=True)
-        files = view.verification_files() | {_DIRECTORY: copy.directory}
-        files |= {f"{view.instance}/{FILE_OF_PART[content_id]}": data for content_id, data in copy.parts.items()}
-        for name, data in files.items():
-            _write_synced(draft / name, data)
-        _sync_folder(draft / view.instance)
-        _sync_folder(draft)
-        draft.rename(target)
-        _sync_folder(folder)
+    target, draft = folder / floor.copy_name, folder / f"{floor.copy_name}.new"
+
+    # 1 all of it under another name, on the disk
+    shutil.rmtree(draft, ignore_errors=True)
+    (draft / view.instance).mkdir(parents=True)
+    files = view.verification_files() | {_DIRECTORY: copy.directory}
+    files |= {f"{view.instance}/{FILE_OF_PART[content_id]}": data for content_id, data in copy.parts.items()}
+    for name, data in files.items():
+        _write_synced(draft / name, data)
+    _sync_folder(draft / view.instance)
+    _sync_folder(draft)
+    shutil.rmtree(target, ignore_errors=True)  # only one that was found damaged has this name already
+    draft.rename(target)
+    _sync_folder(folder)
 
     # 2 in use from here on
     _write_synced(folder / f"{_CURRENT}.new", floor.model_dump_json().encode())
