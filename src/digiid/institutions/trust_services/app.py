@@ -246,6 +246,31 @@ def revoke_exchange_certificate(
         ca.revoke_exchange_certificate(deps, certificate, reason=reason)
 
 
+def ask_responder(
+    settings: TrustServicesSettings,
+    request_der: bytes,
+    *,
+    open_database: Callable[[str], Database],
+    clock: Clock,
+    entropy: Entropy,
+) -> bytes:
+    """An OCSP response as the responder would give it, for a state that is being made and does not answer yet.
+
+    Raises: Malformed or Broken when the hierarchy cannot be read.
+    """
+    with _beside(settings, open_database=open_database, clock=clock, entropy=entropy) as deps:
+        deps.board.refresh()
+        hierarchy = load_hierarchy(settings.hierarchy_folder)
+        responder = Responder(
+            board=deps.board,
+            clock=clock,
+            issuer=hierarchy.issuing,
+            certificate=hierarchy.certificate(CertificateKind.OCSP_RESPONDER),
+            key=hierarchy.load_key(CertificateKind.OCSP_RESPONDER, settings.passphrase_file),
+        )
+        return responder.answer(request_der)
+
+
 @contextmanager
 def _beside(
     settings: TrustServicesSettings, *, open_database: Callable[[str], Database], clock: Clock, entropy: Entropy

@@ -1,0 +1,1 @@
+"""What the central server does. Whoever changes something is a named officer, or members by their signatures."""
