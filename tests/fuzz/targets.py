@@ -24,6 +24,14 @@ from digiid.formats.cdoc2.header import build_header, parse_header
 from digiid.formats.cdoc2.keys import seal_to_secret
 from digiid.formats.consent_receipt import parse_receipt, parse_revocations
 from digiid.formats.ddoc import parse_ddoc
+from digiid.formats.global_conf import (
+    build_anchor,
+    build_shared_params,
+    parse_anchor,
+    parse_directory,
+    parse_shared_params,
+    verify_directory,
+)
 from digiid.formats.pades import UnverifiedPdf
 from digiid.formats.trusted_list import parse_trusted_list, verify_trusted_list
 from digiid.formats.validation import Report, list_findings, validate_container
@@ -40,6 +48,7 @@ from tests.support.cades import CadesMaker
 from tests.support.consents import consent_sealer
 from tests.support.containers import MANIFEST, SIGNATURES, unpack
 from tests.support.ddoc import DdocMaker
+from tests.support.global_conf import Central, Web, params
 from tests.support.pdf import good_pdf, plain_pdf, with_time_stamp
 from tests.support.pki import AT, FILES, SIGNED_AT, shared_pki
 from tests.support.time_stamped import as_ber, stamped
@@ -287,6 +296,15 @@ def _judge_pdf(data: bytes) -> Report | None:
     return validate_pdf(parse_answer(data, json.loads(json.dumps(told)), parts), trust=TRUST, at=AT)
 
 
+@cache
+def _central() -> Central:
+    return Central(Web())
+
+
+def _verify_directory(data: bytes) -> object:
+    return verify_directory(parse_directory(data), [_central().key.certificate], at=AT)
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -338,6 +356,9 @@ TARGETS = {
         Target("trusted-list-signature", _verify_list, lambda: [PKI.trusted_list()], 65536),
         Target("consent-receipt", parse_receipt, lambda: [consent_sealer().receipt().encode()]),
         Target("consent-revocations", parse_revocations, lambda: [consent_sealer().revocations("c" * 43).encode()]),
+        Target("global-conf-directory", _verify_directory, lambda: [_central().publish()]),
+        Target("global-conf-shared", parse_shared_params, lambda: [build_shared_params(params())], 16384),
+        Target("global-conf-anchor", parse_anchor, lambda: [build_anchor(_central().anchor)]),
         Target("web-eid", parse_token, lambda: [_token_json()]),
         Target("cdoc2-header", parse_header, lambda: [_cdoc2_header()]),
         Target("cdoc2", lambda data: parse_envelope(io.BytesIO(data)), lambda: [_cdoc2_file()]),

@@ -54,14 +54,14 @@ def verify_evidence(
     # 2 the time, from an approved unit
     time_stamp = container.time_stamp
     if time_stamp is None:
-        raise Refused(f"{_CODE}.time_stamp", "the message has no time-stamp yet")
+        raise Refused("exchange.evidence.time_stamp", "the message has no time-stamp yet")
     at = time_stamp.gen_at
     conf.verify_time_stamping_unit(time_stamp.tsu, at)
 
     # 3 the signer is the member that the message (or, when it was not kept, the log) names, and was not revoked then
     words = container.message if container.message is not None else container.unverified_reduced
     if words is None:
-        raise Malformed(f"{_CODE}.message", "there is no message")
+        raise Malformed("exchange.evidence.message", "there is no message")
     member, is_response = read_sender(words)
     signature = container.signature.verified.signature
     conf.verify_signer(
@@ -93,7 +93,7 @@ def _read_soap_sender(message: bytes) -> tuple[MemberId, bool]:
     header, body = _only(envelope, f"{_NS_SOAP}Header"), _only(envelope, f"{_NS_SOAP}Body")
     operations = list(body.iterchildren(etree.Element))
     if envelope.tag != f"{_NS_SOAP}Envelope" or len(operations) != 1:
-        raise Malformed(f"{_CODE}.message", "not a SOAP message with one operation")
+        raise Malformed("exchange.evidence.message", "not a SOAP message with one operation")
     is_response = etree.QName(operations[0]).localname.endswith("Response")
     named = _only(header, f"{_NS_XROAD}{'service' if is_response else 'client'}")
     parts = [
@@ -106,5 +106,5 @@ def _read_soap_sender(message: bytes) -> tuple[MemberId, bool]:
 def _only(parent: etree._Element, name: str) -> etree._Element:
     found = list(parent.iterchildren(name))
     if len(found) != 1:
-        raise Malformed(f"{_CODE}.message", f"{len(found)} elements {etree.QName(name).localname}, expected one")
+        raise Malformed("exchange.evidence.message", f"{len(found)} elements {etree.QName(name).localname}")
     return found[0]

@@ -27,7 +27,7 @@ def read_anchor(root: etree._Element) -> Anchor:
     generated = xml.maybe_text(root, "generatedAt")
     sources = tuple(_read_source(source) for source in xml.children(root, "source"))
     if not 0 < len(sources) <= _MAX_SOURCES:
-        raise Malformed(f"{xml.CODE}.anchor", f"{len(sources)} sources, one to {_MAX_SOURCES} are read")
+        raise Malformed("exchange.global_conf.anchor", f"{len(sources)} sources, one to {_MAX_SOURCES} are read")
     return Anchor(
         instance=check_existing_part(xml.text(root, "instanceIdentifier")),
         generated_at=None if generated is None else xml.parse_instant(generated),
@@ -40,7 +40,7 @@ def _read_source(source: etree._Element) -> AnchorSource:
     check_source_url(url)
     certificates = xml.certificates(source, "verificationCert")
     if not certificates:
-        raise Malformed(f"{xml.CODE}.anchor", "a source without a certificate to verify it by")
+        raise Malformed("exchange.global_conf.anchor", "a source without a certificate to verify it by")
     return AnchorSource(url, certificates)
 
 
@@ -50,7 +50,7 @@ def check_source_url(url: str) -> None:
         parts = urlsplit(url) if _PLAIN.fullmatch(url) else None
         port = parts.port if parts else None
     except ValueError as error:
-        raise Malformed(f"{xml.CODE}.url", "an address that cannot be read") from error
+        raise Malformed("exchange.global_conf.url", "an address that cannot be read") from error
     if (
         parts is None
         or parts.scheme not in ("http", "https")
@@ -61,7 +61,7 @@ def check_source_url(url: str) -> None:
         or parts.query
         or parts.fragment
     ):
-        raise Malformed(f"{xml.CODE}.url", "not an http(s) address of a configuration")
+        raise Malformed("exchange.global_conf.url", "not an http(s) address of a configuration")
 
 
 def build_anchor(anchor: Anchor) -> bytes:

@@ -37,7 +37,6 @@ _MAX_LINES: Final = 1024
 _MAX_LINE_BYTES: Final = 8192
 _MAX_PARTS: Final = 32
 _MAX_HEADERS: Final = 16
-_CODE: Final = "exchange.global_conf.directory"
 _HASH: Final = "sha512"
 _HASHES: Final = ("sha256", "sha384", "sha512")
 _HASH_OF_URI: Final = {DIGEST_URIS[name]: name for name in _HASHES}
@@ -126,7 +125,7 @@ def parse_directory(data: bytes) -> UnverifiedDirectory:
     headers, at = _read_headers(lines, end + 1)
     stop = _find(lines, at, b"--" + boundary + b"--")
     if any(lines.texts[stop + 1 :]):
-        raise Malformed(f"{_CODE}.structure", "there is something after the end")
+        raise Malformed("exchange.global_conf.directory.structure", "there is something after the end")
     algorithm = _needed(headers, "signature-algorithm-id")
     hash_name, certificate_hash = _certificate_hash(_needed(headers, "verification-certificate-hash"))
     signature = _base64(lines.texts[at:stop])
@@ -154,13 +153,13 @@ class _Lines:
 
 def _split(data: bytes) -> _Lines:
     if len(data) > MAX_DIRECTORY_BYTES:
-        raise Malformed(f"{_CODE}.too_large", f"{len(data)} bytes, at most {MAX_DIRECTORY_BYTES} are read")
+        raise Malformed("exchange.global_conf.directory.too_large", f"{len(data)} bytes, at most {MAX_DIRECTORY_BYTES}")
     ending = b"\r\n" if b"\r\n" in data else b"\n"
     texts = data.split(ending)
     if len(texts) > _MAX_LINES or any(len(text) > _MAX_LINE_BYTES for text in texts):
-        raise Malformed(f"{_CODE}.too_large", "too many lines, or one that is too long")
+        raise Malformed("exchange.global_conf.directory.too_large", "too many lines, or one that is too long")
     if any(b"\r" in text or b"\n" in text for text in texts):
-        raise Malformed(f"{_CODE}.structure", "line endings of more than one kind")
+        raise Malformed("exchange.global_conf.directory.structure", "line endings of more than one kind")
     starts, position = [], 0
     for text in texts:
         starts.append(position)
@@ -179,41 +178,41 @@ def _read_headers(lines: _Lines, at: int, *, until: bytes | None = None) -> tupl
             return headers, position
         name, colon, value = line.partition(b":")
         if not colon or not _HEADER_NAME.fullmatch(name) or len(headers) >= _MAX_HEADERS:
-            raise Malformed(f"{_CODE}.header", "a line that is not a header, or too many headers")
+            raise Malformed("exchange.global_conf.directory.header", "a line that is not a header, or too many headers")
         key = name.decode("ascii").lower()
         if key in headers:
-            raise Malformed(f"{_CODE}.header", f"{key} stands twice")
+            raise Malformed("exchange.global_conf.directory.header", f"{key} stands twice")
         try:
             headers[key] = value.decode("utf-8").strip(" ")
         except UnicodeDecodeError as error:
-            raise Malformed(f"{_CODE}.header", f"{key} is not UTF-8") from error
-    raise Malformed(f"{_CODE}.structure", "headers without an end")
+            raise Malformed("exchange.global_conf.directory.header", f"{key} is not UTF-8") from error
+    raise Malformed("exchange.global_conf.directory.structure", "headers without an end")
 
 
 def _needed(headers: Mapping[str, str], name: str) -> str:
     value = headers.get(name)
     if not value:
-        raise Malformed(f"{_CODE}.header", f"there is no {name}")
+        raise Malformed("exchange.global_conf.directory.header", f"there is no {name}")
     return value
 
 
 def _boundary(headers: Mapping[str, str], kind: str) -> bytes:
     found = _MULTIPART.fullmatch(_needed(headers, "content-type"))
     if found is None or found[1].lower() != kind:
-        raise Malformed(f"{_CODE}.structure", f"not multipart/{kind}")
+        raise Malformed("exchange.global_conf.directory.structure", f"not multipart/{kind}")
     values = [
         value.strip().strip('"')
         for name, equals, value in (parameter.partition("=") for parameter in found[2].split(";"))
         if equals and name.strip().lower() == "boundary"
     ]
     if len(values) != 1 or not _BOUNDARY.fullmatch(values[0]):
-        raise Malformed(f"{_CODE}.structure", "there is not exactly one boundary")
+        raise Malformed("exchange.global_conf.directory.structure", "there is not exactly one boundary")
     return values[0].encode("ascii")
 
 
 def _expect(lines: _Lines, at: int, delimiter: bytes) -> int:
     if at >= len(lines.texts) or lines.texts[at] != delimiter:
-        raise Malformed(f"{_CODE}.structure", "a delimiter is not where it belongs")
+        raise Malformed("exchange.global_conf.directory.structure", "a delimiter is not where it belongs")
     return at + 1
 
 
@@ -225,7 +224,7 @@ def _find(lines: _Lines, at: int, delimiter: bytes) -> int:
             if lines.texts[position] != delimiter:
                 break
             return position
-    raise Malformed(f"{_CODE}.structure", "a delimiter is not where it belongs")
+    raise Malformed("exchange.global_conf.directory.structure", "a delimiter is not where it belongs")
 
 
 def _read_signed(lines: _Lines, boundary: bytes) -> tuple[int, datetime, tuple[DirectoryPart, ...]]:
@@ -236,7 +235,7 @@ def _read_signed(lines: _Lines, boundary: bytes) -> tuple[int, datetime, tuple[D
     headers, at = _read_headers(lines, at, until=delimiter)
     version = headers.get("version", "2")  # the first form had none
     if not (version.isascii() and version.isdigit() and len(version) <= 3):
-        raise Malformed(f"{_CODE}.header", "the version is not a number")
+        raise Malformed("exchange.global_conf.directory.header", "the version is not a number")
     expires_at = parse_instant(_needed(headers, "expire-date"))
 
     # 2 parts, each until the next delimiter
@@ -245,43 +244,43 @@ def _read_signed(lines: _Lines, boundary: bytes) -> tuple[int, datetime, tuple[D
         if not lines.texts[at] and not any(lines.texts[at:]):
             break  # some files end without their last delimiter
         if len(parts) >= _MAX_PARTS:
-            raise Malformed(f"{_CODE}.too_large", f"more than {_MAX_PARTS} parts")
+            raise Malformed("exchange.global_conf.directory.too_large", f"more than {_MAX_PARTS} parts")
         headers, at = _read_headers(lines, _expect(lines, at, delimiter))
         end = next((i for i in range(at, len(lines.texts)) if lines.texts[i].startswith(delimiter)), len(lines.texts))
         parts.append(_read_part(headers, lines.texts[at:end]))
         at = end
     if any(lines.texts[at + 1 :]):
-        raise Malformed(f"{_CODE}.structure", "something after the last part")
+        raise Malformed("exchange.global_conf.directory.structure", "something after the last part")
     kinds = [(part.content_id, part.instance) for part in parts]
     if len(set(kinds)) != len(kinds):
-        raise Malformed(f"{_CODE}.header", "a part stands twice")
+        raise Malformed("exchange.global_conf.directory.header", "a part stands twice")
     return int(version), expires_at, tuple(parts)
 
 
 def _read_part(headers: Mapping[str, str], body: Iterable[bytes]) -> DirectoryPart:
     if headers.get("content-transfer-encoding", "base64").lower() != "base64":
-        raise Malformed(f"{_CODE}.header", "a hash that is not base64")
+        raise Malformed("exchange.global_conf.directory.header", "a hash that is not base64")
     content_id, instance = _content_identifier(_needed(headers, "content-identifier"))
     hash_name = _hash_name(_needed(headers, "hash-algorithm-id"))
     digest = _base64(body)
     if len(digest) != int(hash_name.removeprefix("sha")) // 8:
-        raise Malformed(f"{_CODE}.header", "a hash has not the length of its algorithm")
+        raise Malformed("exchange.global_conf.directory.header", "a hash has not the length of its algorithm")
     location = _needed(headers, "content-location")
     if not _LOCATION.fullmatch(location):
-        raise Malformed(f"{_CODE}.location", f"not a plain path on the same host: {location[:80]!r}")
+        raise Malformed("exchange.global_conf.directory.location", f"not a plain path: {location[:80]!r}")
     return DirectoryPart(content_id, instance, location, hash_name, digest)
 
 
 def _content_identifier(value: str) -> tuple[str, str | None]:
     content_id, semicolon, rest = (piece.strip() for piece in value.partition(";"))
     if not _ID.fullmatch(content_id):
-        raise Malformed(f"{_CODE}.header", "not a content identifier")
+        raise Malformed("exchange.global_conf.directory.header", "not a content identifier")
     if not semicolon:
         return content_id, None
     name, _, quoted = rest.partition("=")
     quoted = quoted.strip()
     if name.strip().lower() != "instance" or len(quoted) < 3 or quoted[0] not in "'\"" or quoted[-1] != quoted[0]:
-        raise Malformed(f"{_CODE}.header", "not a content identifier")
+        raise Malformed("exchange.global_conf.directory.header", "not a content identifier")
     return content_id, check_existing_part(quoted[1:-1])
 
 
@@ -289,14 +288,14 @@ def _certificate_hash(value: str) -> tuple[str, bytes]:
     encoded, _, parameter = value.partition(";")
     name, _, uri = parameter.strip().partition("=")
     if name.strip().lower() != "hash-algorithm-id":
-        raise Malformed(f"{_CODE}.header", "the hash of the certificate does not say its algorithm")
+        raise Malformed("exchange.global_conf.directory.header", "a certificate's hash without its algorithm")
     return _hash_name(uri.strip().strip("\"'")), _base64([encoded.strip().encode("ascii", "replace")])
 
 
 def _hash_name(uri: str) -> str:
     name = _HASH_OF_URI.get(uri)
     if name is None:
-        raise Malformed(f"{_CODE}.algorithm", f"hash algorithm {uri[:80]!r} is not read")
+        raise Malformed("exchange.global_conf.directory.algorithm", f"hash algorithm {uri[:80]!r} is not read")
     return name
 
 
@@ -304,7 +303,7 @@ def _base64(lines: Iterable[bytes]) -> bytes:
     try:
         return binascii.a2b_base64(b"".join(line.strip(b" \t") for line in lines), strict_mode=True)
     except ValueError as error:
-        raise Malformed(f"{_CODE}.base64", "not base64") from error
+        raise Malformed("exchange.global_conf.directory.base64", "not base64") from error
 
 
 # ------------------------------------------------------------------ verifying
@@ -403,7 +402,10 @@ def build_directory(*, version: int, expires_at: datetime, parts: Sequence[Direc
     pieces = [f"--{boundary}", f"Expire-date: {at:%Y-%m-%dT%H:%M:%SZ}", f"Version: {version}", ""]
     for part in parts:
         if not _LOCATION.fullmatch(part.location) or not _ID.fullmatch(part.content_id):
-            raise Malformed(f"{_CODE}.location", f"not a part: {part.content_id[:40]!r} at {part.location[:80]!r}")
+            raise Malformed(
+                "exchange.global_conf.directory.location",
+                f"not a part: {part.content_id[:40]!r} at {part.location[:80]!r}",
+            )
         instance = "" if part.instance is None else f"; instance='{check_existing_part(part.instance)}'"
         pieces += [
             f"--{boundary}",
@@ -434,7 +436,7 @@ def sign_directory(
     inner_boundary = to_sign.partition(b"\r\n")[0].removeprefix(b"--").decode("ascii", "replace")
     _check_boundary(inner_boundary)
     if f"--{boundary}".encode() in to_sign:
-        raise Malformed(f"{_CODE}.structure", "the boundary occurs in what it is around")
+        raise Malformed("exchange.global_conf.directory.structure", "the boundary occurs in what it is around")
     check_public_key(key.public_key())
     if isinstance(key, rsa.RSAPrivateKey):
         signature, scheme = key.sign(to_sign, padding.PKCS1v15(), hash_algorithm(_HASH)), "rsa"
@@ -456,4 +458,4 @@ def sign_directory(
 
 def _check_boundary(boundary: str) -> None:
     if not _BOUNDARY.fullmatch(boundary):
-        raise Malformed(f"{_CODE}.structure", "not a boundary")
+        raise Malformed("exchange.global_conf.directory.structure", "not a boundary")

@@ -37,7 +37,7 @@ def parse_root(data: bytes, name: str, *, max_bytes: int) -> etree._Element:
     """The root element, which is `name` in X-Road's namespace. Raises: Malformed `exchange.global_conf.…`."""
     root = parse_xml(data, code=CODE, max_bytes=max_bytes)
     if root.tag != f"{{{NS_XROAD}}}{name}":
-        raise Malformed(f"{CODE}.root", f"the document is not {name}")
+        raise Malformed("exchange.global_conf.root", f"the document is not {name}")
     return root
 
 
@@ -50,7 +50,7 @@ def child(parent: etree._Element, name: str) -> etree._Element | None:
     """The one child of that name. Raises: Malformed `exchange.global_conf.twice`."""
     found = list(parent.iterchildren(name))
     if len(found) > 1:
-        raise Malformed(f"{CODE}.twice", f"{name} stands {len(found)} times")
+        raise Malformed("exchange.global_conf.twice", f"{name} stands {len(found)} times")
     return found[0] if found else None
 
 
@@ -58,7 +58,7 @@ def needed(parent: etree._Element, name: str) -> etree._Element:
     """The one child of that name. Raises: Malformed `exchange.global_conf.absent`, `.twice`."""
     found = child(parent, name)
     if found is None:
-        raise Malformed(f"{CODE}.absent", f"there is no {name}")
+        raise Malformed("exchange.global_conf.absent", f"there is no {name}")
     return found
 
 
@@ -66,7 +66,7 @@ def text(parent: etree._Element, name: str) -> str:
     """The text of a child that has to be there and not be empty. Raises: Malformed `exchange.global_conf.…`."""
     value = maybe_text(parent, name)
     if not value:
-        raise Malformed(f"{CODE}.absent", f"there is no {name}, or it is empty")
+        raise Malformed("exchange.global_conf.absent", f"there is no {name}, or it is empty")
     return value
 
 
@@ -87,7 +87,7 @@ def number(parent: etree._Element, name: str, *, default: int) -> int:
     if value is None:
         return default
     if not _NUMBER.fullmatch(value):
-        raise Malformed(f"{CODE}.value", f"{name} is not a number of at most nine digits")
+        raise Malformed("exchange.global_conf.value", f"{name} is not a number of at most nine digits")
     return int(value)
 
 
@@ -97,18 +97,18 @@ def flag(parent: etree._Element, name: str, *, default: bool) -> bool:
     if value is None:
         return default
     if value not in ("true", "false", "1", "0"):
-        raise Malformed(f"{CODE}.value", f"{name} is not true or false")
+        raise Malformed("exchange.global_conf.value", f"{name} is not true or false")
     return value in ("true", "1")
 
 
 def parse_instant(value: str) -> datetime:
     """An xs:dateTime with its zone, in UTC. Raises: Malformed `exchange.global_conf.time`."""
     if not _INSTANT.fullmatch(value):
-        raise Malformed(f"{CODE}.time", f"not an instant with a zone: {value[:40]!r}")
+        raise Malformed("exchange.global_conf.time", f"not an instant with a zone: {value[:40]!r}")
     try:
         return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise Malformed(f"{CODE}.time", f"not an instant: {value[:40]!r}") from error
+        raise Malformed("exchange.global_conf.time", f"not an instant: {value[:40]!r}") from error
 
 
 def certificate(element: etree._Element) -> x509.Certificate:
@@ -120,7 +120,7 @@ def certificate(element: etree._Element) -> x509.Certificate:
         return load_certificate(data)
     except (ValueError, Malformed) as error:
         name = etree.QName(element).localname
-        raise Malformed(f"{CODE}.certificate", f"{name} holds no certificate that can be read") from error
+        raise Malformed("exchange.global_conf.certificate", f"{name} holds no certificate that can be read") from error
 
 
 def certificates(parent: etree._Element, name: str) -> tuple[x509.Certificate, ...]:

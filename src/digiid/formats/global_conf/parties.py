@@ -2,7 +2,7 @@
 
 from lxml import etree
 
-from digiid.formats.global_conf.elements import CODE, NS_IDENTIFIERS, OBJECT_TYPE, element, text
+from digiid.formats.global_conf.elements import NS_IDENTIFIERS, OBJECT_TYPE, element, text
 from digiid.kernel.errors import Malformed
 from digiid.kernel.identifiers import ClientId, MemberId, Party, check_existing_part
 
@@ -14,7 +14,7 @@ def parse_party_element(found: etree._Element) -> Party:
     """A member or a subsystem. Raises: Malformed `exchange.global_conf.…`, `exchange.identifier`."""
     count = _TYPES.get(found.get(OBJECT_TYPE, ""))
     if count is None:
-        raise Malformed(f"{CODE}.identifier", "neither a member nor a subsystem")
+        raise Malformed("exchange.global_conf.identifier", "neither a member nor a subsystem")
     parts = [check_existing_part(text(found, f"{{{NS_IDENTIFIERS}}}{name}")) for name in _PARTS[:count]]
     return MemberId(*parts) if count == 3 else ClientId(*parts)
 

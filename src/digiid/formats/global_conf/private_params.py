@@ -32,7 +32,7 @@ def _read_management(found: etree._Element) -> ManagementService:
     provider = xml.child(found, "managementRequestServiceProviderId")
     party = None if provider is None else parse_party_element(provider)
     if party is not None and not isinstance(party, ClientId):
-        raise Malformed(f"{xml.CODE}.identifier", "the provider of management services is not a subsystem")
+        raise Malformed("exchange.global_conf.identifier", "the provider of management services is not a subsystem")
     return ManagementService(
         registration_address=xml.maybe_text(found, "authCertRegServiceAddress"),
         registration_certificate=None if certificate is None else xml.certificate(certificate),
@@ -76,7 +76,7 @@ def parse_fetch_interval(data: bytes) -> int:
     """FETCHINTERVAL: seconds between two requests for an OCSP response. Raises: Malformed `exchange.global_conf.…`."""
     seconds = xml.number(_root(data), "ocspFetchIntervalSeconds", default=0)
     if seconds <= 0:
-        raise Malformed(f"{xml.CODE}.value", "ocspFetchIntervalSeconds is missing or not positive")
+        raise Malformed("exchange.global_conf.value", "ocspFetchIntervalSeconds is missing or not positive")
     return seconds
 
 

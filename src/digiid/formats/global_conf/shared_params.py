@@ -67,7 +67,7 @@ def parse_shared_params(data: bytes) -> SharedParams:
     # 4 approved services
     authorities = tuple(_read_ca(found) for found in xml.children(root, "approvedCA"))
     if sum(len(one.authorities) for one in authorities) > MAX_AUTHORITIES:
-        raise Malformed(f"{xml.CODE}.too_many", f"more than {MAX_AUTHORITIES} authorities")
+        raise Malformed("exchange.global_conf.too_many", f"more than {MAX_AUTHORITIES} authorities")
     return SharedParams(
         instance=instance,
         sources=tuple(_read_source(found) for found in xml.children(root, "source")),
@@ -154,7 +154,7 @@ def _read_member(found: etree._Element, instance: str, parties: dict[str, Party]
     for element, party in zip((found, *subsystem_elements), member.parties(), strict=True):
         reference = element.get("id", "")
         if not reference or reference in parties:
-            raise Malformed(f"{xml.CODE}.reference", "an id is missing or used twice")
+            raise Malformed("exchange.global_conf.reference", "an id is missing or used twice")
         parties[reference] = party
     return member
 
@@ -162,7 +162,7 @@ def _read_member(found: etree._Element, instance: str, parties: dict[str, Party]
 def _read_server(found: etree._Element, parties: Mapping[str, Party]) -> SecurityServer:
     owner = _referred(xml.text(found, "owner"), parties)
     if not isinstance(owner, MemberId):
-        raise Malformed(f"{xml.CODE}.reference", "the owner of a security server is not a member")
+        raise Malformed("exchange.global_conf.reference", "the owner of a security server is not a member")
     maintenance = xml.child(found, "inMaintenanceMode")
     address = xml.maybe_text(found, "address") or ""
     split_address(address)
@@ -183,14 +183,14 @@ def _read_server(found: etree._Element, parties: Mapping[str, Party]) -> Securit
 def _referred(reference: str, parties: Mapping[str, Party]) -> Party:
     party = parties.get(reference)
     if party is None:
-        raise Malformed(f"{xml.CODE}.reference", f"nobody has the id {reference[:40]!r}")
+        raise Malformed("exchange.global_conf.reference", f"nobody has the id {reference[:40]!r}")
     return party
 
 
 def _read_hash(found: etree._Element) -> bytes:
     value = base64_of(found, code=xml.CODE, max_bytes=64)
     if len(value) != _SHA256_BYTES:
-        raise Malformed(f"{xml.CODE}.hash", "the hash of an authentication certificate is not SHA-256")
+        raise Malformed("exchange.global_conf.hash", "the hash of an authentication certificate is not SHA-256")
     return value
 
 
@@ -205,7 +205,7 @@ def _read_group(found: etree._Element) -> GlobalGroup:
 def _one_of(parent: etree._Element, name: str, values: tuple[str, ...]) -> str | None:
     value = xml.maybe_text(parent, name)
     if value is not None and value not in values:
-        raise Malformed(f"{xml.CODE}.value", f"{name} is none of {', '.join(values)}")
+        raise Malformed("exchange.global_conf.value", f"{name} is none of {', '.join(values)}")
     return value
 
 
@@ -213,7 +213,7 @@ def _check_once(values: Iterable[object], what: str) -> None:
     seen: set[object] = set()
     for value in values:
         if value in seen:
-            raise Malformed(f"{xml.CODE}.twice", f"a {what} stands twice")
+            raise Malformed("exchange.global_conf.twice", f"a {what} stands twice")
         seen.add(value)
 
 
@@ -230,7 +230,7 @@ def build_shared_params(params: SharedParams) -> bytes:
     for member in params.members:
         for party in member.parties():
             if party in ids:
-                raise Malformed(f"{xml.CODE}.twice", f"{party} stands twice")
+                raise Malformed("exchange.global_conf.twice", f"{party} stands twice")
             ids[party] = f"id{len(ids)}"
     return xml.document(
         "conf",
@@ -334,7 +334,7 @@ def _server(server: SecurityServer, ids: Mapping[Party, str]) -> str:
     split_address(server.address)
     missing = [party for party in (server.id.owner, *server.clients) if party not in ids]
     if missing:
-        raise Malformed(f"{xml.CODE}.reference", f"{missing[0]} is at {server.id}, and not among the members")
+        raise Malformed("exchange.global_conf.reference", f"{missing[0]} is at {server.id}, and not among the members")
     message = server.maintenance
     return xml.wrap(
         "securityServer",
