@@ -8,7 +8,7 @@ from digiid.contracts.operation import Done, Message
 from digiid.exchange.gate import Caller, Service
 from digiid.exchange.looks import look_of
 from digiid.institutions.police_board.store import HandOver
-from digiid.institutions.police_board.use_cases import issue, supervise
+from digiid.institutions.police_board.use_cases import issue, statuses, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 
 Request = TypeVar("Request", bound=Message)
@@ -31,6 +31,8 @@ def services(deps: Deps) -> list[Service]:
         Service(contract.REPORT_LOSS, bound(_report_loss)),
         Service(contract.REPORT_ANOMALY, bound(_report_anomaly)),
         Service(contract.REPORT_MISUSE, bound(_report_misuse)),
+        Service(contract.GET_DOCUMENT_STATUS, looking(_document_status)),
+        Service(contract.GET_E_RESIDENCY_STATUS, looking(_e_residency_status)),
     ]
 
 
@@ -137,3 +139,17 @@ def _report_misuse(deps: Deps, request: contract.ReportMisuse) -> contract.CaseO
         reported_at=request.reported_at,
     )
     return contract.CaseOpened(case_number=number)
+
+
+def _document_status(deps: Deps, caller: Caller, request: contract.GetDocumentStatus) -> contract.DocumentStatus:
+    found = statuses.document_status(deps, request, caller=caller).value
+    return contract.DocumentStatus(status=found.status, valid_until=found.valid_until)
+
+
+def _e_residency_status(deps: Deps, caller: Caller, request: contract.GetEResidencyStatus) -> contract.EResidencyStatus:
+    right = statuses.e_residency_status(deps, request.personal_code, caller=caller).value
+    if right is None:
+        return contract.EResidencyStatus(right="none")
+    return contract.EResidencyStatus(
+        right=right.state.value, limited_to=right.limited_to, since_on=right.changed_at.date()
+    )

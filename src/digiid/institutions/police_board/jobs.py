@@ -2,7 +2,16 @@
 
 from datetime import timedelta
 
-from digiid.institutions.police_board.use_cases import accounts, check, decide, issue, letters, payments, supervise
+from digiid.institutions.police_board.use_cases import (
+    accounts,
+    check,
+    decide,
+    issue,
+    letters,
+    payments,
+    statuses,
+    supervise,
+)
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.platform.outbox import Handler, OutboxMessage
 from digiid.platform.timers import Timer
@@ -24,6 +33,9 @@ def outbox_handlers(deps: Deps) -> dict[str, Handler]:
         "mail": lambda m: letters.send_letter(deps, m.message_id, m.payload),
         "run_checks": lambda m: check.run_checks(deps, m.payload["application_id"]),
         "population_register.register_person": lambda m: issue.register_person(deps, m.payload["application_id"]),
+        "population_register.record_document_status": lambda m: statuses.tell_population_register(
+            deps, m.payload["document_number"], m.message_id
+        ),
         "card_bureau.order_document": lambda m: issue.order_document(
             deps, m.payload["order_id"], m.payload["right_id"]
         ),

@@ -41,6 +41,13 @@ def register_person(exchange: Client, request: population_register.RegisterPerso
     return reply.personal_code
 
 
+def tell_document_status(
+    exchange: Client, notice: population_register.RecordDocumentStatus, *, message_id: str
+) -> None:
+    """The population register keeps what a document is now."""
+    exchange.call(population_register.RECORD_DOCUMENT_STATUS, notice, message_id=message_id)
+
+
 def order_document(exchange: Client, request: card_bureau.OrderDocument, *, message_id: str) -> str:
     """The number of the document that will be made."""
     return exchange.call(card_bureau.ORDER_DOCUMENT, request, message_id=message_id).document_number

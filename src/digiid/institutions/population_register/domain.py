@@ -206,4 +206,4 @@ class DocumentStatus:
 
 def is_news(known: DocumentStatus | None, told: DocumentStatus) -> bool:
     """Notices may come twice and out of order: the latest change is the one that holds."""
-    return known is None or told.changed_at > known.changed_at
+    return known is None or (told.changed_at >= known.changed_at and told != known)

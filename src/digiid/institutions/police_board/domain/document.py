@@ -48,9 +48,10 @@ def _edge(to: S, basis: str, actors: tuple[str, ...], *publishes: str) -> Edge[S
 
 
 _CANCEL = _edge(S.REVOKED, law.ITDS_ISSUE, (DECIDER,), "card_bureau.cancel_order", "trust_services.revoke")
-_REVOKE = _edge(S.REVOKED, law.ITDS_ISSUE, (DECIDER,), "trust_services.revoke", "mail.document_annulled")
-_EXPIRE = _edge(S.EXPIRED, N_("ITDS: the document's term of five years has ended"), (SYSTEM,))
-_SUPERSEDE = _edge(S.SUPERSEDED, N_("ITDS: a new document takes its place"), (SYSTEM,), "trust_services.revoke")
+_TELL = "population_register.record_document_status"
+_REVOKE = _edge(S.REVOKED, law.ITDS_ISSUE, (DECIDER,), "trust_services.revoke", "mail.document_annulled", _TELL)
+_EXPIRE = _edge(S.EXPIRED, N_("ITDS: the document's term of five years has ended"), (SYSTEM,), _TELL)
+_SUPERSEDE = _edge(S.SUPERSEDED, N_("ITDS: a new document takes its place"), (SYSTEM,), "trust_services.revoke", _TELL)
 _SEND = _edge(S.IN_TRANSIT, law.ITDS_HAND_OVER, (BUREAU,))
 _ARRIVE = _edge(S.AT_POINT, law.ITDS_HAND_OVER, (BUREAU,), "mail.at_point")
 _UNCOLLECTED = _edge(S.UNCOLLECTED, law.ITDS_UNCOLLECTED, (BUREAU, SYSTEM), "trust_services.revoke")
@@ -67,10 +68,18 @@ TABLE: StateTable[S, E] = {
         E.LEAVE_UNCOLLECTED: _UNCOLLECTED,
         E.REVOKE: _CANCEL,
     },
-    S.HANDED_OUT: {E.ACTIVATE: _edge(S.ACTIVE, law.ITDS_HAND_OVER, (SYSTEM,), "mail.handed_over"), E.REVOKE: _REVOKE},
+    S.HANDED_OUT: {
+        E.ACTIVATE: _edge(S.ACTIVE, law.ITDS_HAND_OVER, (SYSTEM,), "mail.handed_over", _TELL),
+        E.REVOKE: _REVOKE,
+    },
     S.ACTIVE: {
         E.SUSPEND: _edge(
-            S.SUSPENDED, law.ITDS_LOSS, (HOLDER, ACCOUNT, OFFICER), "trust_services.suspend", "mail.document_suspended"
+            S.SUSPENDED,
+            law.ITDS_LOSS,
+            (HOLDER, ACCOUNT, OFFICER),
+            "trust_services.suspend",
+            "mail.document_suspended",
+            _TELL,
         ),
         E.REVOKE: _REVOKE,
         E.EXPIRE: _EXPIRE,
@@ -78,7 +87,9 @@ TABLE: StateTable[S, E] = {
     },
     S.SUSPENDED: {
         # found again: the person who suspended in a hurry cannot lift; an officer looks first
-        E.LIFT: _edge(S.ACTIVE, law.ITDS_SUPERVISION, (DECIDER,), "trust_services.resume", "mail.document_lifted"),
+        E.LIFT: _edge(
+            S.ACTIVE, law.ITDS_SUPERVISION, (DECIDER,), "trust_services.resume", "mail.document_lifted", _TELL
+        ),
         E.REVOKE: _REVOKE,
         E.EXPIRE: _EXPIRE,
         E.SUPERSEDE: _SUPERSEDE,

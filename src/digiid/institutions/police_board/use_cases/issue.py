@@ -90,6 +90,7 @@ def register_person(deps: Deps, application_id: str) -> None:
             residence_country=personal.residence_country,
             basis=cast(Literal["e_resident", "citizen"], application.kind),
             personal_code=personal.personal_code or None,
+            address=_place_of(personal),
         ),
         message_id=f"register-{application_id}",
     )
@@ -110,6 +111,19 @@ def register_person(deps: Deps, application_id: str) -> None:
         payload = {"order_id": order_id, "right_id": right.right_id}
         put_message(deps, tx, "card_bureau.order_document", payload, key=application_id)
     deps.wake_outbox()
+
+
+def _place_of(personal: form.Personal) -> population_register.PlaceOfAddress | None:
+    """The address as it was typed, its last line or last part after a comma as the place."""
+    lines = [line.strip(" ,") for line in personal.address.splitlines() if line.strip(" ,")]
+    if len(lines) == 1:
+        lines = [part.strip() for part in lines[0].rsplit(",", 1)]
+    if not lines:
+        return None
+    street, locality = (", ".join(lines[:-1]), lines[-1]) if len(lines) > 1 else (lines[0], "")
+    return population_register.PlaceOfAddress(
+        country=personal.residence_country, locality=locality[:100], street=street[:200]
+    )
 
 
 def order_document(deps: Deps, order_id: str, right_id: str) -> None:
