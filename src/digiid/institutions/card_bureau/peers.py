@@ -39,7 +39,7 @@ def ask_hand_over_permit(exchange: Client, order: Order, shown: TravelDocument) 
     request = police_board.RequestHandOver(
         order_id=order.order_id, document_number=order.document_number, shown_travel_document=_message(shown)
     )
-    purpose = f"hand-over of document {order.document_number}"
+    purpose = "hand-over of a document"
     return exchange.call(police_board.REQUEST_HAND_OVER, request, purpose=purpose, about=(order.personal_code,))
 
 

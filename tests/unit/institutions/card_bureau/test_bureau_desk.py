@@ -13,6 +13,7 @@ from digiid.institutions.card_bureau.use_cases.hand_over import DeskCheck
 from digiid.kernel.errors import Conflict, NotFound, Refused, Unavailable
 from digiid.platform import journal
 from digiid.platform.clock import ManualClock
+from digiid.platform.disclosures import find_usages, verify_disclosures
 from tests.support.bureau import (
     ATTESTED,
     BUREAU_OFFICER,
@@ -92,7 +93,7 @@ def test_a_document_of_another_point_is_not_the_officers(deps: Deps) -> None:
         hand_over.hand_over(deps, OFFICER, "order-1", ATTESTED)
     with pytest.raises(NotFound, match=r"bureau\.order"):
         desk.show_order(deps, "order-1", OFFICER)
-    assert desk.list_at_desk(deps, OFFICER) == [] and desk.search_at_desk(deps, OFFICER, "JÕE") == []
+    assert desk.list_at_desk(deps, OFFICER) == [] and desk.search_at_desk(deps, OFFICER, "JÕE").value == []
     assert desk.show_order(deps, "order-1", BUREAU_OFFICER).point.code == "tartu-test"
 
 
@@ -134,9 +135,9 @@ def test_a_begun_hand_over_is_not_sent_away_nor_given_up(deps: Deps, clock: Manu
 
 def test_search_takes_a_wildcard_for_a_letter(deps: Deps) -> None:
     order = at_point(deps)
-    assert desk.search_at_desk(deps, OFFICER, "%") == [] and desk.search_at_desk(deps, OFFICER, "J_e") == []
-    assert desk.search_at_desk(deps, OFFICER, "jõe" if deps.db.engine.name == "postgresql" else "Jõe") == [order]
-    assert desk.search_at_desk(deps, OFFICER, order.document_number.lower()) == [order]
+    assert desk.search_at_desk(deps, OFFICER, "%").value == [] and desk.search_at_desk(deps, OFFICER, "J_e").value == []
+    assert desk.search_at_desk(deps, OFFICER, "jõe" if deps.db.engine.name == "postgresql" else "Jõe").value == [order]
+    assert desk.search_at_desk(deps, OFFICER, order.document_number.lower()).value == [order]
 
 
 def test_only_officers_are_admitted_and_a_new_authorisation_replaces_the_old(deps: Deps) -> None:
@@ -278,3 +279,14 @@ def test_what_stands_against_a_document_at_its_point_is_seen_by_the_bureau(deps:
         store.set_order_problem(tx, "order-2", "hand_over.not_permitted")
     listed, counts = desk.list_work(deps)
     assert [order.order_id for order in listed] == ["order-2"] and counts == {"at_point": 2}
+
+
+def test_the_holder_can_see_who_looked_at_the_desk(deps: Deps) -> None:
+    order = at_point(deps)
+    desk.look_at_order(deps, order.order_id, OFFICER)
+    desk.search_at_desk(deps, OFFICER, order.document_number)
+    with deps.db.read() as tx:
+        assert verify_disclosures(tx, store.DISCLOSURES, store.JOURNAL) == 2
+        found = find_usages(tx, store.DISCLOSURES, order.personal_code, now=deps.clock.now())
+    assert [each.purpose for each in found] == ["production and hand-over of a document"] * 2
+    assert {each.receiver_user for each in found} == {f"EE{OFFICER.personal_code}"}

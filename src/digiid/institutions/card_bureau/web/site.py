@@ -62,7 +62,7 @@ def handlers(deps: Deps) -> list[Any]:
             return await page(request, "bureau_work.html", {"orders": orders, "counts": counts, "officer": officer})
         text = request.query_params.get("q", "").strip()[:60]
         if len(text) >= 2:
-            orders = await run(request, desk.search_at_desk, deps, officer, text)
+            orders = (await run(request, desk.search_at_desk, deps, officer, text)).value
         else:
             orders = await run(request, desk.list_at_desk, deps, officer)
         points = {point.code: point for point in await run(request, desk.list_points, deps)}
@@ -72,7 +72,7 @@ def handlers(deps: Deps) -> list[Any]:
     @get("/orders/{order_id:str}")
     async def show(request: Request[Any, Any, Any], order_id: FromPath[str]) -> Response[Any]:
         officer = await officer_of(request)
-        view = await run(request, desk.show_order, deps, order_id, officer)
+        view = (await run(request, desk.look_at_order, deps, order_id, officer)).value
         points = await run(request, desk.list_points, deps)
         context = {"view": view, "officer": officer, "points": points, "conditions": CONDITIONS}
         return await page(request, "bureau_order.html", context)
@@ -100,7 +100,7 @@ def handlers(deps: Deps) -> list[Any]:
     @get("/orders/{order_id:str}/hand-over")
     async def hand_over_page(request: Request[Any, Any, Any], order_id: FromPath[str]) -> Response[Any]:
         officer = await officer_of(request)
-        view = await run(request, desk.show_order, deps, order_id, officer)
+        view = (await run(request, desk.look_at_order, deps, order_id, officer)).value
         return await page(request, "bureau_hand_over.html", {"view": view, "conditions": CONDITIONS, "form": Form()})
 
     @post("/orders/{order_id:str}/hand-over")

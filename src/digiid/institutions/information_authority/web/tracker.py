@@ -69,6 +69,17 @@ LEGAL_BASES: Final = (
     N_("Money Laundering and Terrorist Financing Prevention Act § 20: representation of a customer"),
     N_("Money Laundering and Terrorist Financing Prevention Act § 21: identification of a customer"),
 )
+PURPOSES: Final = (
+    N_("the holder's own documents"),
+    N_("asked by the holder through the portal"),
+    N_("background check"),
+    N_("examination of an application"),
+    N_("supervision of a document"),
+    N_("investigation of a case"),
+    N_("hand-over of a document"),
+    N_("production and hand-over of a document"),
+    N_("where an ordered document is"),
+)
 INSTITUTION_NAMES: Final = (
     N_("Police and Border Guard Board"),
     N_("Card Bureau"),
