@@ -6,7 +6,7 @@ A path and an OCSP response that verified once are remembered, bound to the conf
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
@@ -16,7 +16,7 @@ from digiid.exchange.global_conf.members import read_member
 from digiid.formats import ocsp
 from digiid.formats.global_conf import ApprovedCa, CaInfo, OcspResponder, SharedParams
 from digiid.formats.x509 import parts as x509_parts
-from digiid.formats.x509.parts import CertificateParts, names_match, parts_of
+from digiid.formats.x509.parts import CertificateParts, certificate_der, names_match, parts_of
 from digiid.formats.x509.path import VerifiedPath, verify_path
 from digiid.formats.x509.profile import EKU_CLIENT_AUTH
 from digiid.kernel.errors import Malformed, Refused
@@ -59,11 +59,22 @@ class _Authority:
 
 
 @dataclass(frozen=True, slots=True)
+class _Step:
+    """A certificate of a path and who issued it, taken apart and encoded once."""
+
+    certificate: x509.Certificate
+    parts: CertificateParts
+    issuer: x509.Certificate
+    der: bytes = field(repr=False)
+    issuer_der: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class JudgedPath:
-    """A verified path, leaf first, and when all of it is valid. `subject` is the leaf taken apart."""
+    """A verified path, leaf first, and when all of it is valid."""
 
     certificates: tuple[x509.Certificate, ...]
-    subject: CertificateParts
+    steps: tuple[_Step, ...] = field(repr=False)
     ca: ApprovedCa
     not_before_at: datetime
     not_after_at: datetime
@@ -89,7 +100,7 @@ class TrustJudge:
         self._tsa_certificates = frozenset(tsa.certificate for tsa in shared.approved_tsas)
         self._paths: _Remembered[tuple[x509.Certificate, bool, tuple[x509.Certificate, ...]], JudgedPath]
         self._paths = _Remembered()
-        self._responses: _Remembered[tuple[bytes, x509.Certificate, x509.Certificate], ocsp.VerifiedOcsp]
+        self._responses: _Remembered[tuple[bytes, bytes, bytes], ocsp.VerifiedOcsp]
         self._responses = _Remembered()
 
     @property
@@ -132,7 +143,7 @@ class TrustJudge:
     ) -> ocsp.VerifiedOcsp:
         """One OCSP response about one certificate: good, and fresh at `at`. Raises: Refused `exchange.trust.…`."""
         try:
-            verified = self._verified_response(response_der, certificate, parts_of(certificate), issuer)
+            verified = self._verified_response(response_der, _step(certificate, parts_of(certificate), issuer))
         except (Refused, Malformed) as error:
             raise Refused("exchange.trust.ocsp", f"the OCSP response is not accepted: {error}") from error
         self._check_answer(verified, at)
@@ -219,9 +230,10 @@ class TrustJudge:
         member = None
         if is_signing:
             member = read_member(subject, profile=ca.certificate_profile, instance=self._instance)
+        pairs = zip(found.certificates, all_parts, found.certificates[1:], strict=False)
         return JudgedPath(
             certificates=found.certificates,
-            subject=subject,
+            steps=tuple(_step(*each) for each in pairs),
             ca=ca,
             not_before_at=max(one.not_before_at for one in all_parts),
             not_after_at=min(one.not_after_at for one in all_parts),
@@ -267,26 +279,16 @@ class TrustJudge:
     def _check_status(self, path: JudgedPath, ocsp_ders: Sequence[bytes], at: datetime) -> None:
         if len(ocsp_ders) > _MAX_RESPONSES:
             raise Refused("exchange.trust.ocsp", f"more than {_MAX_RESPONSES} OCSP responses")
-        for position, (certificate, issuer) in enumerate(
-            zip(path.certificates[:-1], path.certificates[1:], strict=True)
-        ):
-            subject = path.subject if position == 0 else parts_of(certificate)
+        for position, step in enumerate(path.steps):
             # They come leaf first, so the one in its place is nearly always the right one.
             ordered = [*ocsp_ders[position : position + 1], *ocsp_ders[:position], *ocsp_ders[position + 1 :]]
-            self._check_one(certificate, subject, issuer, ordered, at)
+            self._check_one(step, ordered, at)
 
-    def _check_one(
-        self,
-        certificate: x509.Certificate,
-        subject: CertificateParts,
-        issuer: x509.Certificate,
-        ocsp_ders: Iterable[bytes],
-        at: datetime,
-    ) -> None:
-        reason = Refused("exchange.trust.ocsp_missing", f"no OCSP response about certificate {subject.serial_number:x}")
+    def _check_one(self, step: _Step, ocsp_ders: Iterable[bytes], at: datetime) -> None:
+        reason = None
         for response_der in ocsp_ders:
             try:
-                verified = self._verified_response(response_der, certificate, subject, issuer)
+                verified = self._verified_response(response_der, step)
                 self._check_answer(verified, at)
             except Malformed as error:
                 raise Refused("exchange.trust.ocsp", f"an OCSP response cannot be read: {error}") from error
@@ -299,20 +301,19 @@ class TrustJudge:
                 reason = error if told else Refused("exchange.trust.ocsp", f"an OCSP response is not accepted: {error}")
             else:
                 return
-        raise reason
+        missing = f"no OCSP response about certificate {step.parts.serial_number:x}"
+        raise reason or Refused("exchange.trust.ocsp_missing", missing)
 
-    def _verified_response(
-        self, response_der: bytes, certificate: x509.Certificate, subject: CertificateParts, issuer: x509.Certificate
-    ) -> ocsp.VerifiedOcsp:
-        key = (response_der, certificate, issuer)
+    def _verified_response(self, response_der: bytes, step: _Step) -> ocsp.VerifiedOcsp:
+        key = (response_der, step.der, step.issuer_der)
         verified = self._responses.get(key)
         if verified is None:
             verified = ocsp.verify_response(
                 response_der,
-                certificate=certificate,
-                issuer=issuer,
-                extra_responders=self._responders_for(issuer),
-                certificate_parts=subject,
+                certificate=step.certificate,
+                issuer=step.issuer,
+                extra_responders=self._responders_for(step.issuer),
+                certificate_parts=step.parts,
             )
             self._responses.put(key, verified)
         return verified
@@ -340,6 +341,10 @@ class TrustJudge:
         next_update_at = verified.next_update_at
         if self._verify_next_update and next_update_at is not None and next_update_at < at:
             raise Refused("exchange.trust.ocsp_outdated", "the OCSP response is past its nextUpdate")
+
+
+def _step(certificate: x509.Certificate, parts: CertificateParts, issuer: x509.Certificate) -> _Step:
+    return _Step(certificate, parts, issuer, certificate_der(certificate), certificate_der(issuer))
 
 
 def _check_usage(subject: CertificateParts, *, is_signing: bool) -> None:
