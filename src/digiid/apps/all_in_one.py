@@ -272,7 +272,16 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     if tls:
         secure = HostDispatch(sites, programs={})
         listeners.append(Listener(secure, settings.tls_port, certificate=tls.certificate, key=tls.key))
-    seeder = Seeder(folder, settings, population_deps, bureau_deps, police_deps, shelf, tls.authority if tls else None)
+    seeder = Seeder(
+        folder,
+        settings,
+        population_deps,
+        business_deps,
+        bureau_deps,
+        police_deps,
+        shelf,
+        tls.authority if tls else None,
+    )
     return EState(folder, settings, hierarchy, running, listeners, shelf, seeder, ready, closing)
 
 

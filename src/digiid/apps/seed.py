@@ -16,7 +16,14 @@ from digiid.apps import story
 from digiid.apps.demonstration import PIN1, PIN2, PUK, TestPerson, read_people, write_people
 from digiid.apps.state import StateFolder, StateSettings
 from digiid.apps.visitor import Visitor
+from digiid.contracts.members import POLICE_BOARD
+from digiid.contracts.population_register import PlaceOfAddress, RegisterPerson
 from digiid.devices.card_shelf import CardShelf
+from digiid.exchange.gate import Caller
+from digiid.institutions.business_register import use_cases as business
+from digiid.institutions.business_register.domain import RoleKind
+from digiid.institutions.business_register.use_cases import Appointment
+from digiid.institutions.business_register.use_cases import Deps as BusinessDeps
 from digiid.institutions.card_bureau import store as bureau_store
 from digiid.institutions.card_bureau.domain import Officer as BureauOfficer
 from digiid.institutions.card_bureau.domain import Order, OrderState, open_envelope
@@ -28,7 +35,9 @@ from digiid.institutions.police_board.domain import form
 from digiid.institutions.police_board.domain.application import ApplicationState, Step
 from digiid.institutions.police_board.use_cases import issue, officers
 from digiid.institutions.police_board.use_cases.deps import Deps as PoliceDeps
+from digiid.institutions.population_register import store as population_store
 from digiid.institutions.population_register import use_cases as population
+from digiid.institutions.population_register.domain import Address, Relation
 from digiid.institutions.population_register.use_cases import Deps as PopulationDeps
 from digiid.kernel.errors import Unavailable
 from digiid.platform import eid_card
@@ -47,6 +56,7 @@ class Seeder:
     folder: StateFolder
     settings: StateSettings
     population: PopulationDeps
+    business: BusinessDeps
     bureau: BureauDeps
     police: PoliceDeps
     shelf: CardShelf
@@ -90,6 +100,8 @@ def seed(seeder: Seeder) -> None:
     if E_RESIDENT_ROLE not in known:
         people.append(_make_e_resident(seeder, people))
         write_people(seeder.folder.path, people)
+    _enter_family(seeder, people)
+    _enter_company(seeder, people)
 
 
 def _make_e_resident(seeder: Seeder, people: list[TestPerson]) -> TestPerson:
@@ -225,6 +237,58 @@ def _authorise(seeder: Seeder, people: list[TestPerson]) -> None:
     desk.authorise_officer(
         seeder.bureau, BureauOfficer(point.personal_code, _name(point), "point_officer", every_point)
     )
+
+
+_SEED = "demonstration seed"
+_HOME = PlaceOfAddress(country="EST", region="Harju maakond", locality="Tallinn", street="Testi 1-5", postcode="10111")
+_ABROAD = PlaceOfAddress(country="FIN", region="Uusimaa", locality="Helsinki", street="Testikatu 7 B", postcode="00100")
+_CHILD_BORN_ON = date(2017, 5, 20)
+
+
+def _enter_family(seeder: Seeder, people: list[TestPerson]) -> None:
+    """Where the citizen and the e-resident live, and the citizen's child, for whom she may act. Once: what officers
+    change later stays changed."""
+    by_role = {person.role: person for person in people}
+    parent, abroad = by_role[CITIZENS[4].role], by_role[E_RESIDENT_ROLE]
+    with seeder.population.db.read() as tx:
+        if population_store.list_relations(tx, parent.personal_code):
+            return
+    today = seeder.population.clock.now().date()
+    home = Address("residence", **_HOME.model_dump(), from_on=today)
+    contact = Address("contact", **_ABROAD.model_dump(), from_on=today)
+    for person, address in ((parent, home), (abroad, contact)):
+        population.change_address(seeder.population, person.personal_code, address, by=_SEED, purpose=_SEED)
+    child = RegisterPerson(
+        application_id="seed-child",
+        given_names="TEST LAPS",
+        surname=parent.surname,
+        sex="F",
+        born_on=_CHILD_BORN_ON,
+        citizenships=("EST",),
+        residence_country="EST",
+        basis="citizen",
+        address=_HOME,
+    )
+    code = population.register_person(seeder.population, child, caller=Caller(POLICE_BOARD, "EE-seed-child")).value
+    relation = Relation("parent", parent.personal_code, code, True, _CHILD_BORN_ON)
+    population.enter_relation(seeder.population, relation, by=_SEED, purpose=_SEED)
+
+
+def _enter_company(seeder: Seeder, people: list[TestPerson]) -> None:
+    """One company, with the e-resident and the citizen on its board."""
+    by_role = {person.role: person for person in people}
+    today = seeder.business.clock.now().date()
+    appointments = []
+    for role, cents in ((E_RESIDENT_ROLE, 150_000), (CITIZENS[4].role, 100_000)):
+        code, name = by_role[role].personal_code, _name(by_role[role])
+        appointments += [
+            Appointment(RoleKind.BOARD_MEMBER, code, name, today, representation="sole"),
+            Appointment(RoleKind.SHAREHOLDER, code, name, today, share_cents=cents),
+        ]
+    company = business.Entry(
+        "seed-company", "TEST Näidis OÜ", "OÜ", "Testi 1-5, 10111 Tallinn", 250_000, tuple(appointments)
+    )
+    business.enter_company(seeder.business, company, entered_by=_SEED)
 
 
 def _name(person: TestPerson) -> str:
