@@ -33,6 +33,7 @@ REPORT_TRANSMISSION: Final = ("POST", "/api/reporting/consent")
 GET_RECEIPT: Final = ("GET", "/api/consent/receipt")
 GET_REVOCATIONS: Final = ("GET", "/api/consent/revocations")
 GET_HEALTH: Final = ("GET", "/api/consent/health")
+GET_DESCRIPTION: Final = ("GET", "/api/openapi.json")
 ENDPOINTS: Final = (
     REQUEST_CONSENT,
     REQUEST_CONSENT_REPRESENTABLE,
@@ -44,6 +45,7 @@ ENDPOINTS: Final = (
     GET_RECEIPT,
     GET_REVOCATIONS,
     GET_HEALTH,
+    GET_DESCRIPTION,
 )
 # Who may knock at all; which consent is whose is looked up with each call.
 CALLERS: Final = frozenset({BANK, POPULATION_REGISTER, BUSINESS_REGISTER, POLICE_BOARD, INFORMATION_AUTHORITY})

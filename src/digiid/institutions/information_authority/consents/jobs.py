@@ -1,0 +1,40 @@
+"""What the consent service does without anybody asking: tell of revocations, notice what has expired."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import structlog
+
+from digiid.contracts.consents import RevocationNotice, consents_revoked
+from digiid.institutions.information_authority.consents import use_cases
+from digiid.institutions.information_authority.consents.use_cases import PUSH, Deps
+from digiid.kernel.errors import DigiidError, Unavailable
+from digiid.kernel.identifiers import parse_client_id
+from digiid.platform.outbox import Handler, OutboxMessage
+from digiid.platform.timers import Timer
+
+log = structlog.get_logger("consent")
+
+
+def outbox_handlers(deps: Deps) -> Mapping[str, Handler]:
+    def push(message: OutboxMessage) -> None:
+        """Tell a party of a revocation, and of whatever came after it. The poll is what it can rely on."""
+        audience = parse_client_id(str(message.payload["audience"]))
+        statement = use_cases.get_revocations(deps, audience, int(message.payload["number"]) - 1)
+        try:
+            notice = RevocationNotice(statement=statement)
+            deps.exchange.call(consents_revoked(audience), notice, message_id=message.message_id)
+        except Unavailable:
+            raise  # tried again
+        except DigiidError as error:
+            # It cannot or will not be told. It polls, or it answers nothing: no person here can do anything about it.
+            log.error("consent.push_refused", audience=str(audience), code=error.code)
+
+    return {PUSH: push}
+
+
+def timers(deps: Deps) -> list[Timer]:
+    def expire() -> None:
+        use_cases.expire_due(deps)
+
+    return [Timer("consents", timedelta(minutes=1), expire)]
