@@ -15,7 +15,7 @@ from cryptography.x509.ocsp import load_der_ocsp_request
 
 from digiid.formats import ocsp, tsp
 from digiid.platform.clock import Clock
-from tests.support.pki import Pki
+from tests.support.pki import Identity, Pki
 
 Answer = tuple[int, bytes]
 CONTENT_TYPES = {"/ocsp": "application/ocsp-response", "/tsa": "application/timestamp-reply"}
@@ -37,9 +37,14 @@ class TrustServer:
     change: Callable[[str, bytes], Answer] = field(default=lambda _path, body: (200, body))
     requests: list[str] = field(default_factory=list)
     certificates: dict[int, x509.Certificate] = field(default_factory=dict)
+    issuers: dict[int, Identity] = field(default_factory=dict)
+    statuses: dict[int, str] = field(default_factory=dict)  # of single certificates, by serial number
 
-    def knows(self, certificate: x509.Certificate) -> None:
+    def knows(self, certificate: x509.Certificate, *, issuer: Identity | None = None) -> None:
+        """Answer about this certificate; `issuer` answers itself where it is not the hierarchy's CA."""
         self.certificates[certificate.serial_number] = certificate
+        if issuer is not None:
+            self.issuers[certificate.serial_number] = issuer
 
     def answer_ocsp(self, body: bytes) -> bytes:
         request = ocsp.parse_request(body)
@@ -48,7 +53,9 @@ class TrustServer:
         return self.pki.ocsp(
             self.certificates[request.serial_number],
             at=at,
-            status=self.status,
+            status=self.statuses.get(request.serial_number, self.status),
+            issuer=self.issuers.get(request.serial_number),
+            responder=self.issuers.get(request.serial_number),
             reason=self.reason,
             nonce=nonce,
             hash_name=request.hash_name,

@@ -86,7 +86,6 @@ async def read_envelope(
     """
     limits = MultipartLimits(
         max_parts=MAX_PARTS,
-        max_other_bytes=0,
         max_bytes_of={
             OCSP: MAX_RESPONSE_BYTES,
             REST_REQUEST: MAX_PART_BYTES,
