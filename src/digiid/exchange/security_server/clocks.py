@@ -6,8 +6,9 @@ ask their own state; a clock says `stopped` from the instant on at which they re
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -284,6 +285,21 @@ def certificate_clock(certificate: HeldCertificate, *, now: datetime) -> Exchang
     )
 
 
+def certificate_clocks(certificates: Iterable[HeldCertificate], *, now: datetime) -> list[ExchangeClock]:
+    """A clock for each; of those that are in order and of one kind only the first to end, with how many there are."""
+    clocks = worst_first(certificate_clock(each, now=now) for each in certificates)
+    counts = Counter(clock.name for clock in clocks if clock.state is ClockState.OK)
+    shown, told = [], set()
+    for clock in clocks:
+        if clock.state is not ClockState.OK:
+            shown.append(clock)
+        elif clock.name not in told:
+            told.add(clock.name)
+            more = counts[clock.name] - 1
+            shown.append(replace(clock, detail=f"+ {more}" if more else ""))
+    return shown
+
+
 class DiskGauge:
     """Measures how fast the disk fills: from the first measure, or from when space was last made."""
 
@@ -386,7 +402,7 @@ class Clocks:
             lambda now: stamping_clocks(sources.stamping(), grace=sources.stamping_grace, now=now),
         )
         yield "log", self._read_log
-        yield "certificate_signing", lambda now: [certificate_clock(each, now=now) for each in sources.certificates()]
+        yield "certificate_signing", lambda now: certificate_clocks(sources.certificates(), now=now)
         yield "keys", self._read_keys
         yield "disk", self._read_disk
         yield "rights", lambda _: [rights_clock(sources.rights_alarm())]

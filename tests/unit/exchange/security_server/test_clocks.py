@@ -15,6 +15,7 @@ from digiid.exchange.security_server.clocks import (
     HeldCertificate,
     KeptStatus,
     certificate_clock,
+    certificate_clocks,
     configuration_clock,
     ocsp_clock,
     stamping_clocks,
@@ -161,6 +162,17 @@ def test_a_short_lived_certificate_warns_at_a_fifth_of_its_life():
     held = HeldCertificate("certificate_signing", "x", AT, AT + timedelta(days=10))
     assert certificate_clock(held, now=AT + timedelta(days=7, hours=23)).state is OK
     assert certificate_clock(held, now=AT + timedelta(days=8, hours=1)).state is WARNING
+
+
+def test_of_many_certificates_in_order_the_first_to_end_stands_for_all():
+    def held(name, days):
+        return HeldCertificate("certificate_information_system", name, AT, AT + timedelta(days=days))
+
+    all_of_them = [held("c", 400), held("a", 300), held("old", 20), held("b", 500)]
+    clocks = certificate_clocks(all_of_them, now=AT + timedelta(days=15))
+    assert [(clock.subject, clock.state, clock.detail) for clock in clocks] == [("old", OK, "+ 3")]
+    clocks = certificate_clocks(all_of_them, now=AT + timedelta(days=19))
+    assert [(clock.subject, clock.state, clock.detail) for clock in clocks] == [("old", WARNING, ""), ("a", OK, "+ 2")]
 
 
 # ------------------------------------------------------------------ disk
