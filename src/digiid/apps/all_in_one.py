@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from digiid.apps import mailbox, test_payments
+from digiid.apps import central, mailbox, test_payments
 from digiid.apps.local_tls import local_tls
 from digiid.apps.seals import load_or_make_seal
 from digiid.apps.seed import Seeder, seed
@@ -27,6 +27,7 @@ from digiid.devices.agent.app import AgentSettings, build_agent
 from digiid.devices.card_shelf import CardShelf
 from digiid.devices.card_slot import CardSlot
 from digiid.devices.reader_socket import ReaderServer
+from digiid.exchange.central_server import app as central_server
 from digiid.exchange.client import Client
 from digiid.exchange.gate import Gate
 from digiid.exchange.openapi import descriptions
@@ -246,6 +247,16 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
             csrf_secret=csrf_secret,
         )
     )
+    central_deps = central.open_central(folder, clock=clock, entropy=entropy)
+    exchange_center = central_server.build(
+        central_deps,
+        around,
+        issuers=issuers,
+        ocsp=trust.ocsp,
+        exchange=exchange(members.INFORMATION_AUTHORITY),
+        csrf_secret=csrf_secret,
+    )
+    running.append(exchange_center.running)
     # 5 what only a demonstration has: somebody to pay to, a mailbox to look into
     if demonstration:
         secret_file = police_board.payment_secret_file(police_settings, around)
@@ -265,6 +276,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     ready = threading.Event()
     programs, sites = _sites(settings, running)
     prefixed = {signing.prefix: signing.app, **dict.fromkeys(validation.prefixes, validation.app)}
+    prefixed |= exchange_center.programs
     answering = _WithHealth(_ByPrefix(prefixed, programs), running, pools, ready)
     services = [service for institution in running for service in institution.services]
     gate = Gate(services, keys=keys, pools=pools, descriptions=descriptions(services))
@@ -279,6 +291,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         business_deps,
         bureau_deps,
         police_deps,
+        central_deps,
         shelf,
         tls.authority if tls else None,
     )

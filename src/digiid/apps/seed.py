@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from digiid.apps import story
+from digiid.apps.central import authorise_officer
 from digiid.apps.demonstration import PIN1, PIN2, PUK, TestPerson, read_people, write_people
 from digiid.apps.state import StateFolder, StateSettings
 from digiid.apps.visitor import Visitor
 from digiid.contracts.members import POLICE_BOARD
 from digiid.contracts.population_register import PlaceOfAddress, RegisterPerson
 from digiid.devices.card_shelf import CardShelf
+from digiid.exchange.central_server.use_cases.deps import Deps as CentralDeps
 from digiid.exchange.gate import Caller
 from digiid.institutions.business_register import use_cases as business
 from digiid.institutions.business_register.domain import RoleKind
@@ -59,6 +61,7 @@ class Seeder:
     business: BusinessDeps
     bureau: BureauDeps
     police: PoliceDeps
+    central: CentralDeps
     shelf: CardShelf
     authority: Path | None
 
@@ -73,10 +76,11 @@ class _Citizen:
     role: str
 
 
+_BUREAU_OFFICER_ROLE = "bureau officer (bureau, population, central)"
 CITIZENS = (
     _Citizen("TEST MARI", "OTSUSTAJA", "F", date(1981, 3, 14), "TK0000001", "officer: proposes (police)"),
     _Citizen("TEST JAAN", "KINNITAJA", "M", date(1975, 9, 2), "TK0000002", "deciding officer (police)"),
-    _Citizen("TEST KADRI", "KAARDIMEISTER", "F", date(1988, 1, 20), "TK0000003", "bureau officer (bureau, population)"),
+    _Citizen("TEST KADRI", "KAARDIMEISTER", "F", date(1988, 1, 20), "TK0000003", _BUREAU_OFFICER_ROLE),
     _Citizen("TEST PEETER", "VÄLJASTAJA", "M", date(1990, 6, 30), "TK0000004", "pick-up officer, every point (bureau)"),
     _Citizen("TEST LIIS", "KODANIK", "F", date(1995, 12, 5), "TK0000005", "citizen (portal, bank)"),
 )
@@ -230,6 +234,7 @@ def _authorise(seeder: Seeder, people: list[TestPerson]) -> None:
         officers.add_officer(seeder.police, personal_code=person.personal_code, name=_name(person), role=board_role)
     bureau, point = by_role[roles[2]], by_role[roles[3]]
     population.add_officer(seeder.population, bureau.personal_code, _name(bureau))
+    authorise_officer(seeder.central, bureau.personal_code, _name(bureau))
     every_point = frozenset(p.code for p in desk.list_points(seeder.bureau))
     desk.authorise_officer(
         seeder.bureau, BureauOfficer(bureau.personal_code, _name(bureau), "bureau_officer", frozenset())

@@ -17,7 +17,7 @@ from digiid.platform.config import Settings, load_settings
 from digiid.platform.entropy import Entropy, token_urlsafe
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
-SITES = ("portal", "apply", "police", "bureau", "population", "business", "bank", "pay", "mail")
+SITES = ("portal", "apply", "police", "bureau", "population", "business", "bank", "central", "pay", "mail")
 
 
 class MailSettings(Settings):

@@ -21,6 +21,7 @@ _SITES = (
     ("portal", "state portal: sign in, sign a document, report a card lost, validate"),
     ("bank", "a bank that accepts e-residents"),
     ("population", "register desk"),
+    ("central", "the exchange's central server: members, servers, registrations"),
     ("business", "business register: companies, and your own after the sign-in"),
 )
 
@@ -30,7 +31,7 @@ def text(folder: StateFolder, settings: StateSettings) -> RenderableType:
     sites = Table(box=None, show_header=False, pad_edge=False)
     for site, what in _SITES:
         sites.add_row(f"[link={settings.origin(site)}]{settings.origin(site)}[/link]", what)
-    sites.add_row(settings.base_url, "for programs: /ocsp /tsa /crl /certs /tl.xml /V3/validate /signing")
+    sites.add_row(settings.base_url, "for programs: /ocsp /tsa /crl /certs /tl.xml /V3/validate /signing /internalconf")
     sites.add_row(settings.origins["agent"], "your cards: look, change a PIN, unblock")
     people = read_people(folder.path)
     cards = Table(box=None, header_style="bold", pad_edge=False)
