@@ -43,6 +43,7 @@ from digiid.platform.clock import Clock
 from digiid.platform.db import Database, UtcDateTime
 from digiid.platform.outbox import Handler, OutboxMessage
 from digiid.platform.timers import Timer
+from digiid.platform.web import N_
 
 POLL_EVERY: Final = timedelta(minutes=2)
 TRANSMISSION: Final = "consent_transmission"  # the kind of outbox message
@@ -80,17 +81,17 @@ class RevocationView:
 
 
 _PUBLIC: Final = {
-    "missing": "The person's consent is needed, and no consent receipt came with the question.",
-    "unreadable": "The consent receipt cannot be read.",
-    "seal": "The consent receipt was not sealed by the consent service, or was changed.",
-    "audience": "The consent receipt is for data of another institution.",
-    "expired": "The consent has expired. Ask the person for a new one.",
-    "not_yet_valid": "The consent receipt is not valid yet. Check the clocks.",
-    "client": "The consent was given to somebody else than the asker.",
-    "person": "The consent is another person's.",
-    "service": "The consent does not cover this service.",
-    "purpose": "The consent was given for another purpose.",
-    "revoked": "The person has withdrawn the consent, or it does not hold any more.",
+    "missing": N_("The person's consent is needed, and no consent receipt came with the question."),
+    "unreadable": N_("The consent receipt cannot be read."),
+    "seal": N_("The consent receipt was not sealed by the consent service, or was changed."),
+    "audience": N_("The consent receipt is for data of another institution."),
+    "expired": N_("The consent has expired. Ask the person for a new one."),
+    "not_yet_valid": N_("The consent receipt is not valid yet. Check the clocks."),
+    "client": N_("The consent was given to somebody else than the asker."),
+    "person": N_("The consent is another person's."),
+    "service": N_("The consent does not cover this service."),
+    "purpose": N_("The consent was given for another purpose."),
+    "revoked": N_("The person has withdrawn the consent, or it does not hold any more."),
 }
 
 
