@@ -39,6 +39,8 @@ from digiid.institutions.business_register.settings import Settings as BusinessS
 from digiid.institutions.card_bureau import app as card_bureau
 from digiid.institutions.card_bureau.settings import Settings as BureauSettings
 from digiid.institutions.information_authority import app as information_authority
+from digiid.institutions.information_authority.consents import app as consents
+from digiid.institutions.information_authority.consents.settings import Settings as ConsentSettings
 from digiid.institutions.information_authority.settings import Settings as PortalSettings
 from digiid.institutions.information_authority.signing_service import app as signing_service
 from digiid.institutions.information_authority.signing_service.settings import Settings as SigningServiceSettings
@@ -71,6 +73,7 @@ _MEMBERS = (
     members.POPULATION_REGISTER,
     members.TRUST_SERVICES,
     members.INFORMATION_AUTHORITY,
+    members.CONSENT_SERVICE,
     members.BUSINESS_REGISTER,
     members.BANK,
 )
@@ -149,7 +152,9 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     ]
     demonstration = settings.demonstration
     population_deps = population_register.build_deps(
-        PopulationSettings(database_url=database_url("population_register"), demonstration=demonstration), around
+        PopulationSettings(database_url=database_url("population_register"), demonstration=demonstration),
+        around,
+        seal=consents.consent_seal(issuers),
     )
     running.append(
         population_register.build(
@@ -206,6 +211,33 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
             exchange=exchange(members.INFORMATION_AUTHORITY),
             issuers=issuers,
             trust=trust,
+            csrf_secret=csrf_secret,
+        )
+    )
+
+    def open_consent_seal() -> KeySigner:
+        return load_or_make_seal(
+            folder.secrets,
+            hierarchy_settings,
+            seal_number=consents.SEAL_NUMBER,
+            organization=consents.SEAL_OWNER,
+            open_database=open_database,
+            clock=clock,
+            entropy=entropy,
+        )
+
+    running.append(
+        consents.build(
+            ConsentSettings(
+                database_url=database_url(consents.UNIT),
+                declarations=settings.consent_declarations,
+                demonstration=demonstration,
+            ),
+            around,
+            exchange=exchange(members.CONSENT_SERVICE),
+            issuers=issuers,
+            trust=trust,
+            open_seal=open_consent_seal,
             csrf_secret=csrf_secret,
         )
     )

@@ -17,7 +17,7 @@ from digiid.platform.config import Settings, load_settings
 from digiid.platform.entropy import Entropy, token_urlsafe
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
-SITES = ("portal", "apply", "police", "bureau", "population", "business", "bank", "central", "pay", "mail")
+SITES = ("portal", "apply", "police", "bureau", "population", "business", "consent", "bank", "central", "pay", "mail")
 
 
 class MailSettings(Settings):
@@ -58,6 +58,7 @@ class StateSettings(Settings):
     mail: MailSettings = MailSettings()
     database: DatabaseSettings = DatabaseSettings()
     screening: ScreeningSettings = ScreeningSettings()
+    consent_declarations: tuple[Path, ...] = ()
     validation: ValidationSettings = ValidationSettings()
     signing: SigningLimits = SigningLimits()
 
