@@ -180,6 +180,7 @@ class Central:
         parts: Mapping[str, tuple[str, bytes]] | None = None,
         served: Mapping[str, bytes] | None = None,
         host: str | None = None,
+        located_at: datetime | None = None,
     ) -> bytes:
         """`parts`: more by content id, with file name; `served`: other bytes under the same hash."""
         key, host = key or self.key, host or self.host
@@ -192,7 +193,7 @@ class Central:
         }
         listed = []
         for content_id, (name, data) in files.items():
-            location = build_location(version, at, name)
+            location = build_location(version, located_at or at, name)
             listed.append(part_of(content_id, instance, location, data))
             self.web.answers[host + location] = (served or {}).get(content_id, data)
         to_sign = build_directory(version=version, expires_at=at + valid_for, parts=listed, boundary="inner" * 4)

@@ -94,11 +94,11 @@ class Floor(BaseModel):
         """Raises: Refused `exchange.global_conf.rollback`, it is older or of a lower version than what was seen."""
         if version < self.version:
             raise Refused("exchange.global_conf.rollback", f"version {version} after version {self.version}")
-        if generated_at is not None and self.generated_at is not None:
-            older, mine, theirs = generated_at < self.generated_at, self.generated_at, generated_at
-        else:  # a location that does not tell when: the order of expiry has to do
-            older, mine, theirs = expires_at < self.expires_at, self.expires_at, expires_at
-        if older:
+        # Parts that did not change may keep their location, and some locations do not tell: then the order of expiry does.
+        mine, theirs = self.generated_at, generated_at
+        if mine is None or theirs is None or mine == theirs:
+            mine, theirs = self.expires_at, expires_at
+        if theirs < mine:
             raise Refused("exchange.global_conf.rollback", f"a configuration of {theirs} after one of {mine}")
 
 

@@ -212,6 +212,14 @@ def test_tm03_without_times_in_locations_the_expiry_tells_which_is_older(
     room.refused("exchange.global_conf.rollback")
 
 
+def test_tm03_of_two_with_the_same_parts_the_one_that_ends_earlier_is_older(room: Room) -> None:
+    old = room.central.publish(AT)
+    room.central.publish(AT + MINUTE, located_at=AT)
+    room.client.refresh()
+    room.central.serve(old)
+    room.refused("exchange.global_conf.rollback")
+
+
 def test_tm03_a_shorter_validity_alone_is_no_rollback(room: Room) -> None:
     room.central.publish(AT, valid_for=timedelta(days=1))
     room.client.refresh()
