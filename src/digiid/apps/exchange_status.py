@@ -117,8 +117,7 @@ def maintenance(
     Others learn of it beforehand, and use another server of the same client, when it is announced at the central
     server as well.
     """
-    from digiid.exchange.security_server.health import MaintenanceSwitch
-    from digiid.exchange.security_server.server_health import MAINTENANCE_FILE
+    from digiid.exchange.security_server.maintenance import MAINTENANCE_FILE, MaintenanceSwitch
     from digiid.exchange.security_server.settings import load_security_server_settings
 
     found = load_security_server_settings(settings)

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvloop
 
 from digiid.exchange.security_server.server import SecurityServer
+from digiid.exchange.security_server.server_health import health_port_of
 from digiid.exchange.security_server.settings import SecurityServerSettings, load_security_server_settings
 from digiid.kernel.errors import DigiidError
 from digiid.platform.clock import Clock, SystemClock
@@ -37,6 +38,8 @@ async def serve(
     loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         await server.start()
+        if health_port := settings.listeners.health_port:
+            await server.listen_also("health", health_port_of(server, clock).answer, health_port)
         # What was made to serve lives as long as the process: collections of garbage need not walk over it.
         gc.collect()
         gc.freeze()

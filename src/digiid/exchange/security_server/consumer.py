@@ -121,7 +121,8 @@ class Consumer:
         deps = self._deps
         # 1 the client is one of this server's, and its information system is who it says
         client = self._identify(exchange)
-        # 2 the configuration is good, and the log may take more
+        # 2 not in maintenance, the configuration is good, and the log may take more
+        deps.maintenance.check_open()
         conf = deps.find_conf()
         if not conf.is_client_of(client, deps.server):
             raise Refused("exchange.client_not_registered", f"{client} is not registered on this security server")

@@ -7,6 +7,7 @@ from digiid.exchange.global_conf import GlobalConf
 from digiid.exchange.message_log import MessageLog
 from digiid.exchange.security_server.information_systems import InformationSystems
 from digiid.exchange.security_server.local_conf import LocalConfFile
+from digiid.exchange.security_server.maintenance import MaintenanceSwitch
 from digiid.exchange.security_server.monitoring import Monitoring
 from digiid.exchange.security_server.own_services import OwnServices
 from digiid.exchange.security_server.peers import Peers
@@ -34,6 +35,7 @@ class Deps:
     local: LocalConfFile
     log: MessageLog
     monitoring: Monitoring
+    maintenance: MaintenanceSwitch
     signers: Signers
     peers: Peers
     systems: InformationSystems

@@ -9,17 +9,17 @@ The port is for machines of the operator: it is plain HTTP and tells nothing of 
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from digiid.exchange.security_server.clocks import RANK, Clocks, ClockState
 from digiid.exchange.security_server.connections import Exchange
+from digiid.exchange.security_server.maintenance import MaintenanceSwitch
 from digiid.exchange.security_server.monitoring.statistics import Statistics
 from digiid.exchange.security_server.own_answers import OwnAnswer, json_answer
 from digiid.exchange.security_server.status import ServerStatus, status_json
-from digiid.kernel.errors import DigiidError, Unavailable
+from digiid.kernel.errors import DigiidError
 from digiid.kernel.identifiers import ServerId
 from digiid.platform.clock import Clock
 
@@ -29,50 +29,10 @@ CHECK_SECONDS: Final = 5.0  # reference §1.9
 OK_KEPT: Final = timedelta(seconds=2)
 FAILURE_KEPT: Final = timedelta(seconds=30)
 STATUS_KEPT: Final = timedelta(seconds=1)
-MAX_MESSAGE_CHARS: Final = 200  # what the global configuration carries
 _TEXT: Final = "text/plain; charset=utf-8"
 _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 Check = tuple[str, Callable[[], object]]
-
-
-class MaintenanceSwitch:
-    """A file: while it is there this server is in maintenance, and what it holds is told to callers."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def message(self) -> str | None:
-        """None when messages are answered. A file that cannot be read counts as one without a message."""
-        try:
-            with self._file.open("rb") as stream:
-                content = stream.read(4 * MAX_MESSAGE_CHARS)
-        except FileNotFoundError:
-            return None
-        except OSError:
-            return ""
-        return _printable(content.decode("utf-8", "replace"))
-
-    def check_open(self) -> None:
-        """Ask before a message is taken. Raises: Unavailable `exchange.maintenance`, with the message as `public`."""
-        message = self.message()
-        if message is not None:
-            raise Unavailable("exchange.maintenance", message or "maintenance", public=message or None)
-
-    def turn_on(self, message: str = "") -> None:
-        """From the next message on. The message goes to callers: at most 200 characters of it."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        part = self._file.with_name(self._file.name + ".part")
-        part.write_text(_printable(message), encoding="utf-8")
-        part.replace(self._file)
-
-    def turn_off(self) -> None:
-        """Messages are answered again. Also when they were."""
-        self._file.unlink(missing_ok=True)
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text).strip()[:MAX_MESSAGE_CHARS]
 
 
 class HealthCheck:

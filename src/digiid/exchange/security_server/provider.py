@@ -109,7 +109,8 @@ class Provider:
 
     async def _answer(self, answering: _Answering) -> None:
         deps, exchange = self._deps, answering.exchange
-        # 1 the configuration is good, the log may take more, and the peer speaks as one
+        # 1 not in maintenance, the configuration is good, the log may take more, and the peer speaks as one
+        deps.maintenance.check_open()
         conf = deps.find_conf()
         deps.log.check_accepting(answering.passage.request_in_at)
         boundary = self._check_head(exchange)

@@ -18,6 +18,7 @@ from digiid.exchange.security_server.consumer import Consumer
 from digiid.exchange.security_server.deps import Deps
 from digiid.exchange.security_server.information_systems import InformationSystems
 from digiid.exchange.security_server.local_conf import LocalConfFile
+from digiid.exchange.security_server.maintenance import MAINTENANCE_FILE, MaintenanceSwitch
 from digiid.exchange.security_server.metadata import DescriptionClient, MetadataService
 from digiid.exchange.security_server.monitoring import Monitoring, MonitoringService
 from digiid.exchange.security_server.own_services import OwnServices
@@ -141,6 +142,7 @@ class SecurityServer:
             local=self.local,
             log=self.log,
             monitoring=self.monitoring,
+            maintenance=MaintenanceSwitch(folder / MAINTENANCE_FILE),
             signers=self.signers,
             peers=self._peers,
             systems=systems,

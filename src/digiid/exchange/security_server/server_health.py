@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from sqlalchemy import make_url
 
 from digiid.exchange.security_server.clocks import Clocks, ClockSources, HeldCertificate, KeptStatus
-from digiid.exchange.security_server.health import Check, HealthCheck, HealthPort, MaintenanceSwitch
+from digiid.exchange.security_server.health import Check, HealthCheck, HealthPort
 from digiid.exchange.security_server.local_conf import LocalConfAlarm
+from digiid.exchange.security_server.maintenance import MaintenanceSwitch
 from digiid.exchange.security_server.server import SecurityServer
 from digiid.exchange.security_server.signing_keys import SigningIdentity
 from digiid.kernel.errors import Unavailable
@@ -23,7 +24,6 @@ from digiid.platform.certificate_files import read_certificates
 from digiid.platform.clock import Clock
 from digiid.platform.tokens import Pkcs11Key, Pkcs11RsaKey
 
-MAINTENANCE_FILE: Final = "maintenance"  # in the server's folder
 _KEY_CHECK_EVERY: Final = timedelta(seconds=60)
 _KEY_CHECK: Final = bytes(32)  # no digest of anything: what is signed here is of no use to anybody
 
@@ -31,7 +31,7 @@ _KEY_CHECK: Final = bytes(32)  # no digest of anything: what is signed here is o
 def health_port_of(server: SecurityServer, clock: Clock) -> HealthPort:
     """What `server.listen_also("health", port.answer, settings.listeners.health_port)` listens with."""
     settings = server.settings
-    switch = MaintenanceSwitch(settings.folder / MAINTENANCE_FILE)
+    switch = server.deps.maintenance
     clocks = Clocks(_sources(server, switch, clock), clock)
     health = HealthCheck(_checks(server, clock), switch, clock)
     return HealthPort(settings.server_id, health, clocks, server.monitoring.statistics, clock)

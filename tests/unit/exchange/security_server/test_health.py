@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from digiid.exchange.security_server.clocks import Clocks, ClockState, ExchangeClock
-from digiid.exchange.security_server.health import HealthCheck, HealthPort, MaintenanceSwitch
+from digiid.exchange.security_server.health import HealthCheck, HealthPort
+from digiid.exchange.security_server.maintenance import MaintenanceSwitch
 from digiid.exchange.security_server.monitoring.statistics import Statistics
 from digiid.exchange.security_server.status import (
     AskedServer,
