@@ -3,7 +3,7 @@ running state, and on one that is stopped."""
 
 import typer
 
-from digiid.apps import exchange_evidence_cli, exchange_status
+from digiid.apps import exchange_evidence_cli, exchange_registry_cli, exchange_status
 
 exchange_app = typer.Typer(no_args_is_help=True, help="The exchange: members, servers, registrations, anchor.")
 
@@ -16,3 +16,10 @@ def _exchange() -> None:
 exchange_app.command("verify")(exchange_evidence_cli.verify)
 exchange_app.command("status")(exchange_status.status)
 exchange_app.command("maintenance")(exchange_status.maintenance)
+exchange_app.command("members")(exchange_registry_cli.list_members)
+exchange_app.command("servers")(exchange_registry_cli.list_servers)
+exchange_app.command("requests")(exchange_registry_cli.list_requests)
+exchange_app.command("approve")(exchange_registry_cli.approve)
+exchange_app.command("decline")(exchange_registry_cli.decline)
+exchange_app.command("anchor")(exchange_registry_cli.anchor)
+exchange_app.add_typer(exchange_registry_cli.group_app, name="group")
