@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from digiid.contracts.members import BANK, INFORMATION_AUTHORITY
+from digiid.contracts.members import BANK, INFORMATION_AUTHORITY, POLICE_BOARD
 from digiid.exchange.client import Client
-from digiid.exchange.gate import Gate, Service
+from digiid.exchange.gate import AnyService, Gate
+from digiid.exchange.usage import Tracker, tracker_services
 from digiid.formats.xades import choose_method, sign_digest
 from digiid.institutions.bank import app as bank
 from digiid.institutions.bank.settings import Settings as BankSettings
 from digiid.institutions.information_authority import app as portal
 from digiid.institutions.information_authority.settings import Settings as PortalSettings
 from digiid.institutions.police_board import api
+from digiid.institutions.police_board import store as police_store
 from digiid.platform.clock import ManualClock
 from digiid.platform.documents import TrustServices
 from digiid.platform.entropy import SystemEntropy
@@ -63,8 +65,8 @@ class ProviderRoom:
     board: BoardRoom
     trust: TrustServer
     clock: ManualClock
-    portal: Running[Service]
-    bank: Running[Service]
+    portal: Running[AnyService]
+    bank: Running[AnyService]
     port: int = 8800
     stack: ExitStack = field(default_factory=ExitStack)
 
@@ -95,7 +97,6 @@ def open_provider_room(
         server = stack.enter_context(running_trust_server(pki, clock))
         keys = {INFORMATION_AUTHORITY: KEY, BANK: KEY}
         port = free_port()
-        stack.enter_context(serving(Gate(api.services(board.deps), keys=keys, pools=board.around.pools), port))
         origins = {name: f"http://{name}.localhost:{site_port}" for name in ("portal", "bank", "apply")}
         around = replace(board.around, origins={**origins, "agent": "http://127.0.0.1:8802"})
         http = around.http
@@ -121,4 +122,7 @@ def open_provider_room(
             )
             stack.callback(running.close)
             built.append(running)
+        tracker = Tracker(POLICE_BOARD, board.deps.db, clock, police_store.DISCLOSURES, police_store.SENT_REQUESTS)
+        offered = [*api.services(board.deps), *tracker_services(tracker), *built[0].services, *built[1].services]
+        stack.enter_context(serving(Gate(offered, keys=keys, pools=board.around.pools), port))
         yield ProviderRoom(board, server, clock, *built, port=site_port, stack=stack)
