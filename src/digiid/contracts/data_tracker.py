@@ -16,6 +16,7 @@ from digiid.contracts.members import (
     BANK,
     BUSINESS_REGISTER,
     CARD_BUREAU,
+    CONSENT_SERVICE,
     INFORMATION_AUTHORITY,
     POLICE_BOARD,
     POPULATION_REGISTER,
@@ -40,6 +41,7 @@ TRACKED: Final = (
     BUSINESS_REGISTER,
     BANK,
     INFORMATION_AUTHORITY,
+    CONSENT_SERVICE,
 )
 """Everybody who holds personal data: each has a tracker of its own and is asked by itself."""
 ALLOWED: Final = frozenset({INFORMATION_AUTHORITY})

@@ -12,6 +12,7 @@ from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
 from digiid.exchange.gate import RestService
+from digiid.exchange.usage import Tracker, tracker_services
 from digiid.formats.consent_receipt import ConsentSeal
 from digiid.formats.x509.path import TrustAnchors
 from digiid.formats.x509.profile import Organization
@@ -32,6 +33,7 @@ from digiid.platform.db import Database
 from digiid.platform.documents import KeySigner, TrustServices
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.outbox import Worker
+from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.web import N_
 from digiid.platform.web.sessions import Session, SessionStore
@@ -66,6 +68,7 @@ def build(
     file = around.database_folder / f"{UNIT}.sqlite"
     db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
     db.migrate(PACKAGE)
+    exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
     workers: list[Worker] = []
 
     def wake_outbox() -> None:
@@ -137,7 +140,10 @@ def build(
     return Running(
         name=UNIT,
         sites={"consent": site.build(pages, health=health)},
-        services=tuple(api.services(deps)),
+        services=(
+            *api.services(deps),
+            *tracker_services(Tracker(CONSENT_SERVICE, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)),
+        ),
         workers=(worker,),
         timers=(
             *jobs.timers(deps),

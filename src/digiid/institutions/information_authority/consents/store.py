@@ -39,8 +39,10 @@ from digiid.institutions.information_authority.consents.domain import (
     parse_snapshot,
 )
 from digiid.platform.db import UtcDateTime
+from digiid.platform.disclosures import disclosures_table
 from digiid.platform.journal import journal_table
 from digiid.platform.outbox import outbox_table
+from digiid.platform.sent_requests import sent_requests_table
 from digiid.platform.web.sessions import sessions_table
 from digiid.platform.web.sign_ins import sign_ins_table
 from digiid.platform.web.signing import pending_signatures_table
@@ -51,6 +53,8 @@ OUTBOX: Final = outbox_table(metadata)
 SESSIONS: Final = sessions_table(metadata)
 SIGN_INS: Final = sign_ins_table(metadata)
 PENDING_SIGNATURES: Final = pending_signatures_table(metadata)
+DISCLOSURES: Final = disclosures_table(metadata)
+SENT_REQUESTS: Final = sent_requests_table(metadata)
 
 # `content` is the declaration as JSON; what is asked for by is in columns beside it.
 SERVICE_DECLARATIONS: Final = Table(

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from digiid.platform.db import UtcDateTime
+from digiid.platform.disclosure_migrations import create_tracker_tables_v1
 
 revision = "0001"
 down_revision = None
@@ -136,3 +137,4 @@ def upgrade() -> None:
         sa.Column("signed_in_at", UtcDateTime, nullable=False),
     )
     op.create_index("sign_ins_person", "sign_ins", ["personal_code", "position"])
+    create_tracker_tables_v1()
