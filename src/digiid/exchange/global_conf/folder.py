@@ -94,7 +94,7 @@ class Floor(BaseModel):
         """Raises: Refused `exchange.global_conf.rollback`, it is older or of a lower version than what was seen."""
         if version < self.version:
             raise Refused("exchange.global_conf.rollback", f"version {version} after version {self.version}")
-        # Parts that did not change may keep their location, and some locations do not tell: then the order of expiry does.
+        # Parts that did not change may keep their location, and some tell no time: then the order of expiry decides.
         mine, theirs = self.generated_at, generated_at
         if mine is None or theirs is None or mine == theirs:
             mine, theirs = self.expires_at, expires_at

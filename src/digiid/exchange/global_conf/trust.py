@@ -27,6 +27,7 @@ _MAX_LEVELS: Final = 6
 _MAX_EXTRA: Final = 8
 _MAX_RESPONSES: Final = 16
 _MAX_REMEMBERED: Final = 4096
+_MAX_REMEMBERED_BYTES: Final = 8192  # certificates can be added to a response unsigned: a peer could fill the memory
 _KEY_ENCIPHERMENT, _DATA_ENCIPHERMENT = 2, 3  # RFC 5280 §4.2.1.3
 _FOR_TLS: Final = frozenset({x509_parts.DIGITAL_SIGNATURE, _KEY_ENCIPHERMENT, _DATA_ENCIPHERMENT})
 
@@ -75,6 +76,7 @@ class JudgedPath:
 
     certificates: tuple[x509.Certificate, ...]
     steps: tuple[_Step, ...] = field(repr=False)
+    borrowed: frozenset[x509.Certificate]  # those between that only came along, and have to come along again
     ca: ApprovedCa
     not_before_at: datetime
     not_after_at: datetime
@@ -94,11 +96,12 @@ class TrustJudge:
             for ca in shared.approved_cas
             for info in ca.authorities
         ]
+        self._listed = frozenset(one.info.certificate for one in self._authorities)
         self._by_subject: dict[bytes, list[_Authority]] = {}
         for authority in self._authorities:
             self._by_subject.setdefault(authority.parts.subject_der, []).append(authority)
         self._tsa_certificates = frozenset(tsa.certificate for tsa in shared.approved_tsas)
-        self._paths: _Remembered[tuple[x509.Certificate, bool, tuple[x509.Certificate, ...]], JudgedPath]
+        self._paths: _Remembered[tuple[x509.Certificate, bool], JudgedPath]
         self._paths = _Remembered()
         self._responses: _Remembered[tuple[bytes, bytes, bytes], ocsp.VerifiedOcsp]
         self._responses = _Remembered()
@@ -195,9 +198,9 @@ class TrustJudge:
     def _judge(
         self, certificate: x509.Certificate, *, is_signing: bool, extra: Sequence[x509.Certificate], at: datetime
     ) -> JudgedPath:
-        key = (certificate, is_signing, tuple(extra))
+        key = (certificate, is_signing)
         path = self._paths.get(key)
-        if path is None:
+        if path is None or not path.borrowed.issubset(extra):
             path = self._find_path(certificate, is_signing=is_signing, extra=extra, at=at)
             self._paths.put(key, path)
         if not path.not_before_at <= at <= path.not_after_at:
@@ -234,6 +237,7 @@ class TrustJudge:
         return JudgedPath(
             certificates=found.certificates,
             steps=tuple(_step(*each) for each in pairs),
+            borrowed=frozenset(found.certificates[1:-1]) - self._listed,
             ca=ca,
             not_before_at=max(one.not_before_at for one in all_parts),
             not_after_at=min(one.not_after_at for one in all_parts),
@@ -315,7 +319,8 @@ class TrustJudge:
                 extra_responders=self._responders_for(step.issuer),
                 certificate_parts=step.parts,
             )
-            self._responses.put(key, verified)
+            if len(response_der) <= _MAX_REMEMBERED_BYTES:
+                self._responses.put(key, verified)
         return verified
 
     def _responders_for(self, issuer: x509.Certificate) -> list[x509.Certificate]:

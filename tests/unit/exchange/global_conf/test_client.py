@@ -1,13 +1,17 @@
 """TM-03 of X-Road's threat model: a forged, stale or downgraded configuration never comes into use."""
 
 import json
+import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
-from digiid.exchange.global_conf import ConfigurationClient, load_folder, read_anchor_file
+from digiid.exchange.global_conf import ConfigurationClient, folder, load_folder, read_anchor_file
 from digiid.formats.global_conf import (
     FETCH_INTERVAL,
     MONITORING,
@@ -513,6 +517,62 @@ def test_a_full_disk_leaves_the_good_copy_in_use(room: Room) -> None:
     assert room.client.current().expires_at == AT + VALID_FOR
     (room.folder / "current.new").rmdir()
     assert room.client.refresh().expires_at == AT + MINUTE + VALID_FOR
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def _killed_at(step: int, run: Callable[[], object]) -> bool:
+    """Run until the `step`-th line inside folder.py that writes; True if it got that far."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> object:
+        nonlocal seen
+        if frame.f_code.co_filename != folder.__file__ or frame.f_code.co_name not in WRITING:
+            return None
+        if event == "line":
+            seen += 1
+            if seen == step:
+                raise Killed
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    except Killed:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+WRITING = ("write_copy", "_write_synced", "_sync_folder")
+
+
+def test_a_process_that_ends_between_any_two_lines_leaves_a_good_copy(room: Room) -> None:
+    room.central.publish()
+    room.client.refresh()
+    first, step = room.client.current().expires_at, 1
+    seen = set()
+    while True:
+        shutil.rmtree(room.folder)
+        room.central.publish()
+        room.start().refresh()
+        room.central.publish(AT + MINUTE, shared=params(ocsp_freshness_seconds=60))
+        was_killed = _killed_at(step, room.client.refresh)
+        conf = room.start().current()
+        assert (conf.expires_at, conf.shared.ocsp_freshness_seconds) in (
+            (first, 3600),
+            (first + MINUTE, 60),
+        )
+        seen.add(conf.expires_at)
+        assert room.client.refresh().expires_at == first + MINUTE
+        if not was_killed:
+            break
+        step += 1
+    assert seen == {first, first + MINUTE} and step > 40
 
 
 def test_the_copy_serves_to_judge_evidence(room: Room, tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ HOUR = timedelta(hours=1)
 TICK = timedelta(microseconds=1)
 ROGUE = make_certificate(PKI.ca.certificate.subject, new_key("p256"), None, CA_EXTENSIONS)
 
+HUGE = make_certificate(
+    distinguished_name("TEST Huge"),
+    new_key("p256"),
+    None,
+    ((x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(8000)), False),),
+)
+
 
 def conf_of(shared: SharedParams | None = None, **optional: object) -> GlobalConf:
     shared = shared or params()
@@ -185,7 +192,23 @@ def test_intermediates_may_come_with_the_signature() -> None:
     certificate = signing(BOARD).certificate
     refused("authority", certificate, conf=conf)
     sign_ok(certificate, conf=conf, extra=(PKI.ca.certificate,))
-    refused("path", certificate, conf=conf, extra=(PKI.ca.certificate,) * 9)
+    refused("authority", certificate, conf=conf)  # not even when the path is remembered
+    refused("path", certificate, conf=conf_of(conf.shared), extra=(PKI.ca.certificate,) * 9)
+
+
+def test_tm08_what_comes_along_does_not_fill_the_memory() -> None:
+    conf = conf_of()
+    certificate = signing(BOARD).certificate
+    leaf, above = ocsp_of(certificate)
+    padded = PKI.ocsp(certificate, at=AT, include=[PKI.responder] + [PKI.tsu] * 7)
+    for extra in ((), (ROGUE.certificate,), (PKI.tsu.certificate, PKI.root.certificate)):
+        sign_ok(certificate, conf=conf, extra=extra, ocsp=[leaf, above])
+    assert len(conf._judge._paths._known) == 1
+    huge = PKI.ocsp(certificate, at=AT, include=[PKI.responder] + [HUGE] * 3)
+    before = len(conf._judge._responses._known)
+    sign_ok(certificate, conf=conf, ocsp=[padded, above])
+    sign_ok(certificate, conf=conf, ocsp=[huge, above])
+    assert len(huge) > 8192 >= len(padded) and len(conf._judge._responses._known) == before + 1
 
 
 def test_the_issuing_authority_may_be_the_topmost_that_is_approved() -> None:
