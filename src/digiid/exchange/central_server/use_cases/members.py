@@ -26,6 +26,7 @@ from digiid.formats.x509.parts import certificate_der, parts_of
 from digiid.kernel.errors import Conflict, Malformed, NotFound, Refused
 from digiid.kernel.identifiers import MemberId, Party, ServerId, parse_member_id
 from digiid.kernel.states import take_edge
+from digiid.platform.web import N_
 
 OWNERS_GROUP: Final = "security-server-owners"  # built in: its members follow from the servers, nobody enters them
 _GROUP_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -305,7 +306,7 @@ def list_groups(deps: Deps) -> list[Group]:
     with deps.db.read() as tx:
         owners = dict.fromkeys(server.id.owner for server in store.list_servers(tx, deps.instance))
         groups = store.list_groups(tx, deps.instance)
-    built_in = Group(OWNERS_GROUP, "Security server owners", tuple(owners), is_built_in=True)
+    built_in = Group(OWNERS_GROUP, N_("Security server owners"), tuple(owners), is_built_in=True)
     return [built_in, *(Group(*one) for one in groups)]
 
 
