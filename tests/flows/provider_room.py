@@ -97,7 +97,7 @@ def open_provider_room(
         server = stack.enter_context(running_trust_server(pki, clock))
         keys = {INFORMATION_AUTHORITY: KEY, BANK: KEY}
         port = free_port()
-        origins = {name: f"http://{name}.localhost:{site_port}" for name in ("portal", "bank", "apply")}
+        origins = {name: f"http://{name}.localhost:{site_port}" for name in ("portal", "bank", "apply", "consent")}
         around = replace(board.around, origins={**origins, "agent": "http://127.0.0.1:8802"})
         http = around.http
         trust = TrustServices(

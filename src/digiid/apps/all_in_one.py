@@ -277,6 +277,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
             issuers=issuers,
             trust=trust,
             csrf_secret=csrf_secret,
+            seal=consents.consent_seal(issuers),
         )
     )
     central_deps = central.open_central(folder, clock=clock, entropy=entropy)

@@ -11,8 +11,11 @@ from digiid.contracts.members import BANK, NAMES
 from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
+from digiid.exchange.consent import RevocationCache, revocation_service, revocation_timer
+from digiid.exchange.consent_client import ConsentClient
 from digiid.exchange.gate import AnyService
 from digiid.exchange.usage import Tracker, tracker_services
+from digiid.formats.consent_receipt import ConsentSeal
 from digiid.institutions.bank import store, use_cases
 from digiid.institutions.bank.settings import Settings
 from digiid.institutions.bank.use_cases import Deps
@@ -42,13 +45,20 @@ def build(
     issuers: Sequence[x509.Certificate],
     trust: TrustServices,
     csrf_secret: str,
+    seal: ConsentSeal | None = None,
 ) -> Running[AnyService]:
-    """The bank's site. On the exchange it reports what it notices, and tells who looked at a customer's data."""
+    """The bank's site. On the exchange it reports what it notices, asks for customers' addresses under their consent,
+    and tells who looked at a customer's data. `seal`: whose word on consents counts; None where there is no service.
+    """
     file = around.database_folder / "bank.sqlite"
     db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
     db.migrate(PACKAGE)
     exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
-    deps = Deps(db, around.clock, around.entropy, settings)
+    revocations = None
+    if seal is not None:
+        revocations = RevocationCache(db, store.REVOCATIONS, seal=seal, audience=BANK, clock=around.clock)
+    origin = around.origins["bank"]
+    deps = Deps(db, around.clock, around.entropy, settings, exchange, origin, revocations)
     reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy)
     worker = Worker("bank", db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
     reports.worker = worker
@@ -62,6 +72,8 @@ def build(
             agent_origin=around.origins["agent"],
             navigation=NAVIGATION,
             folders=(Path(__file__).parent / "web",),
+            form_targets=(around.origins["consent"],),
+            extra_sites={"consent": around.origins["consent"]},
             demonstration=settings.demonstration,
         ),
         sessions=sessions,
@@ -98,15 +110,22 @@ def build(
         *sign_in_handlers(CardSignIn(issuers, trust.ocsp, admit, report, introduction=introduction)),
         *signing_handlers(CardSigning(pending, issuers, trust, get_to_sign, on_signed)),
     ]
+    services: list[AnyService] = [
+        *tracker_services(Tracker(BANK, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS))
+    ]
+    timers = [
+        Timer("sessions", timedelta(minutes=10), sessions.purge),
+        Timer("signatures", timedelta(minutes=10), pending.purge),
+    ]
+    if revocations is not None:
+        services.append(revocation_service(revocations))
+        timers.append(revocation_timer(revocations, ConsentClient(exchange)))
     return Running(
         name="bank",
         sites={"bank": site.build(pages, health=health)},
-        services=tracker_services(Tracker(BANK, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)),
+        services=services,
         workers=(worker,),
-        timers=(
-            Timer("sessions", timedelta(minutes=10), sessions.purge),
-            Timer("signatures", timedelta(minutes=10), pending.purge),
-        ),
+        timers=timers,
         health=health,
         close=db.close,
     )

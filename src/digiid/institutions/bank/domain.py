@@ -1,4 +1,4 @@
-"""Accounts and applications: what the bank decides itself."""
+"""Accounts, applications and customers' addresses: what the bank decides itself."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,21 @@ class Application:
     created_at: datetime
     signed_at: datetime | None = None
     iban: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerAddress:
+    """A customer's registered address as the population register told it under a consent."""
+
+    personal_code: str
+    kind: str
+    country: str
+    region: str
+    locality: str
+    street: str
+    postcode: str
+    consent_reference: str
+    fetched_at: datetime
 
 
 def build_iban(*, bank_code: str, number: int) -> str:

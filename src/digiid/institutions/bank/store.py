@@ -1,12 +1,27 @@
 """The bank's tables, one function per question."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, String, Table, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.engine import Connection
 
-from digiid.institutions.bank.domain import Application
+from digiid.exchange.consent import revocation_tables
+from digiid.institutions.bank.domain import Application, CustomerAddress
 from digiid.platform.db import UtcDateTime
 from digiid.platform.disclosures import disclosures_table
 from digiid.platform.journal import journal_table
@@ -20,6 +35,7 @@ metadata = MetaData()
 JOURNAL = journal_table(metadata)
 DISCLOSURES = disclosures_table(metadata)
 SENT_REQUESTS = sent_requests_table(metadata)
+REVOCATIONS = revocation_tables(metadata)
 OUTBOX = outbox_table(metadata)
 SESSIONS = sessions_table(metadata)
 SIGN_INS = sign_ins_table(metadata)
@@ -41,6 +57,34 @@ APPLICATIONS = Table(
     Column("container", LargeBinary),
 )
 Index("applications_person", APPLICATIONS.c.personal_code)
+RECEIPTS = Table(
+    "consent_receipts",
+    metadata,
+    Column("personal_code", String(11), primary_key=True),
+    Column("consent_reference", String(64), nullable=False),
+    Column("receipt", Text, nullable=False),
+    Column("obtained_at", UtcDateTime, nullable=False),
+)
+CONSENT_REQUESTS = Table(
+    "consent_requests",
+    metadata,
+    Column("personal_code", String(11), primary_key=True),
+    Column("group_reference", String(64), nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+)
+ADDRESSES = Table(
+    "customer_addresses",
+    metadata,
+    Column("personal_code", String(11), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("country", String(3), nullable=False),
+    Column("region", String(100), nullable=False),
+    Column("locality", String(100), nullable=False),
+    Column("street", String(200), nullable=False),
+    Column("postcode", String(20), nullable=False),
+    Column("consent_reference", String(64), nullable=False),
+    Column("fetched_at", UtcDateTime, nullable=False),
+)
 
 _COLUMNS = [APPLICATIONS.c[name] for name in Application.__dataclass_fields__]
 
@@ -82,3 +126,69 @@ def open_account(
 def read_container(tx: Connection, application_id: str) -> bytes | None:
     query = select(APPLICATIONS.c.container).where(APPLICATIONS.c.application_id == application_id)
     return tx.execute(query).scalar_one_or_none()
+
+
+# --- the registered address ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A consent receipt that the bank keeps, and shows to the register each time that it asks."""
+
+    consent_reference: str
+    receipt: str
+    obtained_at: datetime
+
+
+def find_receipt(tx: Connection, personal_code: str) -> Receipt | None:
+    query = select(RECEIPTS.c.consent_reference, RECEIPTS.c.receipt, RECEIPTS.c.obtained_at)
+    row = tx.execute(query.where(RECEIPTS.c.personal_code == personal_code)).one_or_none()
+    return Receipt(*row) if row else None
+
+
+def save_receipt(tx: Connection, personal_code: str, receipt: Receipt) -> None:
+    delete_receipt(tx, personal_code)
+    tx.execute(
+        insert(RECEIPTS).values(
+            personal_code=personal_code,
+            consent_reference=receipt.consent_reference,
+            receipt=receipt.receipt,
+            obtained_at=receipt.obtained_at,
+        )
+    )
+
+
+def delete_receipt(tx: Connection, personal_code: str) -> None:
+    tx.execute(delete(RECEIPTS).where(RECEIPTS.c.personal_code == personal_code))
+
+
+def save_consent_request(tx: Connection, personal_code: str, group_reference: str, *, at: datetime) -> None:
+    """The person was led to the consent service and may come back."""
+    take_consent_request(tx, personal_code)
+    values = {"personal_code": personal_code, "group_reference": group_reference, "asked_at": at}
+    tx.execute(insert(CONSENT_REQUESTS).values(**values))
+
+
+def take_consent_request(tx: Connection, personal_code: str) -> bool:
+    """Whether the person was led to the consent service and has not come back yet; they have now."""
+    t = CONSENT_REQUESTS
+    return tx.execute(delete(t).where(t.c.personal_code == personal_code)).rowcount > 0
+
+
+_ADDRESS = [ADDRESSES.c[name] for name in CustomerAddress.__dataclass_fields__]
+
+
+def find_address(tx: Connection, personal_code: str) -> CustomerAddress | None:
+    row = tx.execute(select(*_ADDRESS).where(ADDRESSES.c.personal_code == personal_code)).one_or_none()
+    return CustomerAddress(*row) if row else None
+
+
+def save_address(tx: Connection, address: CustomerAddress) -> None:
+    delete_address(tx, address.personal_code)
+    tx.execute(
+        insert(ADDRESSES).values(**{name: getattr(address, name) for name in CustomerAddress.__dataclass_fields__})
+    )
+
+
+def delete_address(tx: Connection, personal_code: str) -> None:
+    tx.execute(delete(ADDRESSES).where(ADDRESSES.c.personal_code == personal_code))
