@@ -59,6 +59,9 @@ class LogDatabase:
         if found is None:
             raise Unavailable("exchange.logging_failed", f"the log's file {self._file} is gone")
 
+    def close(self) -> None:
+        self._db.close()
+
     def _identify(self) -> tuple[int, int] | None:
         if self._file is None:
             return None
