@@ -1,7 +1,7 @@
 """Maintenance of one security server: messages are refused, and who asks is told why and until when.
 
 The switch is a file, so that it works while the process is down and stays over a restart. It counts from the next
-message on; the announcement at the central server comes before it and leads others to another server of the same client.
+message on; the announcement at the central server comes before it and leads others to another server of the client.
 """
 
 from pathlib import Path

@@ -1,0 +1,205 @@
+"""TM-10: what is shared goes away, and the exchange stops at the stated instant, not before, and goes on by itself.
+
+Each row freezes one part, moves the clock to the last instant at which messages still pass and to the next one, and
+asks the health port at both: the clock that it shows has to agree with what happens to messages.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from digiid.exchange.security_server.server_health import health_port_of
+from digiid.kernel.errors import DigiidError
+from digiid.platform.ports import free_ports
+from tests.support.exchange_room import ExchangeRoom, RunningServer, exchange_room
+
+TICK = timedelta(microseconds=1)
+
+
+@pytest.fixture
+def room(tmp_path):
+    with exchange_room(tmp_path) as room:
+        yield room
+
+
+class Health:
+    """The health port of a server, asked over HTTP."""
+
+    def __init__(self, room: ExchangeRoom, server: RunningServer) -> None:
+        port = free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{port}"
+        server.run(server.server.listen_also("health", health_port_of(server.server, room.clock).answer, port))
+
+    def get(self, path: str = "/") -> httpx.Response:
+        return httpx.get(self.url + path, timeout=20, trust_env=False)
+
+    def clock(self, name: str) -> dict[str, object]:
+        """The worst clock of this kind."""
+        return next(each for each in self.get("/status").json()["clocks"] if each["name"] == name)
+
+
+def code_of(answer: httpx.Response) -> str | None:
+    return None if answer.status_code == 200 else str(answer.json()["type"])
+
+
+def move_to(room: ExchangeRoom, at: datetime) -> None:
+    room.clock.advance(at - room.clock.now())
+
+
+def runs_out_at(clock: dict[str, object]) -> datetime:
+    return datetime.fromisoformat(str(clock["runsOutAt"])).astimezone(UTC)
+
+
+def test_tm10_when_all_is_there_every_clock_is_in_order(room):
+    for server in (room.state, room.private):
+        health = Health(room, server)
+        told = health.get("/status")
+        assert (told.status_code, told.json()["server"]) == (200, server.settings.server)
+        assert {each["name"]: each["state"] for each in told.json()["clocks"] if each["state"] != "ok"} == {}
+        assert (health.get().status_code, health.get().text) == (200, "ok\n")
+        assert "digiid_exchange_clock_left_seconds" in health.get("/metrics").text
+
+
+def test_tm10_a_configuration_that_is_not_renewed_stops_messages_at_its_expiry(room):
+    health = Health(room, room.private)
+    end = runs_out_at(health.clock("configuration"))
+    move_to(room, end - TICK)
+    assert code_of(room.ask()) is None
+    assert health.clock("configuration")["state"] == "warning"
+    room.clock.advance(TICK)
+    assert code_of(room.ask()) == "server.clientproxy.global_conf_outdated"
+    room.clock.advance(timedelta(seconds=2))  # how long a health answer is kept
+    assert health.clock("configuration")["state"] == "stopped"
+    assert health.clock("configuration")["leftSeconds"] == 0
+    assert (health.get().status_code, health.get().text) == (503, "failed: configuration, keys\n")
+    # it goes on by itself when there is a newer one
+    room.republish()
+    assert code_of(room.ask()) is None
+    assert health.clock("configuration")["state"] == "ok"
+
+
+def test_tm10_ocsp_responses_stop_messages_when_they_are_older_than_allowed(room):
+    health = Health(room, room.state)
+    code_of(room.ask())
+    room.trust.change = lambda path, body: (500, b"") if path == "/ocsp" else (200, body)
+    end = runs_out_at(health.clock("ocsp"))
+    move_to(room, end - timedelta(seconds=2))
+    room.republish()  # the configuration is not what runs out here
+    move_to(room, end - TICK)
+    assert code_of(room.ask()) is None
+    assert health.clock("ocsp")["state"] == "warning"
+    room.clock.advance(TICK)
+    assert code_of(room.ask()) is not None
+    room.clock.advance(timedelta(seconds=1))
+    assert health.clock("ocsp")["state"] == "stopped"
+    room.trust.change = lambda _path, body: (200, body)
+    for server in room.servers.values():
+        server.reload()
+    assert code_of(room.ask()) is None
+    room.clock.advance(timedelta(seconds=1))
+    assert health.clock("ocsp")["state"] == "ok"
+
+
+def test_tm10_without_time_stamps_messages_stop_when_the_grace_is_over(room):
+    health = Health(room, room.private)
+    stamper = room.private.server.log.stamper
+    room.trust.change = lambda path, body: (500, b"") if path == "/tsa" else (200, body)
+    assert code_of(room.ask()) is None
+    with pytest.raises(DigiidError):
+        stamper.stamp_pending()
+    assert health.clock("time_stamps")["state"] == "warning"
+    end = runs_out_at(health.clock("time_stamps"))
+    assert end - room.clock.now() == timedelta(seconds=14_400)
+    move_to(room, end - timedelta(seconds=2))
+    room.republish()
+    move_to(room, end - TICK)
+    # the other server waits as long for its time stamps, and its first message is no older
+    assert code_of(room.ask()) is None
+    room.clock.advance(TICK)
+    assert code_of(room.ask()) == "server.clientproxy.timestamping_failed"
+    room.clock.advance(timedelta(seconds=1))
+    assert health.clock("time_stamps")["state"] == "stopped"
+    room.trust.change = lambda _path, body: (200, body)
+    for server in room.servers.values():
+        server.server.log.stamper.stamp_pending()
+    assert code_of(room.ask()) is None
+    room.clock.advance(timedelta(seconds=1))
+    assert health.clock("time_stamps")["state"] == "ok"
+
+
+def test_tm10_without_the_log_no_message_passes(room):
+    health = Health(room, room.state)
+    file = room.folder / "state" / "log.sqlite"
+    away = file.with_suffix(".away")
+    assert code_of(room.ask()) is None
+    file.rename(away)
+    assert code_of(room.ask()) == "server.serverproxy.logging_failed"
+    room.clock.advance(timedelta(seconds=2))
+    assert health.clock("log")["state"] == "stopped"
+    assert health.get().text == "failed: log\n"
+    away.rename(file)
+    room.clock.advance(timedelta(seconds=30))
+    assert code_of(room.ask()) is None
+    assert (health.clock("log")["state"], health.get().status_code) == ("ok", 200)
+
+
+def test_tm10_in_maintenance_callers_see_the_message(room):
+    health = Health(room, room.state)
+    switch = room.state.server.deps.maintenance
+    switch.turn_on("back at 12:00")
+    answer = room.ask()
+    assert code_of(answer) == "server.serverproxy.maintenance_mode"
+    assert answer.json()["message"] == "back at 12:00"
+    assert (health.get().status_code, health.get().text) == (503, "maintenance: back at 12:00\n")
+    assert (health.clock("maintenance")["state"], health.clock("maintenance")["detail"]) == ("stopped", "back at 12:00")
+    switch.turn_off()
+    assert code_of(room.ask()) is None
+    # the asker's own server as well
+    room.private.server.deps.maintenance.turn_on("upgrade")
+    assert code_of(room.ask()) == "server.clientproxy.maintenance_mode"
+
+
+def test_a_broken_file_of_rights_changes_nothing_and_is_told(room):
+    health = Health(room, room.state)
+    file = room.folder / "state" / "local.toml"
+    good = file.read_bytes()
+    file.write_text("not = [toml")
+    assert code_of(room.ask()) is None
+    assert health.clock("rights")["state"] == "warning"
+    assert "exchange.local_conf.unreadable" in str(health.clock("rights")["detail"])
+    file.write_bytes(good)
+    room.clock.advance(timedelta(seconds=6))
+    assert code_of(room.ask()) is None
+    assert health.clock("rights")["state"] == "ok"
+
+
+def test_tm04_a_right_that_is_taken_away_is_gone_with_the_next_message(room):
+    file = room.folder / "state" / "local.toml"
+    assert code_of(room.ask()) is None
+    text = file.read_text("utf-8")
+    file.write_text(text.replace('client = "TEST/COM/10000201/loans"', 'client = "TEST/COM/10000201/cards"'), "utf-8")
+    assert code_of(room.ask()) == "server.serverproxy.access_denied"
+    file.write_text(text, "utf-8")
+    assert code_of(room.ask()) is None
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Original-URL"])
+def test_tm04_a_header_that_would_change_the_request_does_not_reach_the_provider(room, name):
+    asked = len(room.provider.asked)
+    assert code_of(room.ask(headers={name: "DELETE"})) == "server.serverproxy.access_denied"
+    assert len(room.provider.asked) == asked
+
+
+def test_tm04_no_traversal_reaches_the_provider(room):
+    asked = len(room.provider.asked)
+    for path in ("/%2e%2e/other", "/a%2fb", "/a%5cb", "/%252e%252e/other", "/..%2f", "/a//b", "/%c0%ae%c0%ae/b"):
+        assert code_of(room.ask(path=path)) == "client.invalid_request", path
+    assert len(room.provider.asked) == asked
+
+
+def test_status_is_json_of_known_size(room):
+    told = Health(room, room.state).get("/status")
+    assert len(told.content) < 64 * 1024
+    assert json.loads(told.content)["state"] == "ok"
