@@ -45,6 +45,15 @@ class ExchangeError(BaseModel):
     code: str | None = None
 
 
+class ConsentProblem(BaseModel):
+    """How the consent service refuses: the state's key and code."""
+
+    key: str
+    code: str
+    status: int
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """A parameter of a query string. `schema` is a JSON Schema."""
@@ -56,7 +65,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint of a service with paths and verbs of its own. `reply` None: any JSON object of strings."""
+    """One endpoint of a service with paths and verbs of its own. `reply` None: a JSON object that has no model."""
 
     summary: str
     reply: type[BaseModel] | None
@@ -150,8 +159,7 @@ def _document(service: ServiceId, version: str, paths: dict[str, Any], schemas: 
 
 
 def _responses(reply: type[BaseModel] | None, error: type[BaseModel]) -> dict[str, Any]:
-    texts = {"type": "object", "additionalProperties": {"type": "string"}}
-    schema = texts if reply is None else _reference(reply)
+    schema = {"type": "object"} if reply is None else _reference(reply)
     responses: dict[str, Any] = {"200": {"description": "the answer", "content": {_JSON: {"schema": schema}}}}
     for kind, status in sorted(problems.STATUS_BY_KIND.items(), key=lambda item: item[1]):
         either = {"anyOf": [_reference(error), _reference(ExchangeError)]}
@@ -231,6 +239,16 @@ def _tracker(summary: str, reply: type[BaseModel], *query: Query) -> Endpoint:
     return Endpoint(summary, reply, query=query, error=data_tracker.TrackerError, needs_user=bool(query))
 
 
+def _consent(
+    summary: str,
+    reply: type[BaseModel] | None,
+    *,
+    request: type[BaseModel] | None = None,
+    query: tuple[Query, ...] = (),
+) -> Endpoint:
+    return Endpoint(summary, reply, request=request, query=query, error=ConsentProblem)
+
+
 ENDPOINTS: Final[Mapping[str, Mapping[tuple[str, str], Endpoint]]] = {
     data_tracker.FIND_USAGE_CODE: {
         ("GET", "/v2/findUsage"): _tracker("Who looked at this person's data", data_tracker.UsageList, *_PERIOD),
@@ -247,31 +265,33 @@ ENDPOINTS: Final[Mapping[str, Mapping[tuple[str, str], Endpoint]]] = {
         ("GET", "/v1/isRecorded"): _tracker("Which of these messages were sent", data_tracker.Recorded, *_MESSAGES),
     },
     consents.CONSENT.service_code: {
-        consents.REQUEST_CONSENT: Endpoint(
+        consents.REQUEST_CONSENT: _consent(
             "Ask a person for consents", consents.ConsentGroup, request=consents.ConsentRequest
         ),
-        consents.REQUEST_CONSENT_REPRESENTABLE: Endpoint(
+        consents.REQUEST_CONSENT_REPRESENTABLE: _consent(
             "Ask somebody who acts for another", consents.ConsentGroup, request=consents.RepresentedConsentRequest
         ),
-        consents.GET_REFERENCES: Endpoint(
+        consents.GET_REFERENCES: _consent(
             "The references of consents that hold, by purpose declaration", None, request=consents.ReferencesRequest
         ),
-        consents.VALIDATE_FOR_CLIENT: Endpoint(
+        consents.VALIDATE_FOR_CLIENT: _consent(
             "Does the consent hold, for its client", consents.ConsentForClient, query=_CONSENT
         ),
-        consents.VALIDATE_FOR_DATA_PROVIDER: Endpoint(
+        consents.VALIDATE_FOR_DATA_PROVIDER: _consent(
             "Does the consent hold, for its data provider", consents.ConsentForDataProvider, query=_CONSENT
         ),
-        consents.FILTER_BY_STATUS: Endpoint(
+        consents.FILTER_BY_STATUS: _consent(
             "Which of these consents hold", consents.ConsentsByStatus, request=consents.StatusRequest
         ),
-        consents.REPORT_TRANSMISSION: Endpoint(
+        consents.REPORT_TRANSMISSION: _consent(
             "Data went out under a consent", consents.Reported, request=consents.TransmissionReport
         ),
-        consents.GET_RECEIPT: Endpoint("The receipt of a consent that holds", consents.Receipt, query=_CONSENT),
-        consents.GET_REVOCATIONS: Endpoint(
+        consents.GET_RECEIPT: _consent("The receipt of a consent that holds", consents.Receipt, query=_CONSENT),
+        consents.GET_REVOCATIONS: _consent(
             "What was revoked since", consents.Revocations, query=(Query("after", _COUNT, required=True),)
         ),
-        consents.GET_HEALTH: Endpoint("Whether the consent service works", consents.Health),
+        consents.GET_HEALTH: _consent("Whether the consent service works", consents.Health),
+        consents.GET_DESCRIPTION: _consent("The consent service's own description", None),
+        consents.GET_DESCRIPTION: _consent("The consent service's own description", None),
     },
 }
