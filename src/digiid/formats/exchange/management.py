@@ -157,6 +157,8 @@ def parse_management_request(request_bytes: bytes) -> ManagementRequest:
     for name, value in document.items():
         if not isinstance(value, str) or not value or len(value) > 4 * MAX_TEXT + 64:
             raise Malformed("exchange.management.field", f"{name[:40]!r} is not a text of acceptable length")
+        if any("\ud800" <= char <= "\udfff" for char in value):  # JSON can write halves of characters; no store can
+            raise Malformed("exchange.management.field", f"{name[:40]!r} holds half a character")
         values[name] = value
     if values.get("protocolVersion") != PROTOCOL_VERSION:
         raise Malformed("exchange.management.version", "only version 1 is read")
@@ -274,7 +276,7 @@ def _proof_of(value: object) -> Proof:
     if not isinstance(value, dict) or value.keys() != _PROOF_KEYS:
         raise Malformed("exchange.management.envelope", "a proof has exactly its five fields")
     algorithm = value["algorithm"]
-    if algorithm not in _ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
         raise Malformed("exchange.management.algorithm", "a signature algorithm that is not read")
     try:
         by = ProofBy(value["by"])
