@@ -189,16 +189,18 @@ def restore(file: Path, state: StateOption = DEFAULT_STATE) -> None:
 
 @config_app.command("check")
 def config_check(
-    file: Annotated[Path | None, typer.Argument(help="A settings file; the state's own when left out.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Of a state, of a security server, or its clients and rights; else the state's own."),
+    ] = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Read a settings file and say what is wrong with it, without starting anything."""
-    from digiid.apps.state import StateFolder, StateSettings
-    from digiid.platform.config import load_settings
+    from digiid.apps.config_check import check_file
+    from digiid.apps.state import StateFolder
 
     target = file or StateFolder(state.resolve()).settings_file
-    settings = load_settings(target, StateSettings)
-    out.print(f"{target}: no error. Sites below {settings.origin('portal')}, programs at {settings.base_url}.")
+    out.print(f"{target}: no error. {check_file(target)}")
 
 
 if __name__ == "__main__":
