@@ -34,6 +34,7 @@ _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._+-]")
 _MAX_NAME_CHARS: Final = 120
 _PARTY: Final = ("xRoadInstance", "memberClass", "memberCode", "subsystemCode")
 _FLAGS: Final = ("requestOnly", "responseOnly", "unique", "force")
+QUERY_PARAMETERS: Final = frozenset(("queryId", *_PARTY, *_FLAGS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def parse_container_query(parameters: Mapping[str, Sequence[str]], *, client: Pa
     Raises: Malformed `exchange.message_log.query`; Refused `exchange.message_log.not_yours`.
     """
     # 1 only what is known, and once
-    if not parameters.keys() <= {"queryId", *_PARTY, *_FLAGS} or any(len(each) != 1 for each in parameters.values()):
+    if not parameters.keys() <= QUERY_PARAMETERS or any(len(each) != 1 for each in parameters.values()):
         raise Malformed("exchange.message_log.query", "an unknown parameter, or one that is there twice")
     if "queryId" not in parameters or not all(name in parameters for name in _PARTY[:3]):
         raise Malformed("exchange.message_log.query", f"needed are queryId, {', '.join(_PARTY[:3])}")

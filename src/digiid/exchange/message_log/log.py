@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from digiid.exchange.message_log import store
+from digiid.exchange.message_log.archiving import Archiver
 from digiid.exchange.message_log.database import LogDatabase
 from digiid.exchange.message_log.entries import LogEntry, LoggedMessage, StampingState, reduce_message
 from digiid.exchange.message_log.settings import MessageLogSettings
@@ -20,6 +21,8 @@ from digiid.formats.exchange.message_signature import BODY, MESSAGE
 from digiid.kernel.errors import Refused, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
+from digiid.platform.entropy import Entropy, SystemEntropy
+from digiid.platform.timers import TimerThread
 
 PACKAGE = "digiid.exchange.message_log"
 MAX_FOUND = 1000
@@ -28,8 +31,12 @@ MAX_FOUND = 1000
 class MessageLog:
     """Records messages and has them time-stamped. Made by `open`; `start` before the first record, `stop` at last."""
 
-    def __init__(self, settings: MessageLogSettings, db: LogDatabase, stamper: TimeStamper) -> None:
-        self.settings, self.db, self.stamper = settings, db, stamper
+    def __init__(
+        self, settings: MessageLogSettings, db: LogDatabase, stamper: TimeStamper, archiver: Archiver | None
+    ) -> None:
+        """`archiver` is None when nothing is archived, and so nothing is ever deleted."""
+        self.settings, self.db, self.stamper, self.archiver = settings, db, stamper, archiver
+        self._timers = TimerThread(archiver.timers()) if archiver is not None else None
         self._writer = GroupWriter(
             self._write, max_records=settings.max_waiting_records, max_bytes=settings.max_waiting_bytes
         )
@@ -45,6 +52,7 @@ class MessageLog:
         *,
         authorities: Sequence[TimeStampAuthority],
         verify_unit: VerifyUnit,
+        entropy: Entropy | None = None,
     ) -> "MessageLog":
         """The log in this database, its schema brought up to date.
 
@@ -53,17 +61,24 @@ class MessageLog:
         log_db = LogDatabase(db)
         db.migrate(PACKAGE)
         stamper = TimeStamper(log_db, settings, clock, authorities=authorities, verify_unit=verify_unit)
-        opened = cls(settings, log_db, stamper)
+        archiver = None
+        if settings.archive is not None:
+            archiver = Archiver(log_db, settings.archive, clock, entropy or SystemEntropy())
+        opened = cls(settings, log_db, stamper, archiver)
         opened._load()
         return opened
 
     def start(self) -> None:
         self._writer.start()
         self.stamper.start()
+        if self._timers is not None:
+            self._timers.start()
 
     def stop(self) -> None:
         """Write what waits, then end. What has no time stamp yet gets it after the next start."""
         self._writer.stop()
+        if self._timers is not None:
+            self._timers.stop()
         self.stamper.stop()
 
     # -------------------------------------------------------------- recording

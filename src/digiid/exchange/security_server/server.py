@@ -14,13 +14,19 @@ from sqlalchemy import make_url
 from digiid.exchange.global_conf import ConfigurationClient, GlobalConf, read_anchor_file
 from digiid.exchange.message_log import MessageLog, authorities_of
 from digiid.exchange.security_server.connections import Admission, Connections, Handler, Listener
-from digiid.exchange.security_server.consumer import Consumer
+from digiid.exchange.security_server.consumer import Consumer, InsideAnswer
 from digiid.exchange.security_server.deps import Deps
 from digiid.exchange.security_server.information_systems import InformationSystems
 from digiid.exchange.security_server.local_conf import LocalConfFile
 from digiid.exchange.security_server.maintenance import MAINTENANCE_FILE, MaintenanceSwitch
 from digiid.exchange.security_server.metadata import DescriptionClient, MetadataService
 from digiid.exchange.security_server.monitoring import Monitoring, MonitoringService
+from digiid.exchange.security_server.own_evidence import (
+    ASIC,
+    VERIFICATION_CONF,
+    answer_asic,
+    answer_verification_conf,
+)
 from digiid.exchange.security_server.own_services import OwnServices
 from digiid.exchange.security_server.own_status import OwnStatus
 from digiid.exchange.security_server.peers import Peers
@@ -156,7 +162,11 @@ class SecurityServer:
             outgoing=places(),
             incoming=places(),
         )
-        self.consumer, self.provider = Consumer(self.deps), Provider(self.deps)
+        inside: dict[str, InsideAnswer] = {
+            ASIC: lambda exchange, client: answer_asic(self.log, exchange.head.target.partition("?")[2], client),
+            VERIFICATION_CONF: lambda _exchange, _client: answer_verification_conf(self.configuration.current, clock),
+        }
+        self.consumer, self.provider = Consumer(self.deps, inside), Provider(self.deps)
         self._listeners: list[Listener] = []
         self._message_listener: Listener | None = None
         self._https_listener: Listener | None = None

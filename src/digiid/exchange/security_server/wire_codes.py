@@ -73,6 +73,9 @@ _CLIENT_WORDS: Final = {
     "exchange.http": "invalid_request",
     "exchange.body_too_large": "invalid_body",
     "exchange.message": "invalid_request",
+    "exchange.message_log": "invalid_request",
+    "exchange.message_log.no_message": "not_found",
+    "exchange.message_log.not_yours": "access_denied",
     "exchange.path": "invalid_request",
     "exchange.metadata": "invalid_request",
 }
