@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from digiid.apps.document_cli import DEFAULT_STATE, JsonOption, StateOption
+from digiid.kernel.errors import DigiidError
 from digiid.platform.documents.output import print_json
 
 out = Console()
@@ -111,20 +112,44 @@ def maintenance(
     switch: Annotated[Literal["on", "off"], typer.Argument(help="Whether messages are refused.")],
     settings: Annotated[Path, typer.Argument(help="The server's settings file.")],
     message: Annotated[str, typer.Option(help="What callers are told: until when, why. 200 characters.")] = "",
+    announces: Annotated[
+        bool, typer.Option("--announce/--no-announce", help="Tell the central server, so that others know beforehand.")
+    ] = True,
 ) -> None:
-    """Begin or end maintenance of one security server, from its next message on.
+    """Begin or end maintenance of one security server, from its next message on, and announce it.
 
-    Others learn of it beforehand, and use another server of the same client, when it is announced at the central
-    server as well.
+    Others then use another server of the same client. Exit code 1 when the announcement failed: the switch holds.
     """
+    from digiid.exchange.security_server.announcing import announce_maintenance
     from digiid.exchange.security_server.maintenance import MAINTENANCE_FILE, MaintenanceSwitch
     from digiid.exchange.security_server.settings import load_security_server_settings
+    from digiid.platform.clock import SystemClock
+    from digiid.platform.entropy import SystemEntropy
+    from digiid.platform.http import HttpClient
 
     found = load_security_server_settings(settings)
-    file = MaintenanceSwitch(settings.parent / found.folder / MAINTENANCE_FILE)
+    file = MaintenanceSwitch(found.folder / MAINTENANCE_FILE)
     if switch == "on":
         file.turn_on(message)
         out.print(f"{found.server} is in maintenance: {escape(file.message() or 'no message')}", highlight=False)
     else:
         file.turn_off()
         out.print(f"{found.server} answers messages.", highlight=False)
+    if not announces:
+        return
+    http = HttpClient()
+    try:
+        announce_maintenance(
+            found,
+            is_beginning=switch == "on",
+            message=file.message() or "",
+            http=http,
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+        )
+    except DigiidError as error:
+        err.print(f"[red]Not announced:[/red] {escape(error.detail)}  [dim]({error.code})[/dim]", highlight=False)
+        raise typer.Exit(1) from error
+    finally:
+        http.close()
+    out.print("The next global configuration says so.")
