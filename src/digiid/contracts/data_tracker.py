@@ -7,7 +7,7 @@ call these halves DATA_RESPONSE and DATA_REQUEST).
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -136,49 +136,3 @@ def find_usage_service(institution: ClientId) -> ServiceId:
 
 def asked_about_service(institution: ClientId) -> ServiceId:
     return ServiceId(institution, ASKED_ABOUT_CODE)
-
-
-def openapi() -> dict[str, Any]:
-    """The description of `findUsage` as OpenAPI 3.0: the published endpoints with our additions marked."""
-    user = {
-        "name": "userCode",
-        "in": "query",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^EE[0-9]{11}$"},
-    }
-    asker = {"name": "X-Road-UserId", "in": "header", "required": True, "schema": {"type": "string"}}
-    paging = [
-        {"name": name, "in": "query", "schema": {"type": "string", "format": "date-time"}}
-        for name in ("periodStart", "periodEnd")
-    ] + [{"name": name, "in": "query", "schema": {"type": "integer", "minimum": 0}} for name in ("offset", "limit")]
-
-    def answers(model: type[BaseModel]) -> dict[str, Any]:
-        content = {"application/json": {"schema": model.model_json_schema(ref_template="#/components/schemas/{model}")}}
-        failed = {"description": "see message"}
-        return {"200": {"description": "OK", "content": content}, "400": failed, "500": failed}
-
-    return {
-        "openapi": "3.0.3",
-        "info": {"title": "Data tracker", "version": "2.1.0"},
-        "paths": {
-            "/v2/findUsage": {"get": {"parameters": [user, *paging, asker], "responses": answers(UsageList)}},
-            "/v2/usagePeriod": {"get": {"responses": answers(UsagePeriod)}},
-            "/v2/heartbeat": {"get": {"responses": answers(Heartbeat)}},
-            "/v2/isRecorded": {
-                "get": {
-                    "description": "Not in the published protocol.",
-                    "parameters": [
-                        user,
-                        {
-                            "name": "xRoadMessageId",
-                            "in": "query",
-                            "required": True,
-                            "schema": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_MESSAGE_IDS},
-                        },
-                        asker,
-                    ],
-                    "responses": answers(Recorded),
-                }
-            },
-        },
-    }

@@ -23,6 +23,7 @@ from digiid.platform import disclosures, sent_requests
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.disclosures import Disclosure
+from digiid.platform.timers import Timer
 
 _PERSON = re.compile(r"EE[1-8][0-9]{10}")
 _INSTANT = re.compile(
@@ -73,6 +74,18 @@ def tracker_services(tracker: Tracker) -> list[RestService]:
             ),
         ),
     ]
+
+
+def tracker_timers(tracker: Tracker) -> tuple[Timer, ...]:
+    """Once a day, and at the start: are all records what was journaled? What does not fit is an error in the log."""
+
+    def verify() -> None:
+        table = tracker.disclosures
+        with tracker.db.read() as tx:
+            count = disclosures.verify_disclosures(tx, table, table.metadata.tables["journal"])
+        log.info("tracker.verified", institution=str(tracker.institution), records=count)
+
+    return (Timer(f"tracker.verify.{tracker.institution.subsystem}", timedelta(days=1), verify),)
 
 
 # ------------------------------------------------------------------ endpoints

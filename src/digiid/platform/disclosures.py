@@ -295,20 +295,28 @@ def verify_disclosures(
     """
     # 1 the journal itself
     journals.verify_chain(tx, journal, trusted_head=trusted_head)
-    # 2 every entry has its record, every record its entry
-    j = journal.c
-    entries = tx.execute(select(j.number, j.payload).where(j.kind.in_((RECORDED, DELAYED))).order_by(j.number))
-    journaled = {row.number: json.loads(row.payload)["record"] for row in entries}
+    # 2 every entry has its record
+    j, t = journal.c, table.c
+    kinds = j.kind.in_((RECORDED, DELAYED))
+    columns = (t[name] for name in _NAMES if name != "number")
+    query = (
+        select(j.number, j.payload, t.salt, *columns)
+        .select_from(journal.outerjoin(table, j.number == t.number))
+        .where(kinds)
+        .order_by(j.number)
+        .execution_options(yield_per=1000)
+    )
     found = 0
-    for row in tx.execute(_rows(table).order_by(table.c.number)).mappings():
-        digest = journaled.pop(row["number"], None)
-        if digest is None:
-            raise Broken("disclosures.unjournaled", f"record {row['number']} has no entry in the journal")
-        if digest != _digest(_disclosure(row), row["salt"]):
+    for row in tx.execute(query).mappings():
+        if row["salt"] is None:
+            raise Broken("disclosures.missing", f"record {row['number']} is gone")
+        if json.loads(row["payload"])["record"] != _digest(_disclosure(row), row["salt"]):
             raise Broken("disclosures.altered", f"record {row['number']} is not what was journaled")
         found += 1
-    if journaled:
-        raise Broken("disclosures.missing", f"record {min(journaled)} is gone")
+    # 3 and every record its entry
+    strangers = select(func.min(t.number)).where(~select(j.number).where(j.number == t.number, kinds).exists())
+    if (stranger := tx.execute(strangers).scalar_one()) is not None:
+        raise Broken("disclosures.unjournaled", f"record {stranger} has no entry in the journal")
     return found
 
 

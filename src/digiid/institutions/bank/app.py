@@ -14,7 +14,7 @@ from digiid.exchange.client import Client
 from digiid.exchange.consent import RevocationCache, revocation_service, revocation_timer
 from digiid.exchange.consent_client import ConsentClient
 from digiid.exchange.gate import AnyService
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.formats.consent_receipt import ConsentSeal
 from digiid.institutions.bank import store, use_cases
 from digiid.institutions.bank.settings import Settings
@@ -110,10 +110,10 @@ def build(
         *sign_in_handlers(CardSignIn(issuers, trust.ocsp, admit, report, introduction=introduction)),
         *signing_handlers(CardSigning(pending, issuers, trust, get_to_sign, on_signed)),
     ]
-    services: list[AnyService] = [
-        *tracker_services(Tracker(BANK, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS))
-    ]
+    tracker = Tracker(BANK, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)
+    services: list[AnyService] = [*tracker_services(tracker)]
     timers = [
+        *tracker_timers(tracker),
         Timer("sessions", timedelta(minutes=10), sessions.purge),
         Timer("signatures", timedelta(minutes=10), pending.purge),
     ]

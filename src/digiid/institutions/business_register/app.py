@@ -12,7 +12,7 @@ from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
 from digiid.exchange.gate import AnyService
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.institutions.business_register import api, store
 from digiid.institutions.business_register.settings import Settings
 from digiid.institutions.business_register.use_cases import Deps
@@ -96,7 +96,7 @@ def build(
         sites={"business": site.build([*handlers(deps), *sign_in_handlers(sign_in)], health=health)},
         services=[*api.services(deps), *tracker_services(tracker)],
         workers=(worker,),
-        timers=(Timer("sessions", timedelta(minutes=10), sessions.purge),),
+        timers=(Timer("sessions", timedelta(minutes=10), sessions.purge), *tracker_timers(tracker)),
         health=health,
         close=deps.db.close,
     )

@@ -12,7 +12,7 @@ from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
 from digiid.exchange.gate import AnyService
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.formats.apdu import Transport
 from digiid.institutions.card_bureau import api, jobs, store
 from digiid.institutions.card_bureau.settings import Settings
@@ -125,7 +125,7 @@ def build(
         sites={"bureau": site.build([*handlers(deps), *sign_in_handlers(sign_in)], health=health)},
         services=[*api.services(deps), *tracker_services(tracker)],
         workers=(worker,),
-        timers=(*jobs.timers(deps), Timer("sessions", timedelta(minutes=10), sessions.purge)),
+        timers=(*jobs.timers(deps), *tracker_timers(tracker), Timer("sessions", timedelta(minutes=10), sessions.purge)),
         health=health,
         close=deps.db.close,
     )

@@ -13,7 +13,7 @@ from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
 from digiid.exchange.gate import AnyService
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.institutions.information_authority import jobs, store, use_cases
 from digiid.institutions.information_authority.data_tracker import use_cases as data_tracker
 from digiid.institutions.information_authority.settings import Settings
@@ -133,15 +133,15 @@ def build(
         *sign_in_handlers(CardSignIn(issuers, trust.ocsp, admit, report)),
         *signing_handlers(CardSigning(pending, issuers, trust, get_to_sign, on_signed)),
     ]
+    tracker = Tracker(INFORMATION_AUTHORITY, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)
     return Running(
         name="information_authority",
         sites={"portal": site.build(pages, health=health)},
-        services=tracker_services(
-            Tracker(INFORMATION_AUTHORITY, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)
-        ),
+        services=tracker_services(tracker),
         workers=(worker,),
         timers=(
             *jobs.timers(deps),
+            *tracker_timers(tracker),
             Timer("sessions", timedelta(minutes=10), sessions.purge),
             Timer("signatures", timedelta(minutes=10), pending.purge),
         ),

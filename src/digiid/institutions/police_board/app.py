@@ -10,7 +10,7 @@ from cryptography import x509
 from digiid.contracts.members import NAMES, POLICE_BOARD
 from digiid.exchange.client import Client
 from digiid.exchange.gate import AnyService
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.institutions.police_board import api, jobs, store
 from digiid.institutions.police_board.peers import ListFiles, PaymentProvider
 from digiid.institutions.police_board.settings import Settings
@@ -170,7 +170,11 @@ def build(
         },
         services=[*api.services(deps), *tracker_services(tracker)],
         workers=(worker,),
-        timers=(*jobs.timers(deps), Timer("police_board.sessions", jobs.HOURLY, sessions("apply").purge)),
+        timers=(
+            *jobs.timers(deps),
+            *tracker_timers(tracker),
+            Timer("police_board.sessions", jobs.HOURLY, sessions("apply").purge),
+        ),
         health=health,
         close=deps.db.close,
     )

@@ -14,7 +14,7 @@ from digiid.exchange.client import Client
 from digiid.exchange.consent import TRANSMISSION, RevocationCache, revocation_timer, transmission_handler
 from digiid.exchange.consent_client import ConsentClient
 from digiid.exchange.gate import AnyService
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.formats.consent_receipt import ConsentSeal
 from digiid.institutions.population_register import api, store, use_cases
 from digiid.institutions.population_register.settings import Settings
@@ -117,7 +117,7 @@ def build(
         sites={"population": site.build([*handlers(deps), *sign_in_handlers(sign_in)], health=health)},
         services=[*api.services(deps), *tracker_services(tracker)],
         workers=(worker,),
-        timers=timers,
+        timers=[*timers, *tracker_timers(tracker)],
         health=health,
         close=deps.db.close,
     )

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from digiid.contracts.members import TRUST_SERVICES
 from digiid.exchange.gate import AnyService
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.formats.x509.parts import certificate_der, load_certificate
 from digiid.formats.x509.profile import COMMON_NAME, SLUGS, CertificateKind, DocumentPolicy
 from digiid.institutions.trust_services.ca import api, jobs
@@ -171,6 +171,7 @@ def build(
         workers=(),
         timers=(
             *jobs.timers(ca_deps),
+            *tracker_timers(tracker),
             Timer("trust.publish_crls", timedelta(seconds=30), publish_crls),
             Timer("trust.publish_list", timedelta(hours=1), publish_list),
             Timer("trust.renew_responder", timedelta(hours=6), renew),

@@ -12,7 +12,7 @@ from digiid.exchange import anomalies
 from digiid.exchange.anomalies import AnomalyReports
 from digiid.exchange.client import Client
 from digiid.exchange.gate import RestService
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.formats.consent_receipt import ConsentSeal
 from digiid.formats.x509.path import TrustAnchors
 from digiid.formats.x509.profile import Organization
@@ -137,16 +137,15 @@ def build(
         *sign_in_handlers(CardSignIn(issuers, trust.ocsp, admit, report)),
         *signing_handlers(CardSigning(pending, issuers, trust, to_sign, on_signed)),
     ]
+    tracker = Tracker(CONSENT_SERVICE, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)
     return Running(
         name=UNIT,
         sites={"consent": site.build(pages, health=health)},
-        services=(
-            *api.services(deps),
-            *tracker_services(Tracker(CONSENT_SERVICE, db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)),
-        ),
+        services=(*api.services(deps), *tracker_services(tracker)),
         workers=(worker,),
         timers=(
             *jobs.timers(deps),
+            *tracker_timers(tracker),
             Timer("sessions", timedelta(minutes=10), sessions.purge),
             Timer("signatures", timedelta(minutes=10), pending.purge),
         ),
