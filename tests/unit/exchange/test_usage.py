@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from digiid.contracts.data_tracker import ALLOWED, FIND_USAGE_ENDPOINTS
 from digiid.contracts.members import BANK, INFORMATION_AUTHORITY
 from digiid.exchange.gate import Caller, RestAnswer, RestCall
-from digiid.exchange.usage import Tracker, tracker_services
+from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.institutions.bank.store import DISCLOSURES, JOURNAL, SENT_REQUESTS
+from digiid.kernel.errors import Broken
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.disclosures import Look, order_delay, record_disclosure
@@ -252,3 +254,14 @@ def test_a_search_is_known_by_its_message_before_its_answer_says_about_whom(room
     assert room.body("/v1/isRecorded", userCode=f"EE{MARI}", xRoadMessageId=("m-1",)) == {"recorded": ["m-1"]}
     room.sent.settle("m-1", service, [MARI, JAAN], "answered")
     assert room.body("/v1/askedAbout", userCode=f"EE{MARI}")["requests"][0]["outcome"] == "answered"
+
+
+def test_the_daily_check_passes_whole_records_and_fails_on_an_altered_one(room: Room) -> None:
+    (timer,) = tracker_timers(room.tracker)
+    assert timer.every == timedelta(days=1)
+    room.record()
+    timer.run()
+    with room.db.write() as tx:
+        tx.execute(update(DISCLOSURES).values(purpose="another"))
+    with pytest.raises(Broken, match=r"disclosures\.altered"):
+        timer.run()
