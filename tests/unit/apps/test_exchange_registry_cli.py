@@ -1,0 +1,132 @@
+"""`digiid exchange members|servers|requests|approve|decline|group|anchor`, beside a state that is stopped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from digiid.apps.central import open_central
+from digiid.apps.cli import app
+from digiid.apps.state import StateFolder
+from digiid.exchange.central_server.domain import RequestState, Role
+from digiid.exchange.central_server.use_cases import members, officers, requests
+from digiid.formats.exchange.management import Operation
+from digiid.formats.global_conf import anchor_fingerprint, parse_anchor
+from digiid.kernel.errors import Conflict, DigiidError, Malformed, NotFound, Refused
+from digiid.platform.clock import ManualClock
+from digiid.platform.entropy import SeededEntropy
+from tests.support.central import BANKING, POLICE, REGISTRAR, SECURITY, CentralRoom, central_room
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFolder:
+    folder = StateFolder(tmp_path / "state")
+    folder.path.mkdir()
+    folder.settings_file.write_text("", encoding="ascii")  # everything as it is by default
+    return folder
+
+
+@pytest.fixture
+def room(state: StateFolder, tmp_path: Path, clock: ManualClock, entropy: SeededEntropy) -> CentralRoom:
+    """The state's own central server, at the time of the tests' certificates."""
+    opened = open_central(state, clock=clock, entropy=entropy)
+    return central_room(
+        tmp_path,
+        clock,
+        entropy,
+        database=opened.db,
+        settings=opened.settings,
+    )
+
+
+def run(state: StateFolder, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["exchange", *arguments, "--state", str(state.path)])
+
+
+def told(state: StateFolder, *arguments: str) -> Any:
+    result = run(state, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refusal(state: StateFolder, *arguments: str) -> DigiidError:
+    error = run(state, *arguments).exception
+    assert isinstance(error, DigiidError)
+    return error
+
+
+def test_empty_lists_say_so(state: StateFolder) -> None:
+    assert "no members yet" in run(state, "members").stdout
+    assert "No security server" in run(state, "servers").stdout
+    assert "No request waits" in run(state, "requests").stdout
+    assert told(state, "members") == told(state, "servers") == told(state, "requests") == []
+
+
+def test_lists_tell_people_and_programs_the_same(state: StateFolder, room: CentralRoom) -> None:
+    room.register_server()
+    room.register_client(POLICE)
+    waiting = room.submit(room.request(Operation.CLIENT_REGISTRATION, client=BANKING))
+    assert {row["id"] for row in told(state, "members")} >= {"EE/GOV/70000101"}
+    [server] = told(state, "servers")
+    assert (server["id"], server["address"]) == ("EE/GOV/70000105/state", "127.0.0.1:5500")
+    assert server["clients"] == [{"id": "EE/GOV/70000101/police", "enabled": True}]
+    assert len(server["authenticationCertificates"]) == 1
+    [request] = told(state, "requests")
+    assert request["id"] == waiting.request_id
+    assert request["signedBy"] == ["EE/GOV/70000105", "EE/COM/10000201"]
+    assert len(told(state, "requests", "--all")) == 3
+    for command in ("members", "servers", "requests"):
+        assert run(state, command).exit_code == 0
+    assert waiting.request_id in run(state, "requests").stdout
+
+
+def test_a_named_officer_approves_and_declines(state: StateFolder, room: CentralRoom) -> None:
+    first = room.submit(room.registration())
+    assert refusal(state, "approve", first.request_id, "--officer", SECURITY).code == "central.not_allowed"
+    assert refusal(state, "approve", first.request_id, "--officer", "37605030299").code == "central.not_an_officer"
+    assert isinstance(refusal(state, "approve", "unknown", "--officer", REGISTRAR), NotFound)
+    # the only one who has the right need not be named
+    declined = told(state, "decline", first.request_id, "--reason", "No agreement yet")
+    assert (declined["state"], declined["reason"]) == ("declined", "No agreement yet")
+    assert isinstance(refusal(state, "approve", first.request_id), Conflict)
+    stored = requests.get_request(room.deps, first.request_id)
+    assert (stored.state, stored.decided_by) == (RequestState.DECLINED, REGISTRAR)
+
+
+def test_with_several_officers_one_has_to_be_named(state: StateFolder, room: CentralRoom) -> None:
+    officers.enter_first_officer(room.deps, "37605030299", "TEST SECOND", frozenset({Role.REGISTRATION_OFFICER}))
+    first = room.submit(room.registration())
+    error = refusal(state, "approve", first.request_id)
+    assert isinstance(error, Malformed) and "TEST SECOND" in (error.public or "")
+
+
+def test_groups(state: StateFolder, room: CentralRoom) -> None:
+    room.register_server()
+    room.register_client(POLICE)
+    assert told(state, "group", "add", "boards", str(POLICE))["inside"] is True
+    [built_in, boards] = told(state, "group", "list")
+    assert built_in["builtIn"] and boards["members"] == [str(POLICE)]
+    assert run(state, "group", "list").exit_code == 0
+    assert told(state, "group", "remove", "boards", str(POLICE))["inside"] is False
+    assert members.list_groups(room.deps)[1].members == ()
+    assert isinstance(refusal(state, "group", "add", "boards", "police"), Malformed)
+    assert isinstance(refusal(state, "group", "add", "security-server-owners", str(POLICE)), Refused)
+
+
+def test_the_anchor_is_printed_with_its_fingerprint(state: StateFolder, tmp_path: Path) -> None:
+    answer = told(state, "anchor", "-o", str(tmp_path / "anchor.xml"))
+    content = (tmp_path / "anchor.xml").read_bytes()
+    assert parse_anchor(content).sources[0].url == "http://127.0.0.1:8800/internalconf"
+    assert answer["sha224"] == anchor_fingerprint(content)
+    assert answer["anchor"].encode() == content
+    shown = run(state, "anchor")
+    assert answer["sha224"] in shown.stdout and "configurationAnchor" in shown.stdout
+
+
+def test_without_a_state_nothing_is_made(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["exchange", "members", "--state", str(tmp_path / "none")])
+    assert isinstance(result.exception, NotFound)
+    assert not (tmp_path / "none").exists()
