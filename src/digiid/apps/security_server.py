@@ -1,4 +1,7 @@
-"""One security server in a process of its own: `python -m digiid.apps.security_server CONFIG.toml`."""
+"""One security server in a process of its own: `python -m digiid.apps.security_server CONFIG.toml`.
+
+With `--with-parent` it also stops when its standard input ends: a parent that holds the other end is gone then.
+"""
 
 import asyncio
 import gc
@@ -21,13 +24,19 @@ EXIT_DONE, EXIT_REFUSED, EXIT_USAGE = 0, 1, 2
 
 
 async def serve(
-    settings: SecurityServerSettings, *, clock: Clock, on_ready: Callable[[SecurityServer], None] | None = None
+    settings: SecurityServerSettings,
+    *,
+    clock: Clock,
+    on_ready: Callable[[SecurityServer], None] | None = None,
+    with_parent: bool = False,
 ) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP fetches configuration and OCSP responses at once."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     server = SecurityServer(settings, clock=clock, entropy=SystemEntropy())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    if with_parent:
+        loop.add_reader(sys.stdin, stopped.set)
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
@@ -52,14 +61,17 @@ async def serve(
 
 def main(arguments: list[str] | None = None) -> int:
     """The process. Returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with_parent = "--with-parent" in arguments
+    if with_parent:
+        arguments.remove("--with-parent")
     if len(arguments) != 1:
-        print("usage: python -m digiid.apps.security_server CONFIG.toml", file=sys.stderr)
+        print("usage: python -m digiid.apps.security_server [--with-parent] CONFIG.toml", file=sys.stderr)
         return EXIT_USAGE
     try:
         settings = load_security_server_settings(Path(arguments[0]))
         configure_logging(settings.log.file, level=settings.log.level)
-        uvloop.run(serve(settings, clock=SystemClock(), on_ready=_say_ready))
+        uvloop.run(serve(settings, clock=SystemClock(), on_ready=_say_ready, with_parent=with_parent))
     except DigiidError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
         return EXIT_REFUSED

@@ -13,6 +13,7 @@ from digiid.exchange.global_conf import GlobalConf
 from digiid.exchange.security_server.connections import Body, Connection, Exchange, read_response
 from digiid.exchange.security_server.deps import Deps
 from digiid.exchange.security_server.envelope import (
+    ENVELOPE_OVERHEAD_BYTES,
     Envelope,
     encode_beginning,
     encode_body_start,
@@ -70,7 +71,6 @@ log = structlog.get_logger("exchange.security_server")
 
 SECURITY_SERVER = "x-road-security-server"
 PROXY_VERSION = "7.8.0"  # the version of X-Road whose wire format is spoken
-_ENVELOPE_OVERHEAD = 4 * 1024**2
 
 InsideAnswer = Callable[[Exchange, Party], Awaitable[OwnAnswer]]
 
@@ -263,7 +263,7 @@ class Consumer:
             connection,
             method="POST",
             answer_seconds=settings.timeouts.answer_seconds,
-            max_bytes=settings.limits.max_body_bytes + _ENVELOPE_OVERHEAD,
+            max_bytes=settings.limits.max_body_bytes + ENVELOPE_OVERHEAD_BYTES,
             timeouts=settings.timeouts.of_connections(),
         )
         content_type = head.find("content-type") or ""

@@ -40,6 +40,7 @@ from digiid.platform.entropy import Entropy
 MAX_PARTS: Final = 16
 MAX_SIGNATURE_BYTES: Final = 512 * 1024
 MAX_SMALL_PARTS_BYTES: Final = 2 * 1024**2  # all parts but the body
+ENVELOPE_OVERHEAD_BYTES: Final = MAX_SMALL_PARTS_BYTES + MAX_PARTS * 1024  # what an envelope has beside its body
 _LETTERS: Final = bytes(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef"[i % 32] for i in range(256))
 
 

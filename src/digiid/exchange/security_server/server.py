@@ -16,6 +16,7 @@ from digiid.exchange.message_log import MessageLog, authorities_of
 from digiid.exchange.security_server.connections import Admission, Connections, Handler, Listener
 from digiid.exchange.security_server.consumer import Consumer, InsideAnswer
 from digiid.exchange.security_server.deps import Deps
+from digiid.exchange.security_server.envelope import ENVELOPE_OVERHEAD_BYTES
 from digiid.exchange.security_server.information_systems import InformationSystems
 from digiid.exchange.security_server.local_conf import LocalConfFile
 from digiid.exchange.security_server.maintenance import MAINTENANCE_FILE, MaintenanceSwitch
@@ -233,7 +234,7 @@ class SecurityServer:
         self, name: str, handler: Handler, host: str, port: int, context: ssl.SSLContext | None = None
     ) -> Listener:
         limits = self.settings.limits
-        admission = Admission(limits.max_connections, limits.max_body_bytes)
+        admission = Admission(limits.max_connections, limits.max_body_bytes + ENVELOPE_OVERHEAD_BYTES)
         listener = Listener(name, handler, self.connections, admission=admission, timeouts=self._timeouts)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:

@@ -26,6 +26,7 @@ from digiid.platform.secret_file import read_passphrase
 
 # What X-Road 7 speaks between security servers, and all that it speaks (reference §1.2).
 CBC_SUITES: Final = "ECDHE-RSA-AES256-SHA384:DHE-RSA-AES256-SHA256:ECDHE-ECDSA-AES256-SHA384"
+_FFDHE3072: Final = Path(__file__).with_name("ffdhe3072.pem")  # the group of RFC 7919 §A.2
 _GCM_SUITES: Final = "ECDHE+AESGCM:DHE+AESGCM"
 _PARTIAL_CHAIN: Final = ssl.VERIFY_X509_PARTIAL_CHAIN
 _INTERNAL_VALIDITY: Final = timedelta(days=20 * 365)
@@ -57,6 +58,8 @@ def _between_servers(
     context.minimum_version = ssl.TLSVersion.TLSv1_2 if accepts_tls12 else ssl.TLSVersion.TLSv1_3
     if accepts_tls12:
         context.set_ciphers(CBC_SUITES)  # of TLS 1.2 only these; the suites of 1.3 are apart
+        if protocol == ssl.PROTOCOL_TLS_SERVER:
+            context.load_dh_params(_FFDHE3072)  # without a group there is no DHE
     _set_common(context)
     _load(context, certificate, key, passphrase_file)
     return context
