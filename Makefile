@@ -5,7 +5,7 @@ STATE ?= var
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup up down reset status test check lint bench nightly tour translations error-codes
+.PHONY: help setup up down reset status test check lint bench nightly tour translations error-codes services
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,7 @@ lint: setup ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python ops/error_codes.py --check
+	$(BIN)/python ops/services.py --check
 
 check: lint ## what every commit passes: lint and the unit tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit
@@ -54,3 +55,6 @@ translations: setup ## bring the Estonian catalogues up to date with the texts i
 
 error-codes: setup ## regenerate docs/error-codes.md
 	$(BIN)/python ops/error_codes.py
+
+services: setup ## regenerate docs/reference/services.md
+	$(BIN)/python ops/services.py

@@ -39,6 +39,8 @@ class CompaniesFound(Message):
 
 
 class GetCompany(Message):
+    """A company's entry with the persons who have a role in it today."""
+
     registry_code: RegistryCode
 
 

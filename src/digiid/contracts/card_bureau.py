@@ -49,6 +49,8 @@ class DocumentOrdered(Message):
 
 
 class GetDelivery(Message):
+    """Where is an ordered document now?"""
+
     order_id: OrderId
 
 
@@ -87,6 +89,8 @@ class PinEnvelope(Message):
 
 
 class DestroyPinEnvelope(Message):
+    """Destroy the sealed envelope for good: the holder has the PINs, or never came."""
+
     order_id: OrderId
 
 
@@ -99,7 +103,7 @@ class PickUpPoint(Message):
 
 
 class ListPickUpPoints(Message):
-    pass
+    """Where can documents be collected?"""
 
 
 class PickUpPoints(Message):

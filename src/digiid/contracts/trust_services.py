@@ -75,6 +75,8 @@ class RevokeCertificates(Message):
 
 
 class GetCertificateStatus(Message):
+    """How do the certificates of a document stand?"""
+
     document_number: DocumentNumber
 
 
