@@ -199,8 +199,11 @@ class Picture:
     """(who, how often, kind), the most frequent first."""
 
 
-def draw_months(looks: Sequence[SeenLook], *, today: date, width: int = 600) -> Picture:
-    """Looks by month and by who looked, the last months up to today; empty months between them stand too."""
+def draw_months(looks: Sequence[SeenLook], *, today: date, width: int = 210) -> Picture:
+    """Looks by month and by who looked, the last months up to today; empty months between them stand too.
+
+    `width` is that of the longest bar, in pixels: with its labels it fits on a telephone.
+    """
     counts: Counter[tuple[date, str]] = Counter()
     firsts = [_months_before(today.replace(day=1), back) for back in range(MONTHS_SHOWN)]
     for look in looks:
