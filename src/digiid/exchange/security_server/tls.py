@@ -59,7 +59,7 @@ def _between_servers(
     if accepts_tls12:
         context.set_ciphers(CBC_SUITES)  # of TLS 1.2 only these; the suites of 1.3 are apart
         if protocol == ssl.PROTOCOL_TLS_SERVER:
-            context.load_dh_params(_FFDHE3072)  # without a group there is no DHE
+            context.load_dh_params(str(_FFDHE3072))  # without a group there is no DHE
     _set_common(context)
     _load(context, certificate, key, passphrase_file)
     return context
