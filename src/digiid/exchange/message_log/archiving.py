@@ -23,6 +23,7 @@ from digiid.exchange.message_log.entries import LoggedMessage
 from digiid.exchange.message_log.settings import ArchiveSettings
 from digiid.formats.asic.archive import Part, build_archive, build_part
 from digiid.formats.exchange.archive_links import build_archive_links
+from digiid.kernel.errors import Broken
 from digiid.platform.clock import Clock
 from digiid.platform.documents.recipients import NewRecipient
 from digiid.platform.entropy import Entropy
@@ -89,6 +90,11 @@ class Archiver:
         with self._db.read() as tx:
             archived, _, _ = store.read_state(tx)
             parties = store.find_parties(tx, after=archived, through=plan.through)
+            stamped = store.find_stamped_numbers(tx, after=archived, through=plan.through)
+        if [number for number, _ in parties] != stamped:
+            missing = sorted(set(stamped) ^ {number for number, _ in parties})
+            text = f"records and time stamps differ at record {missing[0] if missing else 0}"
+            raise Broken("exchange.message_log.damaged", text)
         groups: dict[str, list[int]] = {}
         for number, party in parties:
             groups.setdefault(group_of(party, plan.grouping), []).append(number)

@@ -314,14 +314,26 @@ def find_time_stamp(tx: Connection, number: int) -> TimeStampRecord | None:
     row = tx.execute(select(TIME_STAMPS).where(c.last_record >= number).order_by(c.last_record).limit(1)).one_or_none()
     if row is None:
         return None
-    numbers, leaves = bytes(row.numbers), bytes(row.leaves)
+    leaves = bytes(row.leaves)
     return TimeStampRecord(
-        numbers=tuple(int.from_bytes(numbers[at : at + 8], "big") for at in range(0, len(numbers), 8)),
+        numbers=tuple(_decode_numbers(bytes(row.numbers))),
         leaves=tuple(leaves[at : at + 64] for at in range(0, len(leaves), 64)),
         gen_at=row.gen_at,
         result=bytes(row.result),
         token_der=bytes(row.token),
     )
+
+
+def find_stamped_numbers(tx: Connection, *, after: int, through: int) -> list[int]:
+    """The numbers in a range that time stamps are over, whether the records are still there or not."""
+    c = TIME_STAMPS.c
+    query = select(c.numbers).where(c.last_record > after, c.first_record <= through).order_by(c.last_record)
+    found = [number for row in tx.execute(query) for number in _decode_numbers(bytes(row.numbers))]
+    return [number for number in found if after < number <= through]
+
+
+def _decode_numbers(encoded: bytes) -> list[int]:
+    return [int.from_bytes(encoded[at : at + 8], "big") for at in range(0, len(encoded), 8)]
 
 
 def find_last_stamp_at(tx: Connection) -> datetime | None:

@@ -197,6 +197,18 @@ def test_a_damaged_record_is_not_archived_and_not_deleted(archiver, folder, db):
     assert archives(folder) == [] and archiving.clean() == 0
 
 
+def test_a_record_that_was_stamped_and_is_gone_stops_the_archiving(archiver, folder, db):
+    log, archiving = archiver()
+    record_all(log, [make_entry("one"), make_entry("two"), make_entry("three")])
+    log.stamper.stamp_pending()
+    with db.write() as tx:
+        tx.execute(store.delete(store.RECORDS).where(store.RECORDS.c.number == 2))
+    with pytest.raises(DigiidError) as broken:
+        archiving.archive()
+    assert broken.value.code == "exchange.message_log.damaged" and "record 2" in broken.value.detail
+    assert archives(folder) == []
+
+
 # ------------------------------------------------------------------ retention
 
 
