@@ -11,6 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from digiid.exchange.security_server.clocks import ClockState, ExchangeClock
+from digiid.exchange.security_server.local_conf import parse_local_conf
+from digiid.exchange.security_server.metadata import list_clients, replace_servers
+from digiid.exchange.security_server.status import ServerStatus, parse_status, status_json
 from digiid.formats import ber, cms, der, ocsp, tsp
 from digiid.formats.asic import parse_container
 from digiid.formats.asic.archive import Limits, parse_archive
@@ -52,6 +56,8 @@ from tests.support.global_conf import Central, Web, params
 from tests.support.pdf import good_pdf, plain_pdf, with_time_stamp
 from tests.support.pki import AT, FILES, SIGNED_AT, shared_pki
 from tests.support.time_stamped import as_ber, stamped
+from tests.unit.exchange.security_server.test_local_conf import FILE as LOCAL_CONF
+from tests.unit.exchange.security_server.test_metadata import Conf as _Members
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 CRASHES = VECTORS / "fuzz"
@@ -305,6 +311,22 @@ def _verify_directory(data: bytes) -> object:
     return verify_directory(parse_directory(data), [_central().key.certificate], at=AT)
 
 
+_QUERY = b"xRoadInstance=EE"
+_DESCRIPTION = json.dumps(
+    {
+        "openapi": "3.1.0",
+        "servers": [{"url": "/"}],
+        "paths": {"/a": {"servers": [], "get": {"responses": {"200": {"links": {"b": {"server": {}}}}}}}},
+        "components": {"callbacks": {"c": {"d": {"post": {}}}}},
+    }
+).encode()
+
+
+def _status() -> bytes:
+    clock = ExchangeClock("disk", ClockState.WARNING, "x", AT, AT - SIGNED_AT, AT - SIGNED_AT, "1 MiB")
+    return json.dumps(status_json(ServerStatus("EE/GOV/1/x", AT, (clock,)))).encode()
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -359,6 +381,10 @@ TARGETS = {
         Target("global-conf-directory", _verify_directory, lambda: [_central().publish()]),
         Target("global-conf-shared", parse_shared_params, lambda: [build_shared_params(params())], 16384),
         Target("global-conf-anchor", parse_anchor, lambda: [build_anchor(_central().anchor)]),
+        Target("local-conf", parse_local_conf, lambda: [LOCAL_CONF.encode()]),
+        Target("server-status", parse_status, lambda: [_status()]),
+        Target("description", lambda data: replace_servers(data, url="/r1/x"), lambda: [_DESCRIPTION]),
+        Target("metadata-query", lambda data: list_clients(_Members(), query=data.decode("latin-1")), lambda: [_QUERY]),
         Target("web-eid", parse_token, lambda: [_token_json()]),
         Target("cdoc2-header", parse_header, lambda: [_cdoc2_header()]),
         Target("cdoc2", lambda data: parse_envelope(io.BytesIO(data)), lambda: [_cdoc2_file()]),
