@@ -92,6 +92,11 @@ class OwnStatus:
             return None
         return min(self._kept[each].this_update_at for each in fingerprints)
 
+    def first_next_update(self) -> datetime | None:
+        """The earliest nextUpdate of the kept responses, after which peers may refuse them; None when none says one."""
+        said = [kept.next_update_at for kept in list(self._kept.values()) if kept.next_update_at is not None]
+        return min(said, default=None)
+
     # ------------------------------------------------------------------ on the refreshing thread
 
     def refresh(self) -> bool:

@@ -1,5 +1,6 @@
 """A running security server seen from its health port: where each clock and each check is read from."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from digiid.exchange.security_server.local_conf import LocalConfAlarm
 from digiid.exchange.security_server.maintenance import MaintenanceSwitch
 from digiid.exchange.security_server.server import SecurityServer
 from digiid.exchange.security_server.signing_keys import SigningIdentity
-from digiid.kernel.errors import Unavailable
+from digiid.kernel.errors import DigiidError, Unavailable
 from digiid.platform.certificate_files import read_certificates
 from digiid.platform.clock import Clock
 from digiid.platform.tokens import Pkcs11Key, Pkcs11RsaKey
@@ -62,7 +63,7 @@ def _sources(server: SecurityServer, switch: MaintenanceSwitch, clock: Clock) ->
     own = _held_by_server(server)
     return ClockSources(
         configuration=server.configuration.state,
-        ocsp=lambda: [KeptStatus("", server.status.oldest_update())],
+        ocsp=lambda: [_own_status(server)],
         ocsp_freshness=lambda: server.configuration.current().ocsp_freshness,
         stamping=server.log.describe_stamping,
         stamping_grace=timedelta(seconds=settings.message_log.acceptable_timestamp_failure_seconds),
@@ -74,6 +75,15 @@ def _sources(server: SecurityServer, switch: MaintenanceSwitch, clock: Clock) ->
         maintenance=switch.message,
         monitoring_is_failing=lambda: server.monitoring.is_failing,
     )
+
+
+def _own_status(server: SecurityServer) -> KeptStatus:
+    # whether nextUpdate counts is the configuration's to say; where that has run out, the careful answer is shown
+    counts = True
+    with contextlib.suppress(DigiidError):
+        counts = server.configuration.current().optional.verify_next_update
+    next_update_at = server.status.first_next_update() if counts else None
+    return KeptStatus("", server.status.oldest_update(), next_update_at)
 
 
 def _check_log(server: SecurityServer) -> None:
