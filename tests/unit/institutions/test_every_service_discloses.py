@@ -14,6 +14,7 @@ import pytest
 import digiid.contracts
 import digiid.institutions
 from digiid.contracts.operation import Message, Operation
+from digiid.institutions.information_authority.web.tracker import CATEGORIES, LEGAL_BASES
 
 SOURCE = Path(digiid.institutions.__file__).parent
 
@@ -155,3 +156,10 @@ def test_what_gives_nothing_away_has_no_disclosed_value_to_encode(name: str) -> 
     for use_case in use_cases_called(module, function):
         returned = inspect.signature(use_case).return_annotation
         assert getattr(getattr(returned, "__origin__", returned), "__name__", "") != "Disclosed"
+
+
+@pytest.mark.parametrize("name", sorted(DISCLOSING))
+def test_the_portal_has_words_for_what_is_disclosed_and_by_what_right(name: str) -> None:
+    operation = DISCLOSING[name]
+    assert set(operation.discloses) <= set(CATEGORIES)
+    assert set(operation.legal_bases.values()) <= set(LEGAL_BASES)
