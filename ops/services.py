@@ -19,13 +19,13 @@ PAGE = ROOT / "docs" / "reference" / "services.md"
 CONTRACTS = (population_register, business_register, police_board, card_bureau, trust_services)
 HEAD = """# Services on the exchange
 
-Generated from the contracts by `make services`. Each service is `POST /r1/<provider>/<service>/v1` with a JSON body and describes
-itself in OpenAPI 3.1 (`getOpenAPI`, and at the gate `GET /openapi/<provider>/<service>`).
+Generated from the contracts by `make services`. Each service is `POST /r1/<provider>/<service>/v1` with a JSON body
+and describes itself in OpenAPI 3.1 (`getOpenAPI`, and at the gate `GET /openapi/<provider>/<service>`).
 
-Whoever asks about a person says why in the header `X-Digiid-Purpose`; without it the provider refuses (`exchange.no_purpose`).
-Purpose, receiver, right, categories and message are written down with the answer, and the person can read them. Where the right is
-**the consent of the person**, the consent receipt travels in `X-Digiid-Consent`, and only the fields that its scope names
-are answered; with a law, only the fields of this table.
+Whoever asks about a person says why in the header `X-Digiid-Purpose`; without it the provider refuses
+(`exchange.no_purpose`). Purpose, receiver, right, categories and message are written down with the answer, and the
+person can read them. Where the right is **the consent of the person**, the consent receipt travels in
+`X-Digiid-Consent`, and only the fields that its scope names are answered; with a law, only the fields of this table.
 """
 REST = """
 ## Services with paths of their own
@@ -34,8 +34,9 @@ REST = """
 |---|---|---|
 """
 REST_TAIL = """
-`findUsage` and `askedAbout` stand at every institution and answer the portal only, on behalf of the person who is signed in there
-([protocol](../protocols/data-tracker.md)). `consent` is the consent service's (`{consent}`), open to {callers} ([protocol](../protocols/consent.md)).
+`findUsage` and `askedAbout` stand at every institution and answer the portal only, on behalf of the person who is
+signed in there ([protocol](../protocols/data-tracker.md)). `consent` is the consent service's (`{consent}`,
+[protocol](../protocols/consent.md)), open to {callers}.
 Every party of consents also offers `consents-revoked`, by which the consent service tells of withdrawals.
 """
 

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from digiid.exchange.client import Client
 from digiid.exchange.gate import RestAnswer
 from digiid.exchange.openapi import description_path
-from digiid.exchange.security_server.local_conf import Offer, build_local_conf, write_local_conf
+from digiid.exchange.security_server.local_conf import Offer, build_local_conf, load_local_conf, write_local_conf
 from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
-from digiid.kernel.identifiers import ServiceId
+from digiid.kernel.identifiers import ServiceId, parse_client_id
 from digiid.platform.pools import Pools
 from digiid.platform.ports import free_ports
 from tests.support.exchange_room import CARDS, LOANS, PRIVATE, STATE, ExchangeRoom, exchange_room, self_signed
@@ -220,3 +221,16 @@ def test_a_stranger_cannot_make_the_client_stumble_over_its_error() -> None:
             with pytest.raises(DigiidError):
                 RestAnswer(status, "application/json", body).raise_for_status()
     RestAnswer(204, "", b"").raise_for_status()
+
+
+def test_the_registration_of_the_how_to_is_one_that_a_security_server_takes(tmp_path: Path) -> None:
+    page = (FOLDER.parent / "join-the-exchange.md").read_text("utf-8")
+    [registration] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "local.toml"
+    file.write_text(registration, "utf-8")
+    library, school = parse_client_id("EE/COM/10000299/library"), parse_client_id("EE/COM/10000298/school")
+    service = load_local_conf(file).find_service(ServiceId(library, "loans"))
+    assert service is not None
+    assert service.description_url == "http://127.0.0.1:8810" + description_path(service.id)
+    operation = load("provider").count_loans_operation(library, allowed=frozenset({school}))
+    assert [f"{service.id.path}{each.path}" for each in service.endpoints] == [operation.path]
