@@ -138,7 +138,8 @@ class ConsentRoom:
 
 
 @contextmanager
-def open_consent_room(folder: Path, clock: ManualClock) -> Iterator[ConsentRoom]:
+def open_consent_room(folder: Path, clock: ManualClock, *, site_port: int | None = None) -> Iterator[ConsentRoom]:
+    """`site_port`: where the consent site answers a real browser; without it there are no sockets for people."""
     pki, entropy = shared_pki(), SystemEntropy()
     with ExitStack() as stack:
         server = stack.enter_context(running_trust_server(pki, clock))
@@ -147,7 +148,7 @@ def open_consent_room(folder: Path, clock: ManualClock) -> Iterator[ConsentRoom]
         stack.callback(http.close)
         port = free_port()
         names = ("consent", "population", "business", "portal")
-        origins = {name: f"http://{name}.localhost:8800" for name in names}
+        origins = {name: f"http://{name}.localhost:{site_port or 8800}" for name in names}
         origins |= {"bank": BANK_ORIGIN, "agent": "http://127.0.0.1:8802", "programs": "http://127.0.0.1:8800"}
         around = Surroundings(clock, entropy, pools, http, folder, origins)
         trust = TrustServices(
@@ -200,6 +201,8 @@ def open_consent_room(folder: Path, clock: ManualClock) -> Iterator[ConsentRoom]
             pools=pools,
         )
         stack.enter_context(serving(gate, port))
+        if site_port is not None:
+            stack.enter_context(serving(consent_service.sites["consent"], site_port))
         yield ConsentRoom(
             around,
             server,
