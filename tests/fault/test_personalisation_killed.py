@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 from digiid.apps.serving import Listener, ServerGroup
-from digiid.contracts.members import CARD_BUREAU, POLICE_BOARD
+from digiid.contracts.members import POLICE_BOARD
 from digiid.devices.card_shelf import CardShelf
 from digiid.exchange.client import Client
 from digiid.exchange.gate import Gate
@@ -67,7 +67,6 @@ from tests.support.serve import free_port
 from tests.unit.institutions.trust_services.ca_setup import CA_PACKAGE, ca_over, shared_hierarchy
 
 _MAKING_STRIDE, _HAND_OVER_STRIDE = 6, 3
-_KEY = "k" * 32
 
 
 class Room:
@@ -102,7 +101,7 @@ class Room:
         board = board_support.make_deps(
             database("board", "digiid.institutions.police_board"), self.clock, entropy, folder
         )
-        exchange = Client(POLICE_BOARD, gate_url=self.gate_url, key=_KEY, http=http, entropy=entropy)
+        exchange = Client(POLICE_BOARD, server_url=self.gate_url, http=http, entropy=entropy)
         self.board: BoardDeps = replace(board, exchange=exchange)
         register = database("population", "digiid.institutions.population_register")
         self.population = PopulationDeps(register, self.clock, PopulationSettings())
@@ -113,7 +112,7 @@ class Room:
             *population_api.services(self.population),
             *ca_api.services(self.ca),
         ]
-        gate = Gate(services, keys={POLICE_BOARD: _KEY, CARD_BUREAU: _KEY}, pools=pools)
+        gate = Gate(services, pools=pools)
         stack.enter_context(ServerGroup([Listener(cast(Any, gate), self.port)]).running())
         self.bureau_outbox = Worker(
             "card_bureau", self.bureau.db, bureau_store.OUTBOX, self.clock, bureau_jobs.outbox_handlers(self.bureau)

@@ -91,9 +91,7 @@ def open_board_room(folder: Path, clock: Clock, *, settings: Settings | None = N
         origins = {name: f"http://{name}.localhost:{port}" for name in names}
         origins |= {"agent": "http://127.0.0.1:8802", "programs": f"http://127.0.0.1:{port}"}
         around = Surroundings(clock, entropy, pools, http, folder, origins)
-        client = Client(
-            POLICE_BOARD, gate_url=f"http://127.0.0.1:{gate_port}", key="k" * 32, http=http, entropy=entropy
-        )
+        client = Client(POLICE_BOARD, server_url=f"http://127.0.0.1:{gate_port}", http=http, entropy=entropy)
         mail_folder = folder / "mailbox"
         settings = settings or Settings(demonstration=True, test_list=True)
         deps = police_app.build_deps(
@@ -112,9 +110,7 @@ def open_board_room(folder: Path, clock: Clock, *, settings: Settings | None = N
         stack.callback(register.db.close)
         for running in (board, payments, mail):
             stack.callback(running.close)
-        gate = Gate(
-            [*api.services(deps), *population_api.services(register)], keys={POLICE_BOARD: "k" * 32}, pools=pools
-        )
+        gate = Gate([*api.services(deps), *population_api.services(register)], pools=pools)
         sites = {
             f"{name}.localhost:{port}": app
             for running in (board, payments, mail)

@@ -30,8 +30,6 @@ from tests.support.serve import free_port, serving
 from tests.support.trust_server import TrustServer, running_trust_server
 from tests.unit.formats.test_webeid import FOR_SIGNING_IN, make_token
 
-KEY = "p" * 32
-
 
 @dataclass
 class Holder:
@@ -95,7 +93,6 @@ def open_provider_room(
     with ExitStack() as stack:
         board = stack.enter_context(open_board_room(folder, clock))
         server = stack.enter_context(running_trust_server(pki, clock))
-        keys = {INFORMATION_AUTHORITY: KEY, BANK: KEY}
         port = free_port()
         origins = {name: f"http://{name}.localhost:{site_port}" for name in ("portal", "bank", "apply", "consent")}
         around = replace(board.around, origins={**origins, "agent": "http://127.0.0.1:8802"})
@@ -111,7 +108,7 @@ def open_provider_room(
             (INFORMATION_AUTHORITY, portal.build, PortalSettings()),
             (BANK, bank.build, bank_settings or BankSettings()),
         ):
-            client = Client(member, gate_url=f"http://127.0.0.1:{port}", key=KEY, http=http, entropy=entropy)
+            client = Client(member, server_url=f"http://127.0.0.1:{port}", http=http, entropy=entropy)
             running = build(
                 settings,  # type: ignore[arg-type]
                 around,
@@ -124,5 +121,5 @@ def open_provider_room(
             built.append(running)
         tracker = Tracker(POLICE_BOARD, board.deps.db, clock, police_store.DISCLOSURES, police_store.SENT_REQUESTS)
         offered = [*api.services(board.deps), *tracker_services(tracker), *built[0].services, *built[1].services]
-        stack.enter_context(serving(Gate(offered, keys=keys, pools=board.around.pools), port))
+        stack.enter_context(serving(Gate(offered, pools=board.around.pools), port))
         yield ProviderRoom(board, server, clock, *built, port=site_port, stack=stack)

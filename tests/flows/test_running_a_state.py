@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from digiid.apps.demonstration import read_people
-from digiid.apps.state import StateFolder
+from digiid.apps.state import StateFolder, StatePorts
 from digiid.institutions.information_authority.signing_service.clients import ClientCredentials, sign_request
 from digiid.platform.ports import free_ports
 from tests.support.pdf import plain_pdf
@@ -206,8 +206,7 @@ def test_a_killed_process_comes_back_with_everything(state: StateFolder) -> None
 
 def test_a_state_killed_while_its_first_people_are_made_goes_on_without_doubles(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path / "state")
-    ports = free_ports(4)
-    folder.create(port=ports[0], exchange_port=ports[1], agent_port=ports[2], tls=False, tls_port=ports[3])
+    folder.create(StatePorts.free())
     for wanted in (1, 3, 5):
         process = subprocess.Popen([sys.executable, "-m", "digiid.apps.all_in_one", str(folder.path)])
         deadline = time.monotonic() + 120

@@ -71,7 +71,7 @@ STEPS = {
 def make_deps(db: Database, clock: Clock, entropy: Entropy, folder: Path) -> Deps:
     """Real parts throughout; the exchange's gate is at a port where nobody answers."""
     http = HttpClient(timeout_seconds=0.5)
-    exchange = Client(POLICE_BOARD, gate_url="http://127.0.0.1:1", key="k", http=http, entropy=entropy)
+    exchange = Client(POLICE_BOARD, server_url="http://127.0.0.1:1", http=http, entropy=entropy)
     return Deps(
         db=db,
         clock=clock,

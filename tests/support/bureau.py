@@ -51,7 +51,7 @@ def make_deps(
         db=db,
         clock=clock,
         entropy=entropy,
-        exchange=Client(CARD_BUREAU, gate_url=gate_url, key="k" * 32, http=http, entropy=entropy),
+        exchange=Client(CARD_BUREAU, server_url=gate_url, http=http, entropy=entropy),
         wake_outbox=lambda: None,
         blank_card=shelf.new_blank,
         discard_card=discard,

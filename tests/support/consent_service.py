@@ -47,7 +47,7 @@ def unsigned() -> Declarations:
 
 def make_deps(db: Database, clock: Clock, *, exchange: Client | None = None, settings: Settings | None = None) -> Deps:
     entropy = SystemEntropy()
-    nobody = Client(CONSENT_SERVICE, gate_url="http://127.0.0.1:9", key="k", http=HttpClient(), entropy=entropy)
+    nobody = Client(CONSENT_SERVICE, server_url="http://127.0.0.1:9", http=HttpClient(), entropy=entropy)
     identity = consent_sealer().identity
     sealer = Sealer(lambda: KeySigner(identity.certificate, identity.key))
     made = Deps(db, clock, entropy, exchange or nobody, sealer, lambda: None, settings or Settings(), ADDRESS)

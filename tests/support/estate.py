@@ -9,12 +9,11 @@ from digiid.apps.all_in_one import EState, build_state
 from digiid.apps.demonstration import PIN1, PIN2, TestPerson, read_people
 from digiid.apps.seed import seed
 from digiid.apps.serving import ServerGroup
-from digiid.apps.state import StateFolder
+from digiid.apps.state import StateFolder, StatePorts
 from digiid.apps.story import CardHolder
 from digiid.apps.visitor import Visitor
 from digiid.platform.clock import SystemClock
 from digiid.platform.entropy import SystemEntropy
-from digiid.platform.ports import free_ports
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,8 @@ class RunningEState:
 @contextmanager
 def running_estate(folder: Path) -> Iterator[RunningEState]:
     """Build, serve and seed a state in `folder`; stop it at the end."""
-    ports = free_ports(4)
     state_folder = StateFolder(folder)
-    state_folder.create(port=ports[0], exchange_port=ports[1], agent_port=ports[2], tls=False, tls_port=ports[3])
+    state_folder.create(StatePorts.free())
     state = build_state(state_folder, clock=SystemClock(), entropy=SystemEntropy())
     servers = ServerGroup(state.listeners)
     try:

@@ -17,8 +17,10 @@ from typing import Any
 import structlog
 
 from digiid.apps import central, mailbox, test_payments
+from digiid.apps.exchange_status import STATUS_ADDRESSES
 from digiid.apps.local_tls import local_tls
 from digiid.apps.seals import load_or_make_seal
+from digiid.apps.security_servers import ExchangeOfState, ServerProcesses
 from digiid.apps.seed import Seeder, seed
 from digiid.apps.serving import Listener, ServerGroup
 from digiid.apps.state import StateFolder, StateSettings
@@ -28,9 +30,7 @@ from digiid.devices.card_shelf import CardShelf
 from digiid.devices.card_slot import CardSlot
 from digiid.devices.reader_socket import ReaderServer
 from digiid.exchange.central_server import app as central_server
-from digiid.exchange.client import Client
-from digiid.exchange.gate import Gate
-from digiid.exchange.openapi import descriptions
+from digiid.exchange.status_site import app as status_site
 from digiid.formats.x509.profile import CertificateKind, HierarchyNames, Organization
 from digiid.institutions.bank import app as bank
 from digiid.institutions.bank.settings import Settings as BankSettings
@@ -53,7 +53,6 @@ from digiid.institutions.trust_services import app as trust_services
 from digiid.institutions.trust_services.hierarchy import Hierarchy, create_hierarchy, load_hierarchy
 from digiid.institutions.trust_services.settings import TrustServicesSettings
 from digiid.kernel.errors import DigiidError, NotFound
-from digiid.kernel.identifiers import ClientId
 from digiid.platform.clock import Clock, SystemClock
 from digiid.platform.db import Database
 from digiid.platform.documents import KeySigner, TrustServices
@@ -67,16 +66,6 @@ from digiid.platform.timers import TimerThread
 from digiid.platform.trust import AllowedHosts, ListSource, OcspClient, TrustedListStore, TsaClient
 from digiid.platform.web.dispatch import HostDispatch
 
-_MEMBERS = (
-    members.POLICE_BOARD,
-    members.CARD_BUREAU,
-    members.POPULATION_REGISTER,
-    members.TRUST_SERVICES,
-    members.INFORMATION_AUTHORITY,
-    members.CONSENT_SERVICE,
-    members.BUSINESS_REGISTER,
-    members.BANK,
-)
 log = structlog.get_logger("state")
 
 
@@ -89,13 +78,18 @@ class EState:
     hierarchy: Hierarchy
     institutions: Sequence[Running[Any]]
     listeners: Sequence[Listener]
+    security_servers: ServerProcesses
     shelf: CardShelf
     seeder: Seeder
     ready: threading.Event
     closing: ExitStack
 
     def start(self) -> None:
-        """Workers and timers begin; call it when the servers answer."""
+        """The security servers start, then workers and timers begin; call it when the listeners answer.
+
+        Raises: Unavailable `state.exchange_not_ready`.
+        """
+        self.security_servers.start()
         for institution in self.institutions:
             for worker in institution.workers:
                 worker.start()
@@ -126,12 +120,10 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     closing.callback(pools.close)
     closing.callback(http.close)
     around = Surroundings(clock, entropy, pools, http, folder.path, settings.origins)
-    keys = {member: folder.secret(f"gate-{member.subsystem}", entropy) for member in _MEMBERS}
     csrf_secret = folder.secret("forms", entropy)
-
-    def exchange(me: ClientId) -> Client:
-        gate_url = f"http://127.0.0.1:{settings.exchange_port}"
-        return Client(me, gate_url=gate_url, key=keys[me], http=http, entropy=entropy)
+    exchange_of_state = ExchangeOfState(folder, settings, members.NAMES, clock=clock, entropy=entropy)
+    closing.callback(exchange_of_state.close)
+    exchange = exchange_of_state.client
 
     def database_url(institution: str) -> str:
         return settings.database.url.replace("{institution}", institution)
@@ -281,6 +273,16 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         )
     )
     central_deps = central.open_central(folder, clock=clock, entropy=entropy)
+    provisioned = central.provision_demonstration(
+        central_deps,
+        central.demonstration_plan(
+            state_port=settings.state_server.message, private_port=settings.private_server.message
+        ),
+        folder=folder.path / "exchange" / "keys",
+        hierarchy=hierarchy,
+        trust=hierarchy_settings,
+        open_database=open_database,
+    )
     exchange_center = central_server.build(
         central_deps,
         around,
@@ -290,6 +292,10 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         csrf_secret=csrf_secret,
     )
     running.append(exchange_center.running)
+    addresses_file = folder.path / STATUS_ADDRESSES
+    running.append(
+        status_site.build(around, addresses_file=addresses_file, csrf_secret=csrf_secret, demonstration=demonstration)
+    )
     # 5 what only a demonstration has: somebody to pay to, a mailbox to look into
     if demonstration:
         secret_file = police_board.payment_secret_file(police_settings, around)
@@ -302,8 +308,8 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     slot = CardSlot(shelf, folder.cards)
     slot.restore()
     closing.callback(slot.close)
-    server = ReaderServer(folder.path / "reader.sock", shelf, on_insert=slot.insert, on_remove=slot.remove)
-    closing.callback(server.close)
+    reader = ReaderServer(folder.path / "reader.sock", shelf, on_insert=slot.insert, on_remove=slot.remove)
+    closing.callback(reader.close)
     agent = build_agent(shelf, clock, entropy, AgentSettings(folder=folder.path, origin=settings.origins["agent"]))
     # 7 the addresses
     ready = threading.Event()
@@ -312,8 +318,9 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     prefixed |= exchange_center.programs
     answering = _WithHealth(_ByPrefix(prefixed, programs), running, pools, ready)
     services = [service for institution in running for service in institution.services]
-    gate = Gate(services, keys=keys, pools=pools, descriptions=descriptions(services))
-    listeners = _listeners(settings, sites=sites, programs=answering, gate=gate, agent=agent)
+    listeners = _listeners(settings, sites=sites, programs=answering, agent=agent)
+    listeners += exchange_of_state.gates(services, pools)
+    exchange_of_state.write(provisioned, services)
     if tls:
         secure = HostDispatch(sites, programs={})
         listeners.append(Listener(secure, settings.tls_port, certificate=tls.certificate, key=tls.key))
@@ -328,7 +335,9 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         shelf,
         tls.authority if tls else None,
     )
-    return EState(folder, settings, hierarchy, running, listeners, shelf, seeder, ready, closing)
+    servers = exchange_of_state.processes()
+    closing.callback(servers.stop)
+    return EState(folder, settings, hierarchy, running, listeners, servers, shelf, seeder, ready, closing)
 
 
 def _hierarchy(
@@ -407,31 +416,12 @@ def _sites(settings: StateSettings, running: Sequence[Running[Any]]) -> tuple[An
     return programs, sites
 
 
-def _listeners(
-    settings: StateSettings, *, sites: Mapping[str, Any], programs: Any, gate: Gate, agent: Any
-) -> list[Listener]:
+def _listeners(settings: StateSettings, *, sites: Mapping[str, Any], programs: Any, agent: Any) -> list[Listener]:
     addresses = {f"{host}:{settings.port}": programs for host in ("127.0.0.1", "localhost")}
     return [
         Listener(HostDispatch({} if settings.tls else sites, programs=addresses), settings.port),
-        Listener(_OnlyHttp(gate), settings.exchange_port),
         Listener(agent, settings.agent_port),
     ]
-
-
-class _OnlyHttp:
-    """Answers the server's lifespan messages for an application that only speaks HTTP."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            while True:
-                message = await receive()
-                await send({"type": f"{message['type']}.complete"})
-                if message["type"] == "lifespan.shutdown":
-                    return
-        await self._app(scope, receive, send)
 
 
 class _ByPrefix:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from digiid.apps.state import StateFolder, StateSettings
+from digiid.apps.state import OCSP_ABOVE_MESSAGES, StateFolder, StateSettings
 from digiid.kernel.errors import Conflict, Unavailable
 from digiid.platform.http import HttpClient
 
@@ -70,7 +70,10 @@ def start(folder: StateFolder, settings: StateSettings) -> None:
         Conflict: `state.port_taken`, naming the port and its owner.
         Unavailable: `state.not_ready`, with the end of the log.
     """
-    ports = [settings.port, settings.exchange_port, settings.agent_port] + [settings.tls_port] * settings.tls
+    ports = [settings.port, settings.agent_port] + [settings.tls_port] * settings.tls
+    for server in (settings.state_server, settings.private_server):
+        ports += [server.message, server.message + OCSP_ABOVE_MESSAGES]
+        ports += [server.information_system, server.health, server.gate]
     for port in ports:
         if owner := find_port_owner(port):
             raise Conflict(

@@ -65,16 +65,16 @@ def main() -> None:
 @app.command()
 def up(
     state: StateOption = DEFAULT_STATE,
-    port: Annotated[int, typer.Option(help="First port of a new state; it uses this one and the two after it.")] = 8800,
+    port: Annotated[int, typer.Option(help="First port of a new state; it uses this one and some after it.")] = 8800,
     tls: Annotated[bool, typer.Option("--tls", help="A new state serves https, as the real Web eID needs.")] = False,
 ) -> None:
     """Start the e-state in the background, wait until it is ready and say what to try."""
     from digiid.apps import background, welcome
-    from digiid.apps.state import StateFolder
+    from digiid.apps.state import StateFolder, StatePorts
 
     folder = StateFolder(state.resolve())
     if not folder.exists:
-        folder.create(port=port, exchange_port=port + 1, agent_port=port + 2, tls=tls, tls_port=port + 43)
+        folder.create(StatePorts.from_first(port), tls=tls)
     settings = folder.load()
     if background.is_serving(folder):
         out.print(f"digiid is already running ({folder.path}).")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,19 +14,24 @@ from typing import Any
 import uvicorn
 import uvloop
 
+from digiid.platform.secret_file import read_passphrase
+
 _GRACE_SECONDS = 5
 _LIMIT_CONCURRENCY = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One application on one address. `certificate` and `key` (PEM files) make it HTTPS."""
+    """One application on one address. `certificate` and `key` (PEM files) make it HTTPS; with `only_client` (a PEM
+    file) nobody else gets through the handshake."""
 
     app: Any
     port: int
     host: str = "127.0.0.1"
     certificate: Path | None = None
     key: Path | None = None
+    passphrase_file: Path | None = None
+    only_client: Path | None = None
 
 
 class _Server(uvicorn.Server):
@@ -44,6 +50,11 @@ def _server(listener: Listener) -> _Server:
             port=listener.port,
             ssl_certfile=str(listener.certificate) if listener.certificate else None,
             ssl_keyfile=str(listener.key) if listener.key else None,
+            ssl_keyfile_password=read_passphrase(listener.passphrase_file).decode()
+            if listener.passphrase_file
+            else None,
+            ssl_ca_certs=str(listener.only_client) if listener.only_client else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if listener.only_client else ssl.CERT_NONE,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -10,14 +10,29 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from digiid.exchange.central_server.settings import Limits as CentralLimits
 from digiid.institutions.information_authority.signing_service.settings import Limits as SigningLimits
 from digiid.institutions.information_authority.validation_service.settings import Settings as ValidationSettings
 from digiid.kernel.errors import Conflict
 from digiid.platform.config import Settings, load_settings
 from digiid.platform.entropy import Entropy, token_urlsafe
+from digiid.platform.ports import free_ports, is_free
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
-SITES = ("portal", "apply", "police", "bureau", "population", "business", "consent", "bank", "central", "pay", "mail")
+SITES = (
+    "portal",
+    "apply",
+    "police",
+    "bureau",
+    "population",
+    "business",
+    "consent",
+    "bank",
+    "central",
+    "exchange",
+    "pay",
+    "mail",
+)
 
 
 class MailSettings(Settings):
@@ -44,13 +59,24 @@ class ScreeningSettings(Settings):
     test_list: bool = True
 
 
+class ServerPorts(Settings):
+    """Of one security server on this machine: messages of other servers (OCSP responses 77 above), its information
+    systems, health and status; and the gate behind it."""
+
+    message: Annotated[int, Field(ge=1024, le=65535 - 77)]
+    information_system: Port
+    health: Port
+    gate: Port
+
+
 class StateSettings(Settings):
     """`state.toml`. The ports and `base_url` are fixed once certificates name them."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9 -]{1,60}$")] = "TEST digiid"
     port: Port = 8800
-    exchange_port: Port = 8801
     agent_port: Port = 8802
+    state_server: ServerPorts = ServerPorts(message=5500, information_system=8811, health=8812, gate=8801)
+    private_server: ServerPorts = ServerPorts(message=5510, information_system=8813, health=8814, gate=8803)
     tls: bool = False
     tls_port: Port = 8843
     base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*[^/])?$")] = "http://127.0.0.1:8800"
@@ -61,6 +87,7 @@ class StateSettings(Settings):
     consent_declarations: tuple[Path, ...] = ()
     validation: ValidationSettings = ValidationSettings()
     signing: SigningLimits = SigningLimits()
+    central: CentralLimits = CentralLimits()
 
     def origin(self, site: str) -> str:
         """The origin of a site as browsers see it."""
@@ -74,6 +101,55 @@ class StateSettings(Settings):
         origins["agent"] = f"http://127.0.0.1:{self.agent_port}"
         origins["programs"] = self.base_url
         return origins
+
+
+OCSP_ABOVE_MESSAGES = 77
+
+
+@dataclass(frozen=True, slots=True)
+class StatePorts:
+    """Every port of a new state."""
+
+    programs: int
+    agent: int
+    tls: int
+    state_server: ServerPorts
+    private_server: ServerPorts
+
+    @classmethod
+    def from_first(cls, first: int = 8800) -> "StatePorts":
+        """The usual ones, for the first port that a person names. X-Road's own ports where that is the usual one."""
+        messages = 5500 if first == 8800 else first + 100
+        return cls(
+            first,
+            first + 2,
+            first + 43,
+            ServerPorts(message=messages, information_system=first + 11, health=first + 12, gate=first + 1),
+            ServerPorts(message=messages + 10, information_system=first + 13, health=first + 14, gate=first + 3),
+        )
+
+    @classmethod
+    def free(cls) -> "StatePorts":
+        """Any that nobody uses now."""
+        programs, agent, tls, *others = free_ports(9)
+        first, second = (_free_message_port({programs, agent, tls, *others}) for _ in range(2))
+        return cls(
+            programs,
+            agent,
+            tls,
+            ServerPorts(message=first, information_system=others[0], health=others[1], gate=others[2]),
+            ServerPorts(message=second, information_system=others[3], health=others[4], gate=others[5]),
+        )
+
+
+def _free_message_port(taken: set[int]) -> int:
+    """A port with the one that belongs to it, both free; they are taken then."""
+    while True:
+        (port,) = free_ports(1)
+        pair = {port, port + OCSP_ABOVE_MESSAGES}
+        if not pair & taken and is_free(port + OCSP_ABOVE_MESSAGES):
+            taken |= pair
+            return port
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +186,19 @@ class StateFolder:
         """Read the settings. Raises: Malformed `config.…`."""
         return load_settings(self.settings_file, StateSettings)
 
-    def create(self, *, port: int, exchange_port: int, agent_port: int, tls: bool, tls_port: int) -> StateSettings:
+    def create(self, ports: StatePorts, *, tls: bool = False) -> StateSettings:
         """Write the settings of a new state. Everything else is made when it first starts."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         text = (
             "# The settings of this state; `digiid config check` explains every error.\n"
             "# Certificates name the ports: they stay what they are for this state's whole life.\n"
             'name = "TEST digiid"\n'
-            f"port = {port}\nexchange_port = {exchange_port}\nagent_port = {agent_port}\n"
-            f"tls = {str(tls).lower()}\ntls_port = {tls_port}\n"
-            f'base_url = "http://127.0.0.1:{port}"\n'
+            f"port = {ports.programs}\nagent_port = {ports.agent}\n"
+            f"tls = {str(tls).lower()}\ntls_port = {ports.tls}\n"
+            f'base_url = "http://127.0.0.1:{ports.programs}"\n'
         )
+        for name, server in (("state_server", ports.state_server), ("private_server", ports.private_server)):
+            text += f"\n[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in server.model_dump().items())
         write_new(self.settings_file, text.encode(), 0o644)
         return self.load()
 

@@ -30,7 +30,7 @@ from digiid.apps.all_in_one import EState, build_state
 from digiid.apps.demonstration import PIN1, PIN2, TestPerson, read_people
 from digiid.apps.seed import CITIZENS, E_RESIDENT_ROLE, seed
 from digiid.apps.serving import ServerGroup
-from digiid.apps.state import StateFolder
+from digiid.apps.state import StateFolder, StatePorts
 from digiid.apps.story import Applicant, CardHolder
 from digiid.apps.visitor import Page, Visitor, write_artefact
 from digiid.devices import web_eid
@@ -46,7 +46,6 @@ from digiid.platform.eid_card import CardKey, CardPin
 from digiid.platform.entropy import SystemEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.log import configure_logging
-from digiid.platform.ports import free_ports
 from digiid.platform.trust import AllowedHosts, OcspClient, read_trusted_lists
 
 APPLICANT = Applicant(
@@ -150,8 +149,7 @@ def run_tour(folder: Path | None, *, json_file: Path | None = None, slow: bool =
     with tempfile.TemporaryDirectory(prefix="digiid-tour-") as scratch:
         state_folder = StateFolder((folder or Path(scratch)).resolve())
         begun = time.monotonic()
-        ports = free_ports(4)
-        state_folder.create(port=ports[0], exchange_port=ports[1], agent_port=ports[2], tls=False, tls_port=ports[3])
+        state_folder.create(StatePorts.free())
         configure_logging(state_folder.log_file)
         with console.status("Building an e-state: hierarchy, institutions, first people …"):
             state = build_state(state_folder, clock=SystemClock(), entropy=SystemEntropy())

@@ -1,19 +1,31 @@
-"""Calling another institution: one function, typed in and out."""
+"""Calling another institution: one function, typed in and out.
+
+For anybody's information system:
+
+    exchange = Client.connect("EE/COM/10000299/shop", server="https://10.0.0.5:8443", certificate="shop.pem",
+                              key="shop.key", server_certificate="server.pem")
+    answer = exchange.rest("EE/GOV/70000106/business/find-companies", "POST", "/v1", json_body={"text": "näidis"})
+    companies = answer.json()["companies"]
+
+docs/how-to/join-the-exchange.md tells the rest.
+"""
 
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import TypeVar
-from urllib.parse import quote, urlencode
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import ValidationError
 
 from digiid.contracts.operation import Message, Operation
 from digiid.exchange.gate import RestAnswer
-from digiid.exchange.problems import KIND_BY_STATUS
+from digiid.exchange.problems import read_problem
 from digiid.kernel.errors import Broken, Malformed, Refused, Unavailable
-from digiid.kernel.identifiers import ClientId, ServiceId
-from digiid.platform.entropy import Entropy, new_id
+from digiid.kernel.identifiers import ClientId, ServiceId, parse_client_id, parse_service_path
+from digiid.platform.entropy import Entropy, SystemEntropy, new_id
 from digiid.platform.http import HttpAnswer, HttpClient
 from digiid.platform.log import correlation_id
 from digiid.platform.pools import answering_a_service
@@ -27,11 +39,46 @@ MAX_REPLY_BYTES = 5 * 1024 * 1024
 class Client:
     """A subsystem's way onto the exchange. Thread-safe."""
 
-    def __init__(self, me: ClientId, *, gate_url: str, key: str, http: HttpClient, entropy: Entropy) -> None:
-        """`gate_url` is the consumer's own gate (`http://127.0.0.1:8801`), `key` this subsystem's secret there."""
+    def __init__(self, me: ClientId, *, server_url: str, http: HttpClient, entropy: Entropy) -> None:
+        """`server_url` is the inside address of the own security server (`https://127.0.0.1:8443`); `http` shows it the
+        certificate that is registered there for this subsystem."""
         self.me = me
-        self._gate_url, self._key, self._http, self._entropy = gate_url.rstrip("/"), key, http, entropy
+        self._server_url, self._http, self._entropy = server_url.rstrip("/"), http, entropy
         self._sent: SentRequests | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        me: str | ClientId,
+        *,
+        server: str,
+        certificate: Path | str | None = None,
+        key: Path | str | None = None,
+        server_certificate: Path | str | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> "Client":
+        """A client of one's own, for an information system outside this program.
+
+        `me` is the own subsystem (`EE/COM/10000299/shop`), `server` the inside address of the own security server.
+        With https, `server_certificate` is that server's internal certificate (PEM): it and no other is believed.
+        `certificate` and `key` (PEM) are the own TLS certificate that is registered at the server, where it asks for
+        one (connection mode SSLAUTH).
+
+        Raises: Malformed `exchange.identifier`, `exchange.client.address`, `exchange.client.certificate`.
+        """
+        subsystem = me if isinstance(me, ClientId) else parse_client_id(me)
+        scheme = urlsplit(server).scheme
+        if scheme not in ("http", "https") or not urlsplit(server).hostname:
+            raise Malformed("exchange.client.address", f"not an address: {server!r}; for example https://10.0.0.5:8443")
+        if scheme == "http" and (certificate or server_certificate):
+            raise Malformed("exchange.client.address", "certificates are for https, and the address says http")
+        if scheme == "https" and not server_certificate:
+            raise Malformed(
+                "exchange.client.certificate", "https needs server_certificate: the security server's internal one"
+            )
+        context = _tls_context(certificate, key, server_certificate) if server_certificate else None
+        http = HttpClient(timeout_seconds=timeout_seconds, context=context)
+        return cls(subsystem, server_url=server, http=http, entropy=SystemEntropy())
 
     def recording(self, sent: SentRequests) -> "Client":
         """The same client, which writes down in `sent` about whom it asks: the consumer's half of the data tracker."""
@@ -109,12 +156,13 @@ class Client:
 
     def rest(
         self,
-        service: ServiceId,
+        service: str | ServiceId,
         method: str,
         path: str,
         *,
         query: Mapping[str, str | Sequence[str]] | None = None,
         body: bytes | None = None,
+        json_body: Any = None,
         media_type: str = "application/json",
         user_id: str | None = None,
         issue: str | None = None,
@@ -125,20 +173,24 @@ class Client:
     ) -> RestAnswer:
         """Call a service that has paths and verbs of its own; `path` follows the service code (`/v2/findUsage`).
 
-        The provider's answer comes back whatever its status. `about`: the persons whose data are asked for.
+        `service` is a whole identifier (`EE/GOV/70000106/business/find-companies`), `json_body` a body that is made
+        JSON of. The provider's answer comes back whatever its status. `about`: the persons whose data are asked for.
 
         Raises: Unavailable `exchange.unreachable` as `call` does; the exchange's own refusal.
         """
+        asked = service if isinstance(service, ServiceId) else _service_id(service)
+        if json_body is not None:
+            body = json.dumps(json_body, ensure_ascii=False).encode()
         message_id = message_id or self._new_id()
         headers = {"Accept": "application/json"} | ({"Content-Type": media_type} if body is not None else {})
         headers |= self._headers(user_id, issue, message_id, consent, purpose)
-        target = service.path + path + (f"?{urlencode(query, doseq=True)}" if query else "")
-        self._begin(message_id, service, about)
-        answer = self._send(service, method, target, body, headers)
+        target = asked.path + path + (f"?{urlencode(query, doseq=True)}" if query else "")
+        self._begin(message_id, asked, about)
+        answer = self._send(asked, method, target, body, headers)
         if answer.status < 500:
-            self._settle(message_id, service, about, ANSWERED if answer.status < 400 else REFUSED)
+            self._settle(message_id, asked, about, ANSWERED if answer.status < 400 else REFUSED)
         if "x-road-error" in answer.headers:
-            raise _refusal_of(answer, service)
+            raise _refusal_of(answer, asked)
         return RestAnswer(answer.status, answer.headers.get("content-type", ""), answer.body)
 
     def _headers(
@@ -153,7 +205,6 @@ class Client:
         return {
             "X-Road-Client": str(self.me),
             "X-Road-Id": message_id or self._new_id(),
-            "X-Digiid-Gate-Key": self._key,
             "X-Digiid-Correlation": correlation_id.get(),
             **{name: value for name, value in optional.items() if value},
         }
@@ -168,27 +219,56 @@ class Client:
             raise Broken("exchange.circular", f"{service} called while a service is being answered")
         try:
             return self._http.request(
-                method, self._gate_url + target, content=content, headers=headers, max_bytes=MAX_REPLY_BYTES
+                method, self._server_url + target, content=content, headers=headers, max_bytes=MAX_REPLY_BYTES
             )
         except Unavailable as error:
             raise Unavailable("exchange.unreachable", f"{service}: {error.detail}") from error
 
 
-def _refusal_of(answer: HttpAnswer, service: ServiceId) -> Exception:
-    code = answer.headers["x-road-error"]
-    kind = Refused if code.endswith("access_denied") else Malformed if answer.status == 400 else Unavailable
-    return kind("exchange.refused", f"{service}: {code}")
+def _service_id(text: str) -> ServiceId:
+    service, rest = parse_service_path(f"/r1/{text}")
+    if rest:
+        raise Malformed("exchange.identifier", "a service has five parts; what follows belongs into the path")
+    return service
+
+
+def _tls_context(
+    certificate: Path | str | None, key: Path | str | None, server_certificate: Path | str
+) -> ssl.SSLContext:
+    """Trusts the security server's own certificate and nothing else: it names no host that a CA vouches for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(server_certificate)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except (OSError, ValueError) as error:
+        files = f"{server_certificate}, {certificate}, {key}"
+        raise Malformed("exchange.client.certificate", f"{type(error).__name__} with {files}") from error
+    return context
+
+
+def _no_passphrase() -> str:
+    raise ValueError("the key is encrypted")  # else OpenSSL would ask on the terminal
 
 
 def _error_of(answer: HttpAnswer, operation: Operation[Request, Reply]) -> Exception:
-    kind = KIND_BY_STATUS.get(answer.status, Broken)
-    try:
-        problem = json.loads(answer.body)
-        code, public = str(problem["code"]), problem.get("detail")
-        return kind(
-            code, f"{operation.service} answered {answer.status}", public=public if isinstance(public, str) else None
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        if answer.status in (400, 403, 404):
-            return Malformed("exchange.answer", f"{operation.service} answered {answer.status} without a problem body")
-        return Unavailable("exchange.answer", f"{operation.service} answered {answer.status}: {type(error).__name__}")
+    if problem := read_problem(answer.status, answer.body, whom=str(operation.service)):
+        return problem
+    if "x-road-error" in answer.headers:
+        return _refusal_of(answer, operation.service)
+    kind = Malformed if answer.status in (400, 403, 404) else Unavailable
+    return kind("exchange.answer", f"{operation.service} answered {answer.status} without a problem body")
+
+
+def _refusal_of(answer: HttpAnswer, service: ServiceId) -> Exception:
+    """What a security server says itself: it has no code of ours. Only a right that is missing is for good; whatever
+    else stops the exchange may be over at the next try."""
+    code = answer.headers["x-road-error"]
+    if code.endswith(".access_denied"):
+        return Refused("exchange.access_denied", f"{service}: {code}")
+    if answer.status == 400:
+        return Malformed("exchange.refused", f"{service}: {code}")
+    return Unavailable("exchange.unavailable", f"{service}: {code}")

@@ -1,13 +1,13 @@
 """The provider's side: `/r1/…` requests in, access rights, contract decoded, use case called, reply out.
 
-The gate knows every subsystem by its key, lets through only the subsystems that an operation
-names, and hands the use case the identity that it has established, never the one claimed.
+The gate stands behind its institutions' own security server and is served so that nobody else can reach it
+(`apps/serving`: TLS, and only that server's certificate). Who asks is therefore whom that server has established, by
+signature and configuration. The gate still lets through only the subsystems that a service names.
 
 Two kinds of service answer: an operation (`POST` of a typed request, for what institutions agree on themselves) and a
 REST service, for published protocols that have paths and verbs of their own.
 """
 
-import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from digiid.contracts.operation import Message, Operation
 from digiid.exchange import problems
-from digiid.kernel.errors import DigiidError, Malformed
+from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.kernel.identifiers import ClientId, ServiceId, parse_client_id, parse_service_path
 from digiid.platform.log import correlation_id
 from digiid.platform.pools import Pools
@@ -40,7 +40,7 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, established by the gate. Everything below `message_id` is the caller's own statement.
+    """Who asks, established by the security server. Everything below `message_id` is the caller's own statement.
 
     `user_id` is the person on whose behalf or at whose hand it is asked (`EE38001085718`), `issue` the case number,
     `request_id` the security server's own number of the message, `consent` a compact consent receipt that nobody has
@@ -84,6 +84,21 @@ class RestAnswer:
     media_type: str
     body: bytes
 
+    def json(self) -> Any:
+        """The body as JSON. Raises: Malformed `exchange.answer` when it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise Malformed("exchange.answer", f"status {self.status}, not JSON") from error
+
+    def raise_for_status(self) -> None:
+        """Raises: the provider's error, of the same kind and code, when the status is not one of success."""
+        if self.status < 400:
+            return
+        problem = problems.read_problem(self.status, self.body, whom="the provider")
+        kind = problems.KIND_BY_STATUS.get(self.status, Unavailable)
+        raise problem or kind("exchange.answer", f"the provider answered {self.status} without a problem of ours")
+
 
 @dataclass(frozen=True, slots=True)
 class RestService:
@@ -105,7 +120,6 @@ class Gate:
         self,
         services: Sequence[AnyService],
         *,
-        keys: Mapping[ClientId, str],
         pools: Pools,
         descriptions: Mapping[str, bytes] | None = None,
     ) -> None:
@@ -120,7 +134,7 @@ class Gate:
                     self._operations[path] = service
                 else:
                     self._endpoints.setdefault(path, {})[method] = service
-        self._keys, self._pools, self._descriptions = dict(keys), pools, dict(descriptions or {})
+        self._pools, self._descriptions = pools, dict(descriptions or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -146,10 +160,12 @@ class Gate:
         # 0 a description says how to ask and nothing about anybody
         if scope["method"] == "GET" and (description := self._descriptions.get(_raw_path(scope))):
             return 200, description, {}
-        # 1 who: the subsystem's key, compared in constant time, before anything else is looked at
+        # 1 who, as the security server says it
         caller = self._caller(headers)
         if caller is None:
-            return _refusal(400, problems.CLIENT_AUTHENTICATION, "X-Road-Client is missing or not authenticated")
+            return _refusal(
+                400, problems.CLIENT_AUTHENTICATION, "X-Road-Client or X-Road-Id is missing or cannot be read"
+            )
         # 2 what: the string matched is the string sent; nothing is normalised
         raw_path = _raw_path(scope)
         try:
@@ -227,9 +243,8 @@ class Gate:
             client = parse_client_id(headers.get("x-road-client", ""))
         except Malformed:
             return None
-        expected, given = self._keys.get(client, ""), headers.get("x-digiid-gate-key", "")
         message_id = _token(headers.get("x-road-id"))
-        if not expected or not hmac.compare_digest(expected.encode(), given.encode()) or message_id is None:
+        if message_id is None:
             return None
         return Caller(
             client,

@@ -43,12 +43,12 @@ class _LoopbackNames(httpcore.NetworkBackend):
         return self._sockets.connect_tcp(address, port, timeout, local_address, options)
 
 
-def loopback_transport(authority: Path | None = None) -> httpx.HTTPTransport:
+def loopback_transport(authority: Path | None = None, *, context: ssl.SSLContext | None = None) -> httpx.HTTPTransport:
     """An httpx transport that reaches names below localhost whatever the machine's resolver thinks of them.
 
-    `authority` is a PEM file of a CA that is trusted beside the machine's own.
+    `authority` is a PEM file of a CA that is trusted beside the machine's own; `context` says it all in their place.
     """
-    trusted = ssl.create_default_context()
+    trusted = context or ssl.create_default_context()
     if authority is not None:
         trusted.load_verify_locations(authority)
     transport = httpx.HTTPTransport(
@@ -68,9 +68,11 @@ class HttpClient:
         max_bytes: int = DEFAULT_MAX_BYTES,
         cookies: bool = False,
         authority: Path | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
+        transport = loopback_transport(authority, context=context)
         self._client = httpx.Client(
-            transport=loopback_transport(authority), timeout=timeout_seconds, follow_redirects=False, trust_env=False
+            transport=transport, timeout=timeout_seconds, follow_redirects=False, trust_env=False
         )
         self._max_bytes = max_bytes
         self._keeps_cookies = cookies

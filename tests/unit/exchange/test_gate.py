@@ -25,7 +25,6 @@ class Answer(Message):
 
 
 OPERATION = Operation(ServiceId(POPULATION_REGISTER, "double"), Question, Answer, frozenset({POLICE_BOARD}))
-KEYS = {POLICE_BOARD: "police-key", BANK: "bank-key"}
 
 
 def double(caller: Caller, question: Question) -> Answer:
@@ -60,7 +59,7 @@ REST = RestService(USAGE, (("GET", "/v2/usage"), ("POST", "/v2/usage")), frozens
 @pytest.fixture
 def gate() -> Iterator[Gate]:
     pools = Pools(pages=1, services=1)
-    yield Gate([Service(OPERATION, double), REST], keys=KEYS, pools=pools)
+    yield Gate([Service(OPERATION, double), REST], pools=pools)
     pools.close()
 
 
@@ -73,7 +72,7 @@ def ask(
     query: bytes = b"",
     **headers: str,
 ) -> tuple[int, Mapping[str, Any], dict[str, str]]:
-    given = {"x-road-client": str(POLICE_BOARD), "x-digiid-gate-key": "police-key", "x-road-id": "EE-1"}
+    given = {"x-road-client": str(POLICE_BOARD), "x-road-id": "EE-1"}
     given |= {name.replace("_", "-"): value for name, value in headers.items()}
     scope = {
         "type": "http",
@@ -103,12 +102,10 @@ def test_an_allowed_subsystem_gets_its_answer(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
-        ({"x_digiid_gate_key": "bank-key"}, "client.ssl_authentication_failed"),
-        ({"x_digiid_gate_key": ""}, "client.ssl_authentication_failed"),
         ({"x_road_client": "EE/GOV/70000101"}, "client.ssl_authentication_failed"),
-        ({"x_road_client": "EE/GOV/9/unknown", "x_digiid_gate_key": ""}, "client.ssl_authentication_failed"),
+        ({"x_road_client": "EE/GOV/9/unknown"}, "server.serverproxy.access_denied"),
         ({"x_road_id": "a b"}, "client.ssl_authentication_failed"),
-        ({"x_road_client": str(BANK), "x_digiid_gate_key": "bank-key"}, "server.serverproxy.access_denied"),
+        ({"x_road_client": str(BANK)}, "server.serverproxy.access_denied"),
     ],
 )
 def test_nobody_else_is_let_through(gate: Gate, headers: dict[str, str], code: str) -> None:
@@ -182,7 +179,7 @@ def test_a_purpose_that_cannot_be_read_was_not_said(gate: Gate, purpose: str) ->
 def test_a_rest_service_answers_only_its_own_paths_and_verbs(gate: Gate) -> None:
     assert ask(gate, path=USAGE.path + "/v2/other", method="GET")[1]["type"] == "server.serverproxy.unknown_service"
     assert ask(gate, path=USAGE.path + "/v2/usage", method="DELETE")[1]["type"] == "client.invalid_rest"
-    denied = {"x_road_client": str(BANK), "x_digiid_gate_key": "bank-key"}
+    denied = {"x_road_client": str(BANK)}
     assert ask(gate, path=USAGE.path + "/v2/usage", **denied)[1]["type"] == "server.serverproxy.access_denied"
     assert ask(gate, path=USAGE.path + "/v2/usage", method="GET", query=b"&".join([b"a=1"] * 60))[0] == 400
 
@@ -191,6 +188,6 @@ def test_two_services_never_answer_at_one_path() -> None:
     pools = Pools(pages=1, services=1)
     try:
         with pytest.raises(ValueError, match="two services"):
-            Gate([REST, REST], keys=KEYS, pools=pools)
+            Gate([REST, REST], pools=pools)
     finally:
         pools.close()

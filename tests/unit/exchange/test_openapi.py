@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from digiid.contracts import business_register, card_bureau, consents, police_board, population_register, trust_services
+from digiid import contracts
+from digiid.contracts import business_register, consents, population_register
 from digiid.contracts.members import BANK, BUSINESS_REGISTER, POLICE_BOARD, POPULATION_REGISTER
 from digiid.contracts.operation import Message, Operation
 from digiid.exchange.gate import AnyService, Gate, RestService, Service
@@ -18,7 +21,8 @@ from digiid.kernel.identifiers import ServiceId
 from digiid.platform.pools import Pools
 from tests.support.loops import run_async
 
-CONTRACTS = (business_register, card_bureau, police_board, population_register, trust_services)
+# every module of contracts, so that a new one is never forgotten
+CONTRACTS = [import_module(f"digiid.contracts.{found.name}") for found in iter_modules(contracts.__path__)]
 OPERATIONS = [value for module in CONTRACTS for value in vars(module).values() if isinstance(value, Operation)]
 OPERATIONS.append(consents.consents_revoked(POPULATION_REGISTER))
 
@@ -110,7 +114,7 @@ OPERATION = Operation(ServiceId(POPULATION_REGISTER, "double"), Question, Reply,
 def gate() -> Iterator[Gate]:
     pools = Pools(pages=1, services=1)
     services: list[AnyService] = [Service(OPERATION, never)]
-    yield Gate(services, keys={POLICE_BOARD: "key"}, pools=pools, descriptions=descriptions(services))
+    yield Gate(services, pools=pools, descriptions=descriptions(services))
     pools.close()
 
 

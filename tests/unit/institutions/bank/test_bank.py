@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from digiid.contracts.members import BANK
+from digiid.exchange.client import Client
 from digiid.institutions.bank import store, use_cases
 from digiid.institutions.bank.domain import Application, application_text, build_iban, check_condition, is_iban
 from digiid.institutions.bank.settings import Settings
@@ -16,6 +18,7 @@ from digiid.platform import journal
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.entropy import SystemEntropy
+from digiid.platform.http import HttpClient
 from digiid.platform.web.sign_in import SignedInPerson
 from digiid.platform.web.sign_ins import list_sign_ins
 from tests.support.schema import schema_differences
@@ -26,7 +29,11 @@ AT = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 @pytest.fixture
 def deps(new_database: Callable[[str], Database], clock: ManualClock) -> Deps:
-    return Deps(new_database("digiid.institutions.bank"), clock, SystemEntropy(), Settings())
+    """The exchange's gate is at a port where nobody answers."""
+    http = HttpClient(timeout_seconds=0.5)
+    exchange = Client(BANK, server_url="http://127.0.0.1:1", http=http, entropy=SystemEntropy())
+    db = new_database("digiid.institutions.bank")
+    return Deps(db, clock, SystemEntropy(), Settings(), exchange, "http://bank.localhost:8800")
 
 
 def apply(deps: Deps, code: str = MARY, **changes: str) -> str:

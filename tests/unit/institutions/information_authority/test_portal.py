@@ -39,7 +39,7 @@ def deps(new_database: Callable[[str], Database], clock: ManualClock) -> Deps:
         new_database("digiid.institutions.information_authority"),
         clock,
         SystemEntropy(),
-        Client(INFORMATION_AUTHORITY, gate_url=NOBODY_IS_ASKED, key="k", http=HttpClient(), entropy=SystemEntropy()),
+        Client(INFORMATION_AUTHORITY, server_url=NOBODY_IS_ASKED, http=HttpClient(), entropy=SystemEntropy()),
         lambda: None,
         TrustServices(
             TsaClient(HttpClient(), SystemEntropy(), clock, address=NOBODY_IS_ASKED),
