@@ -40,6 +40,7 @@ _ALL_ROLES: Final = frozenset({Role.REGISTRATION_OFFICER, Role.SECURITY_OFFICER}
 def central_settings(settings: StateSettings) -> Settings:
     """Served at the programs' address, with everything else that programs ask."""
     return Settings(
+        **settings.central.model_dump(),
         instance=cast.INSTANCE,
         source_urls=(f"{settings.base_url}/internalconf",),
         registration_url=f"{settings.base_url}/registration/requests",

@@ -1,4 +1,4 @@
-"""`digiid exchange members|servers|requests|approve|decline|group|anchor`: the central server from beside it.
+"""`digiid exchange members|servers|requests|approve|decline|group|trust|officer|anchor`: the central server.
 
 Whoever changes something names the officer in whose name it is done: `--officer CODE`. It may be left out when exactly
 one officer has the right.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from digiid.exchange.central_server.use_cases.deps import Deps
 
 group_app = typer.Typer(no_args_is_help=True, help="Global groups: rights may be given to them.")
+trust_app = typer.Typer(no_args_is_help=True, help="Certification and time-stamping authorities that count.")
 out = Console()
 OfficerOption = Annotated[
     str | None, typer.Option("--officer", help="Personal code of the officer who decides; needed if there are several.")
@@ -243,6 +244,116 @@ def remove_from_group(
         by = _officer(deps, officer, Action.MANAGE_GROUPS)
         members.remove_from_group(deps, code, leaving, by=by)
     _tell_group(code, party, is_inside=False, as_json=as_json)
+
+
+# ------------------------------------------------------------------ officers, trust services
+
+
+def add_officer(
+    personal_code: Annotated[str, typer.Argument(help="Of the person, whose card opens the pages.")],
+    name: Annotated[str, typer.Argument(help="The person's name, as the journal will have it.")],
+    role: Annotated[
+        list[str],
+        typer.Option(help="observer, registration_officer, security_officer or system_administrator; may be repeated."),
+    ],
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Enter an officer from the machine itself: the first ones, whom nobody else can name."""
+    from digiid.exchange.central_server.domain import Role
+    from digiid.exchange.central_server.use_cases import officers
+    from digiid.formats.personal_code import parse_personal_code
+
+    known = {one.value for one in Role}
+    if not set(role) <= known:
+        raise typer.BadParameter(f"one of {', '.join(sorted(known))}", param_hint="--role")
+    code = parse_personal_code(personal_code).code
+    with _central(state) as deps:
+        officer = officers.enter_first_officer(deps, code, name, frozenset(map(Role, role)))
+    if as_json:
+        print_json(out, {"personalCode": officer.personal_code, "name": officer.name, "roles": sorted(officer.roles)})
+    else:
+        out.print(
+            f"[green]Officer:[/green] {escape(officer.name)}, {', '.join(sorted(officer.roles))}", highlight=False
+        )
+
+
+@trust_app.command("list")
+def list_trust_services(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Whose certificates and time stamps count."""
+    from digiid.exchange.central_server.use_cases import members
+
+    with _central(state) as deps:
+        cas, tsas = members.list_trust_services(deps)
+    if as_json:
+        print_json(
+            out,
+            {
+                "cas": [{"name": ca.name, "ocsp": list(ca.ocsp_urls)} for ca in cas],
+                "tsas": [{"name": tsa.name, "url": tsa.url} for tsa in tsas],
+            },
+        )
+        return
+    for ca in cas:
+        out.print(f"CA   {escape(ca.name)}  OCSP {', '.join(ca.ocsp_urls) or '–'}", highlight=False, soft_wrap=True)
+    for tsa in tsas:
+        out.print(f"TSA  {escape(tsa.name)}  {tsa.url}", highlight=False, soft_wrap=True)
+
+
+@trust_app.command("approve-ca")
+def approve_ca(
+    name: Annotated[str, typer.Argument(help="What the CA is called here.")],
+    certificate: Annotated[Path, typer.Argument(help="Its certificate, PEM or DER.")],
+    ocsp: Annotated[list[str], typer.Option(help="The address of a responder; may be repeated.")],
+    officer: OfficerOption = None,
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Certificates of this CA count from the next configuration on."""
+    from digiid.exchange.central_server.domain import Action
+    from digiid.exchange.central_server.use_cases import members
+    from digiid.platform.certificate_files import read_certificate
+
+    with _central(state) as deps:
+        by = _officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
+        members.approve_ca(deps, name, read_certificate(certificate), ocsp_urls=ocsp, by=by)
+    out.print(f"[green]Approved:[/green] {escape(name)}", highlight=False)
+
+
+@trust_app.command("approve-tsa")
+def approve_tsa(
+    name: Annotated[str, typer.Argument(help="What the authority is called here.")],
+    url: Annotated[str, typer.Argument(help="Where it answers.")],
+    certificate: Annotated[Path, typer.Argument(help="Its unit's certificate, PEM or DER.")],
+    officer: OfficerOption = None,
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Time stamps of this authority count from the next configuration on."""
+    from digiid.exchange.central_server.domain import Action
+    from digiid.exchange.central_server.use_cases import members
+    from digiid.platform.certificate_files import read_certificate
+
+    with _central(state) as deps:
+        by = _officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
+        members.approve_tsa(deps, name, url, read_certificate(certificate), by=by)
+    out.print(f"[green]Approved:[/green] {escape(name)}", highlight=False)
+
+
+@trust_app.command("withdraw")
+def withdraw(
+    name: Annotated[str, typer.Argument(help="A CA or time-stamping authority, as `list` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    officer: OfficerOption = None,
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Its certificates, or its time stamps, count no more from the next configuration on."""
+    from digiid.exchange.central_server.domain import Action
+    from digiid.exchange.central_server.use_cases import members
+
+    with _central(state) as deps:
+        by = _officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
+        is_ca = name in {ca.name for ca in members.list_trust_services(deps)[0]}
+        (members.withdraw_ca if is_ca else members.withdraw_tsa)(deps, name, reason=reason, by=by)
+    out.print(f"[green]Withdrawn:[/green] {escape(name)}", highlight=False)
 
 
 # ------------------------------------------------------------------ beside the state

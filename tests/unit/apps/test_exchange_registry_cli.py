@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
 from digiid.apps.central import open_central
@@ -19,6 +20,7 @@ from digiid.kernel.errors import Conflict, DigiidError, Malformed, NotFound, Ref
 from digiid.platform.clock import ManualClock
 from digiid.platform.entropy import SeededEntropy
 from tests.support.central import BANKING, POLICE, REGISTRAR, SECURITY, CentralRoom, central_room
+from tests.unit.institutions.trust_services.ca_setup import shared_hierarchy
 
 
 @pytest.fixture
@@ -114,6 +116,35 @@ def test_groups(state: StateFolder, room: CentralRoom) -> None:
     assert members.list_groups(room.deps)[1].members == ()
     assert isinstance(refusal(state, "group", "add", "boards", "police"), Malformed)
     assert isinstance(refusal(state, "group", "add", "security-server-owners", str(POLICE)), Refused)
+
+
+def test_the_first_officers_are_entered_from_the_machine(state: StateFolder) -> None:
+    arguments = ("officer", "38001085718", "TEST MARI", "--role", "registration_officer", "--role", "security_officer")
+    assert told(state, *arguments)["roles"] == ["registration_officer", "security_officer"]
+    assert told(state, *arguments)["name"] == "TEST MARI"  # again is the same
+    assert isinstance(refusal(state, *arguments[:3], "--role", "observer"), Conflict)
+    assert isinstance(refusal(state, "officer", "38001085719", "TEST MARI", "--role", "observer"), Malformed)
+    assert run(state, "officer", "38001085718", "TEST MARI", "--role", "king").exit_code == 2
+
+
+def test_trust_services_are_approved_and_withdrawn(state: StateFolder, room: CentralRoom, tmp_path: Path) -> None:
+    pki = shared_hierarchy()
+    for name, certificate in (("ca", pki.root.certificate), ("tsu", pki.tsu.certificate)):
+        (tmp_path / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    ocsp = ("--ocsp", "http://127.0.0.1:8800/ocsp")
+    assert run(state, "trust", "approve-ca", "Other CA", str(tmp_path / "ca.pem"), *ocsp).exit_code == 0
+    assert (
+        refusal(state, "trust", "approve-ca", "No CA", str(tmp_path / "tsu.pem"), *ocsp).code == "central.trust_service"
+    )
+    tsa = ("trust", "approve-tsa", "Other TSA", "http://127.0.0.1:8800/tsa", str(tmp_path / "tsu.pem"))
+    assert run(state, *tsa).exit_code == 0
+    listed = told(state, "trust", "list")
+    assert {one["name"] for one in listed["cas"]} == {"TEST CA", "Other CA"}
+    assert {one["name"] for one in listed["tsas"]} == {"TEST TSA", "Other TSA"}
+    for name in ("Other CA", "Other TSA"):
+        assert run(state, "trust", "withdraw", name, "--reason", "it has ended").exit_code == 0
+    assert isinstance(refusal(state, "trust", "withdraw", "Other CA", "--reason", "it has ended"), NotFound)
+    assert "TEST TSA" in run(state, "trust", "list").stdout
 
 
 def test_the_anchor_is_printed_with_its_fingerprint(state: StateFolder, tmp_path: Path) -> None:

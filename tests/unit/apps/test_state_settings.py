@@ -23,7 +23,7 @@ def test_the_reference_has_the_defaults() -> None:
 def test_the_reference_leaves_nothing_out() -> None:
     told, known = tomllib.loads(documented()), StateSettings().model_dump()
     assert told.keys() == known.keys()
-    for section in ("database", "screening", "validation", "signing"):
+    for section in ("database", "screening", "validation", "signing", "central"):
         assert told[section].keys() == known[section].keys()
 
 
@@ -34,6 +34,8 @@ def test_the_reference_leaves_nothing_out() -> None:
         ("[validation]\nworker = 2\n", "validation.worker"),
         ("[signing]\nkeep_minutes = 0\n", "signing.keep_minutes"),
         ("[signing]\ndatabase_url = ''\n", "signing.database_url"),
+        ("[central]\nlifetime_seconds = 60\n", "central: Value error, lifetime_seconds"),
+        ("[central]\nkey_publication_seconds = 60\n", "key_publication_seconds"),
     ],
 )
 def test_a_limit_that_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:

@@ -185,6 +185,7 @@ def test_a_new_key_is_published_before_it_signs_and_the_old_one_ends(room: Centr
     published = configuration.publish_configuration(room.deps)
     assert shared_of(published).sources[0].internal_certificates == (load_certificate(new.certificate_der),)
     assert [key.state for key in configuration.list_keys(room.deps)] == [KeyState.RETIRED, KeyState.SIGNING]
+    assert [file.name for file in room.deps.keys_folder.iterdir()] == ["configuration-2.pem"]  # the old one is gone
 
 
 def test_a_published_key_is_withdrawn_and_another_takes_its_place(room: CentralRoom) -> None:

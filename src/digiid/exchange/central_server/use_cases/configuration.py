@@ -133,8 +133,10 @@ def publish_configuration(deps: Deps) -> Published:
         if is_changed:
             hashed = [f"{part.content_id} {hash_bytes('sha256', part.content).hex()}" for part in parts]
             note(deps, tx, "configuration.changed", by="central server", parts=hashed, key=signing[0].number)
-        _retire_replaced(deps, tx, at)
+        retired = _retire_replaced(deps, tx, at)
         remaining = {part.location: part.content for part in store.list_parts(tx)}
+    for key in retired:
+        _destroy_key(deps, key)
     return Published(directory, remaining)
 
 
@@ -287,6 +289,7 @@ def withdraw_signing_key(deps: Deps, number: int, *, by: str) -> None:
         edge = take_edge(KEY_LIFE, key.state, KeyEvent.RETIRE, actor="officer")
         store.change_key(tx, number, before=key.state, after=edge.to, at=deps.clock.now())
         note(deps, tx, "signing_key.withdrawn", by=officer, key=number)
+    _destroy_key(deps, key)
 
 
 def list_keys(deps: Deps) -> list[StoredKey]:
@@ -294,13 +297,22 @@ def list_keys(deps: Deps) -> list[StoredKey]:
         return store.list_keys(tx)
 
 
-def _retire_replaced(deps: Deps, tx: Connection, at: datetime) -> None:
+def _retire_replaced(deps: Deps, tx: Connection, at: datetime) -> list[StoredKey]:
     """What a replaced key signed has run out: it is named no more."""
+    retired: list[StoredKey] = []
     for key in store.list_keys(tx):
         if key.state is KeyState.REPLACED and at >= key.changed_at + timedelta(seconds=deps.settings.lifetime_seconds):
             edge = take_edge(KEY_LIFE, key.state, KeyEvent.RETIRE, actor="central_server")
             store.change_key(tx, key.number, before=key.state, after=edge.to, at=at)
             note(deps, tx, "signing_key.retired", by="central server", key=key.number)
+            retired.append(key)
+    return retired
+
+
+def _destroy_key(deps: Deps, key: StoredKey) -> None:
+    """Nobody signs with it again. A key inside a token is its operator's to destroy."""
+    if not key.source.startswith("pkcs11:"):
+        (deps.keys_folder / key.source).unlink(missing_ok=True)
 
 
 def _make_key(deps: Deps, number: int) -> StoredKey:
