@@ -46,10 +46,10 @@ from digiid.formats.exchange.faults import (
     parse_soap_fault,
     wants_xml,
 )
-from digiid.formats.exchange.message_signature import verify_message_signature
 from digiid.formats.exchange.multipart import content_type_of, parse_boundary
 from digiid.formats.exchange.part_order import RESPONSE_ORDER, REST_REQUEST
 from digiid.formats.exchange.paths import check_unambiguous_path
+from digiid.formats.exchange.plain_signature import verify_wire_signature
 from digiid.formats.exchange.rest_message import (
     CLIENT,
     RestRequest,
@@ -311,13 +311,12 @@ def verify_signed_by(deps: Deps, conf: GlobalConf, envelope: Envelope, *, member
 
     Raises: Malformed, Refused: `exchange.signature.…`, `exchange.hash_chain.…`, `xades.…`, `exchange.trust.signer`.
     """
-    verified = verify_message_signature(envelope.signature_xml, envelope.parts(), hash_chain=envelope.hash_chain)
-    signature = verified.verified.signature
+    verified = verify_wire_signature(envelope.signature_xml, envelope.parts(), hash_chain=envelope.hash_chain)
     try:
         conf.verify_signer(
-            verified.verified.certificate,
-            extra_certificates=[load_certificate(each) for each in signature.certificate_values_der],
-            ocsp_ders=signature.ocsp_values_der,
+            verified.certificate,
+            extra_certificates=[load_certificate(each) for each in verified.certificates_der],
+            ocsp_ders=verified.ocsp_ders,
             member=member,
             at=deps.clock.now(),
         )

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -41,17 +42,17 @@ BODY: Final = "/attachment1"
 CHAIN_RESULT: Final = "/sig-hashchainresult.xml"
 
 _HASH: Final = "sha512"  # of parts, properties and certificates; X-Road's default
-_NAMESPACES = (
+NAMESPACES = (
     f' xmlns:asic="{NS_ASIC}" xmlns:ds="{NS_DS}" xmlns:xades="{NS_XADES}"'
     ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 )
-_DIGEST_METHOD = f'<ds:DigestMethod Algorithm="{DIGEST_URIS[_HASH]}"></ds:DigestMethod>'
+DIGEST_METHOD = f'<ds:DigestMethod Algorithm="{DIGEST_URIS[_HASH]}"></ds:DigestMethod>'
 # The policy that X-Road 7 names in every signature, with the hash of its text.
-_POLICY = (
+POLICY = (
     "<xades:SignaturePolicyIdentifier><xades:SignaturePolicyId><xades:SigPolicyId>"
     '<xades:Identifier Qualifier="OIDAsURN">urn:oid:1.3.6.1.4.1.3516.16.2</xades:Identifier>'
     "<xades:Description>Profile for High Performance Digital Signatures (version 1.2)</xades:Description>"
-    f"</xades:SigPolicyId><xades:SigPolicyHash>{_DIGEST_METHOD}<ds:DigestValue>"
+    f"</xades:SigPolicyId><xades:SigPolicyHash>{DIGEST_METHOD}<ds:DigestValue>"
     "BuO0EDNfkxSVlUbxCzmQPzX1AUF1/xx9ytWHk3/6SAOePxQiniEfDYk+90QeYb3lWpV3Izhuz9fKaYyE+lTcXw==</ds:DigestValue>"
     "</xades:SigPolicyHash><xades:SigPolicyQualifiers><xades:SigPolicyQualifier>"
     "<xades:SPURI>https://repo.cyber.ee/dsig-profile-1.2.pdf</xades:SPURI></xades:SigPolicyQualifier>"
@@ -89,8 +90,7 @@ def prepare_message_signature(
 
     Raises: Refused `xades.key`, the certificate's key cannot sign.
     """
-    method = choose_method(certificate.public_key(), hash_name=_HASH)
-    certificate_der = certificate.public_bytes(Encoding.DER)
+    method, certificate_b64, certificate_reference = _template(certificate)
 
     # 1 what is referred to
     hash_chain = build_hash_chain(parts, hash_name=_HASH) if use_hash_chain and len(parts) > 1 else None
@@ -109,11 +109,11 @@ def prepare_message_signature(
     properties = (
         ' Id="signed-properties"><xades:SignedSignatureProperties>'
         f"<xades:SigningTime>{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z</xades:SigningTime>"
-        f"<xades:SigningCertificate>{_certificate_reference(certificate, certificate_der)}</xades:SigningCertificate>"
-        f"{_POLICY}</xades:SignedSignatureProperties><xades:SignedDataObjectProperties>{formats}"
+        f"<xades:SigningCertificate>{certificate_reference}</xades:SigningCertificate>"
+        f"{POLICY}</xades:SignedSignatureProperties><xades:SignedDataObjectProperties>{formats}"
         "</xades:SignedDataObjectProperties></xades:SignedProperties>"
     )
-    properties_digest = _hash(f"<xades:SignedProperties{_NAMESPACES}{properties}".encode())
+    properties_digest = _hash(f"<xades:SignedProperties{NAMESPACES}{properties}".encode())
 
     # 3 SignedInfo
     data_references = "".join(
@@ -128,14 +128,14 @@ def prepare_message_signature(
     )
     return PreparedSignature(
         method=method,
-        digest=hash_bytes(method.hash_name, f"<ds:SignedInfo{_NAMESPACES}{info}".encode()),
+        digest=hash_bytes(method.hash_name, f"<ds:SignedInfo{NAMESPACES}{info}".encode()),
         hash_chain=hash_chain,
         before_value=(
-            f'<?xml version="1.0" encoding="UTF-8" standalone="no"?><asic:XAdESSignatures{_NAMESPACES}>'
+            f'<?xml version="1.0" encoding="UTF-8" standalone="no"?><asic:XAdESSignatures{NAMESPACES}>'
             f'<ds:Signature Id="signature"><ds:SignedInfo{info}<ds:SignatureValue Id="signature-value">'
         ),
         after_value=(
-            f"</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509Certificate>{_b64(certificate_der)}"
+            f"</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509Certificate>{certificate_b64}"
             "</ds:X509Certificate></ds:X509Data></ds:KeyInfo><ds:Object>"
             f'<xades:QualifyingProperties Target="#signature"><xades:SignedProperties{properties}'
         ),
@@ -217,6 +217,14 @@ def _check_algorithms(signature: UnverifiedSignature) -> None:
         raise Refused("exchange.signature.algorithm", f"hashes {sorted(names - ACCEPTED_HASHES)} are not accepted")
 
 
+@lru_cache(maxsize=256)
+def _template(certificate: x509.Certificate) -> tuple[SignatureMethod, str, str]:
+    """What is the same in every signature by this certificate: method, the certificate, the reference to it."""
+    certificate_der = certificate.public_bytes(Encoding.DER)
+    method = choose_method(certificate.public_key(), hash_name=_HASH)
+    return method, _b64(certificate_der), _certificate_reference(certificate, certificate_der)
+
+
 def _certificate_reference(certificate: x509.Certificate, certificate_der: bytes) -> str:
     return (
         f"<xades:Cert><xades:CertDigest>{_digest(_hash(certificate_der))}</xades:CertDigest><xades:IssuerSerial>"
@@ -226,7 +234,7 @@ def _certificate_reference(certificate: x509.Certificate, certificate_der: bytes
 
 
 def _digest(digest: bytes) -> str:
-    return f"{_DIGEST_METHOD}<ds:DigestValue>{_b64(digest)}</ds:DigestValue>"
+    return f"{DIGEST_METHOD}<ds:DigestValue>{_b64(digest)}</ds:DigestValue>"
 
 
 def _hash(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -81,7 +82,7 @@ class RestRequest:
     @property
     def service(self) -> tuple[str, ...]:
         """The service's identifier, decoded: instance, class, code, subsystem, service code."""
-        return tuple(_decode_identifier_part(part) for part in self.path.split("/")[2:7])
+        return parse_identifier("/".join(self.path.split("/", 7)[2:7]), parts=(5,))
 
     @property
     def message_id(self) -> str:
@@ -187,20 +188,36 @@ def _checked_response(response: RestResponse) -> RestResponse:
 def _check_headers(headers: tuple[Header, ...], *, once: tuple[str, ...]) -> None:
     if len(headers) > MAX_HEADERS:
         raise Malformed("exchange.message.header_count", f"{len(headers)} headers, at most {MAX_HEADERS}")
+    values: dict[str, str] = {}
+    repeated = set()
     for name, value in headers:
-        if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
+        lower = _lower(name)
+        if not lower or _CONTROL.search(value):
             raise Malformed("exchange.message.header", "not a header")
-        if name.lower() in HOP_BY_HOP:
-            raise Malformed("exchange.message.header", f"the header {name.lower()} belongs to one connection")
+        if lower in HOP_BY_HOP:
+            raise Malformed("exchange.message.header", f"the header {lower} belongs to one connection")
+        if lower in values:
+            repeated.add(lower)
+        values[lower] = value
     for name in once:
-        if not get_only(headers, name):
+        if name in repeated or name not in values:
+            raise Malformed("exchange.message.header", f"the header {name} is not there once")
+        if not values[name]:
             raise Malformed("exchange.message.header", f"the header {name} is empty")
     if all(name != REQUEST_ID for name, _ in headers):
         # Peers look this one up by its exact spelling.
         raise Malformed("exchange.message.header", f"the header {REQUEST_ID} is not in lower case")
 
 
+@lru_cache(maxsize=1024)
+def _lower(name: str) -> str:
+    """A header's name in lower case; nothing when it is not one."""
+    return name.lower() if _TOKEN.fullmatch(name) else ""
+
+
 def _check_length(part: bytes) -> None:
+    if len(part) <= MAX_LINE_BYTES:
+        return
     if len(part) > MAX_PART_BYTES or max(map(len, part.split(b"\r\n"))) > MAX_LINE_BYTES:
         raise Malformed("exchange.message.too_large", "a line or the whole part is too long")
 
@@ -249,6 +266,7 @@ def get_only(headers: Iterable[Header], name: str) -> str:
     return values[0]
 
 
+@lru_cache(maxsize=4096)  # the same few come with every message
 def parse_identifier(text: str, *, parts: tuple[int, ...]) -> tuple[str, ...]:
     """An identifier of so many parts, each decoded once. Raises: Malformed `exchange.message.identifier`."""
     encoded = text.split("/")
@@ -257,7 +275,8 @@ def parse_identifier(text: str, *, parts: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(_decode_identifier_part(part) for part in encoded)
 
 
-def encode_identifier(parts: Iterable[str]) -> str:
+@lru_cache(maxsize=4096)
+def encode_identifier(parts: tuple[str, ...]) -> str:
     """The parts percent-encoded one by one and joined by slashes."""
     return "/".join(quote(part, safe=_IDENTIFIER_SAFE) for part in parts)
 

@@ -1,0 +1,96 @@
+"""The quick reader of message signatures accepts nothing that the general one refuses, and agrees with it otherwise."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from digiid.formats.exchange.hash_chain import HashChain, digests_of
+from digiid.formats.exchange.message_signature import BODY, MESSAGE, verify_message_signature
+from digiid.formats.exchange.plain_signature import _PATTERN, verify_wire_signature
+from digiid.kernel.errors import DigiidError, Refused
+from tests.unit.formats.exchange.signing import KINDS, sign, signer
+
+PARTS = {MESSAGE: b"GET\r\n/r1/a\r\nx:y\r\n", BODY: b'{"todo": true}'}
+SIGNED, _ = sign(PARTS)
+
+
+def verify(xml: bytes, parts: dict[str, bytes] = PARTS, chain: HashChain | None = None):
+    return verify_wire_signature(xml, {uri: digests_of(data) for uri, data in parts.items()}, hash_chain=chain)
+
+
+def accepted_by_the_general_reader(xml: bytes, parts: dict[str, bytes] = PARTS, chain: HashChain | None = None) -> bool:
+    try:
+        verify_message_signature(xml, {uri: digests_of(data) for uri, data in parts.items()}, hash_chain=chain)
+    except DigiidError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("use_hash_chain", [False, True])
+@pytest.mark.parametrize("parts", [PARTS, {MESSAGE: PARTS[MESSAGE]}])
+def test_what_our_writer_writes_is_read_without_a_parser(kind, use_hash_chain, parts):
+    xml, chain = sign(parts, kind=kind, use_hash_chain=use_hash_chain)
+    assert _PATTERN.fullmatch(xml)
+    verified = verify(xml, parts, chain)
+    assert verified.certificate == signer(kind)[1]
+    assert verified.ocsp_ders == (b"not read here",)
+
+
+def test_another_form_goes_the_general_way():
+    spaced = SIGNED.replace(b"<ds:Object>", b"<ds:Object >")
+    assert not _PATTERN.fullmatch(spaced)
+    assert verify(spaced).certificate == signer("p256")[1]
+
+
+@pytest.mark.parametrize("change", [{MESSAGE: b"other"}, {BODY: b"other"}, {"/attachment2": b"more"}])
+def test_altered_and_added_parts_are_refused(change):
+    with pytest.raises(Refused):
+        verify(SIGNED, PARTS | change)
+
+
+@pytest.mark.parametrize("left_out", [MESSAGE, BODY])
+def test_a_part_left_out_is_refused(left_out):
+    with pytest.raises(Refused, match="coverage"):
+        verify(SIGNED, {uri: data for uri, data in PARTS.items() if uri != left_out})
+
+
+def test_a_chain_that_nobody_signed_is_refused():
+    _, chain = sign(PARTS, use_hash_chain=True)
+    with pytest.raises(Refused, match="coverage"):
+        verify(SIGNED, chain=chain)
+    chained, _ = sign(PARTS, use_hash_chain=True)
+    with pytest.raises(Refused, match="coverage"):
+        verify(chained)
+
+
+def test_another_keys_value_is_refused():
+    other, _ = sign({MESSAGE: b"other"})
+
+    def value(xml: bytes) -> bytes:
+        return xml.partition(b'"signature-value">')[2].partition(b"<")[0]
+
+    with pytest.raises(Refused, match="signature_value"):
+        verify(SIGNED.replace(value(SIGNED), value(other)))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, len(SIGNED) - 1), st.integers(1, 255))
+def test_no_changed_byte_is_accepted_that_the_general_reader_refuses(position, difference):
+    changed = SIGNED[:position] + bytes([SIGNED[position] ^ difference]) + SIGNED[position + 1 :]
+    try:
+        verify(changed)
+    except DigiidError:
+        return
+    assert accepted_by_the_general_reader(changed)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(SIGNED) - 1), st.integers(0, 40), st.binary(max_size=12))
+def test_no_replaced_piece_is_accepted_that_the_general_reader_refuses(position, length, piece):
+    changed = SIGNED[:position] + piece + SIGNED[position + length :]
+    try:
+        verify(changed)
+    except DigiidError:
+        return
+    assert accepted_by_the_general_reader(changed)
