@@ -21,7 +21,7 @@ from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.entropy import SystemEntropy
 from tests.support.killed import run_until, statements_of
-from tests.support.logged import Authority, make_entry, open_log, read_conf
+from tests.support.logged import PACKAGE, Authority, make_entry, read_conf, reopen_log
 from tests.support.pki import AT
 
 RECORDING = [module.__file__ for module in (log_module, store, db_module)]
@@ -37,12 +37,20 @@ def entries():
     return [make_entry(f"m{i}", is_response=bool(i % 2)) for i in range(6)]
 
 
+def make_log(folder: Path) -> None:
+    """An empty one, whole in its file: to be copied."""
+    database = Database.sqlite(folder / "log.sqlite")
+    database.migrate(PACKAGE)
+    database.close()
+
+
 def test_a_message_whose_logging_was_confirmed_is_there_after_kill_9(tmp_path, entries):
     statements = statements_of(RECORDING)
+    make_log(tmp_path)
 
     def record_in(folder: Path) -> Callable[[], Callable[[], object]]:
         def prepare() -> Callable[[], object]:
-            log = open_log(Database.sqlite(folder / "log.sqlite"), ManualClock(AT))
+            log = reopen_log(Database.sqlite(folder / "log.sqlite"), ManualClock(AT))
             confirmed = os.open(folder / "confirmed", os.O_WRONLY | os.O_CREAT)
 
             def record() -> None:
@@ -58,6 +66,7 @@ def test_a_message_whose_logging_was_confirmed_is_there_after_kill_9(tmp_path, e
     while True:
         folder = tmp_path / str(kill_at)
         folder.mkdir()
+        shutil.copy(tmp_path / "log.sqlite", folder)
         killed = run_until(
             record_in(folder),
             statements=statements,
@@ -66,7 +75,7 @@ def test_a_message_whose_logging_was_confirmed_is_there_after_kill_9(tmp_path, e
             log=folder / "count",
         )
         confirmed = [int(line) for line in (folder / "confirmed").read_text().split()]
-        log = open_log(Database.sqlite(folder / "log.sqlite"), ManualClock(AT))
+        log = reopen_log(Database.sqlite(folder / "log.sqlite"), ManualClock(AT))
         with log.db.read() as tx:
             stored = [message.number for message in store.get_messages(tx, [1, 2, 3])]
         assert stored[: len(confirmed)] == confirmed and len(stored) <= len(confirmed) + 1
@@ -110,11 +119,12 @@ def test_an_archiver_killed_anywhere_leaves_whole_archives_and_one_chain(tmp_pat
 
     def open_in(folder: Path) -> tuple[Archiver, log_module.MessageLog]:
         clock = ManualClock(AT)
-        log = open_log(Database.sqlite(folder / "log.sqlite"), clock, Authority(clock))
+        log = reopen_log(Database.sqlite(folder / "log.sqlite"), clock, Authority(clock))
         told = ArchiveSettings(folder=folder / "archives", allow_plain=True, grouping="member")
         return Archiver(log.db, told, clock, SystemEntropy()), log
 
     # 1 a log with two members' messages, stamped, to begin from each time
+    make_log(tmp_path)
     _, log = open_in(tmp_path)
     log._write(entries[:4])
     log.stamper.stamp_pending()

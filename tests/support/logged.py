@@ -13,6 +13,8 @@ from cryptography import x509
 from digiid.exchange.global_conf.folder import load_folder
 from digiid.exchange.global_conf.view import GlobalConf
 from digiid.exchange.message_log import LogEntry, MessageLog, MessageLogSettings, TimeStampAuthority
+from digiid.exchange.message_log.database import LogDatabase
+from digiid.exchange.message_log.time_stamping import TimeStamper
 from digiid.formats import tsp
 from digiid.formats.exchange.message_signature import BODY, MESSAGE, build_message_signature, prepare_message_signature
 from digiid.formats.exchange.rest_message import build_request, build_response, hash_request
@@ -139,6 +141,15 @@ def open_log(
     """A log that is open and not started: `record_all` starts and stops it."""
     configured = [each.configured() for each in authorities]
     return MessageLog.open(MessageLogSettings(**settings), db, clock, authorities=configured, verify_unit=check_unit)
+
+
+def reopen_log(db: Database, clock: Clock, *authorities: Authority) -> MessageLog:
+    """A log whose schema is known to be up to date: opened a hundred times it is a hundred times as quick."""
+    settings, log_db = MessageLogSettings(), LogDatabase(db)
+    configured = [each.configured() for each in authorities]
+    stamper = TimeStamper(log_db, settings, clock, authorities=configured, verify_unit=verify_unit)
+    stamper.load()
+    return MessageLog(settings, log_db, stamper, None)
 
 
 def record_all(log: MessageLog, entries: Sequence[LogEntry]) -> list[int]:
