@@ -1,18 +1,25 @@
 """A whole running state under hostile hands, over HTTP as an attacker has it."""
 
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from digiid.apps import story
+from digiid.apps.security_servers import ExchangeOfState
 from digiid.apps.seed import CITIZENS, E_RESIDENT_ROLE
 from digiid.apps.visitor import Visitor
+from digiid.contracts.members import BANK
+from digiid.contracts.police_board import REPORT_MISUSE
 from digiid.kernel.errors import Refused
+from digiid.platform.clock import SystemClock
+from digiid.platform.entropy import SystemEntropy
 from digiid.platform.http import loopback_transport
 from tests.support.estate import RunningEState, running_estate
 
@@ -136,8 +143,19 @@ def test_a_broken_multipart_body_is_refused(estate: RunningEState, body: bytes) 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe", b"null"])
 def test_a_message_that_is_no_json_is_refused_by_a_service(estate: RunningEState, body: bytes) -> None:
-    address = f"http://127.0.0.1:{estate.state.settings.exchange_port}/r1/EE/GOV/70000001/police/misuse"
+    """Through both security servers: the bank asks the board with nonsense."""
+    exchange = ExchangeOfState(
+        estate.state.folder, estate.state.settings, [BANK], clock=SystemClock(), entropy=SystemEntropy()
+    )
+    with closing(exchange):
+        answer = exchange.client(BANK).rest(REPORT_MISUSE.service, "POST", "/v1", body=body)
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, "exchange.request")
+    assert b"Traceback" not in answer.body
+
+
+def test_nobody_but_the_security_servers_reaches_a_gate(estate: RunningEState) -> None:
+    port = estate.state.settings.state_server.gate
     with raw(estate) as client:
-        answer = client.post(address, content=body, headers={"Content-Type": "application/json"})
-    assert 400 <= answer.status_code < 500
-    assert "Traceback" not in answer.text
+        for scheme in ("http", "https"):
+            with pytest.raises(httpx.TransportError):
+                client.post(f"{scheme}://127.0.0.1:{port}{REPORT_MISUSE.path}", content=b"{}")

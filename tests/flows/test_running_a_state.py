@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from digiid.apps.demonstration import read_people
-from digiid.apps.state import StateFolder, StatePorts
+from digiid.apps.state import OCSP_ABOVE_MESSAGES, StateFolder, StatePorts
 from digiid.institutions.information_authority.signing_service.clients import ClientCredentials, sign_request
-from digiid.platform.ports import free_ports
+from digiid.platform.ports import free_ports, is_free
 from tests.support.pdf import plain_pdf
 
 
@@ -31,29 +31,24 @@ def digiid(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateFolder]:
     """A state that has been up once, and is up when a test begins."""
     folder = StateFolder(tmp_path_factory.mktemp("operator") / "state")
-    up = digiid("up", "--state", str(folder.path), "--port", str(three_free_ports()))
+    up = digiid("up", "--state", str(folder.path), "--port", str(usual_free_ports()))
     assert up.returncode == 0, up.stderr
     assert "NS0000001" in up.stdout
     yield folder
     digiid("down", "--state", str(folder.path))
 
 
-def three_free_ports() -> int:
-    """A port with two free ones after it and one 43 after it, as `up --port` takes them."""
-    for _ in range(50):
-        port = free_ports(1)[0]
-        if port < 65000 and all(is_free(port + offset) for offset in (1, 2, 43)):
-            return port
+def usual_free_ports() -> int:
+    """A first port whose followers, as `up --port` takes them, are free too."""
+    for _ in range(200):
+        first = free_ports(1)[0]
+        ports = StatePorts.from_first(first)
+        servers = [ports.state_server.model_dump().values(), ports.private_server.model_dump().values()]
+        taken = [ports.programs, ports.agent, ports.tls, *servers[0], *servers[1]]
+        taken += [each.message + OCSP_ABOVE_MESSAGES for each in (ports.state_server, ports.private_server)]
+        if len(set(taken)) == len(taken) and all(map(is_free, taken)):
+            return first
     raise RuntimeError("no free ports")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def ensure_up(state: StateFolder) -> None:
@@ -222,7 +217,7 @@ def test_a_state_killed_while_its_first_people_are_made_goes_on_without_doubles(
         assert len({person.role for person in people}) == len(people) == 6
         assert len({person.personal_code for person in people}) == 6
         with sqlite3.connect(folder.path / "db" / "population_register.sqlite") as db:
-            assert db.execute("SELECT count(*) FROM persons").fetchone() == (6,)
+            assert db.execute("SELECT count(*) FROM persons").fetchone() == (7,)  # and the citizen's child
     finally:
         digiid("down", "--state", str(folder.path))
 
