@@ -25,6 +25,7 @@ from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.disclosures import find_usages, verify_disclosures
 from digiid.platform.entropy import SystemEntropy
+from tests.support.described import ask_described
 from tests.support.schema import schema_differences
 
 MARY, HUGO, ANN = "60001019906", "38001085718", "47101010033"
@@ -56,8 +57,8 @@ def enter(deps: Deps, *args: Any, **changes: Any) -> str:
     return use_cases.enter_company(deps, entry(*args, **changes), entered_by="the test")
 
 
-def services(deps: Deps) -> dict[str, Callable[[Caller, Any], Any]]:
-    return {service.operation.service.service_code: service.answer for service in api.services(deps)}
+def ask(deps: Deps, code: str, asker: Caller, request: Any) -> Any:
+    return ask_described(api.services(deps), code, asker, request)
 
 
 def caller(client: Any = INFORMATION_AUTHORITY, purpose: str | None = "a question") -> Caller:
@@ -208,7 +209,7 @@ def test_a_company_that_is_not_there_is_not_found(deps: Deps, code: str) -> None
 def test_a_right_of_representation_is_answered_and_on_record(deps: Deps) -> None:
     code = enter(deps)
     asked = contract.RightOfRepresentation(personal_code=MARY, registry_code=code)
-    answer = services(deps)["right-of-representation"](caller(BANK), asked)
+    answer = ask(deps, "right-of-representation", caller(BANK), asked)
     assert (answer.representation, answer.reason, answer.company_name) == ("sole", "board_member", "TEST Näidis OÜ")
     with deps.db.read() as tx:
         (usage,) = find_usages(tx, store.DISCLOSURES, MARY, now=deps.clock.now())
@@ -220,7 +221,7 @@ def test_a_right_of_representation_is_answered_and_on_record(deps: Deps) -> None
 
 def test_that_somebody_has_no_role_is_an_answer_on_record_too(deps: Deps) -> None:
     enter(deps)
-    answer = services(deps)["roles-of-person"](caller(), contract.RolesOfPerson(personal_code=HUGO))
+    answer = ask(deps, "roles-of-person", caller(), contract.RolesOfPerson(personal_code=HUGO))
     assert answer.roles == ()
     with deps.db.read() as tx:
         assert len(find_usages(tx, store.DISCLOSURES, HUGO, now=deps.clock.now())) == 1
@@ -228,7 +229,7 @@ def test_that_somebody_has_no_role_is_an_answer_on_record_too(deps: Deps) -> Non
 
 def test_the_companys_entry_is_on_record_for_each_of_its_persons(deps: Deps) -> None:
     code = enter(deps, appointments=(member(MARY, "MARY"), member(HUGO, "HUGO")))
-    company = services(deps)["get-company"](caller(), contract.GetCompany(registry_code=code))
+    company = ask(deps, "get-company", caller(), contract.GetCompany(registry_code=code))
     assert {role.personal_code for role in company.roles} == {MARY, HUGO}
     with deps.db.read() as tx:
         for person in (MARY, HUGO):
@@ -244,7 +245,7 @@ def test_nothing_about_a_person_is_answered_without_a_purpose(deps: Deps, purpos
         ("right-of-representation", contract.RightOfRepresentation(personal_code=MARY, registry_code=code)),
     ):
         with pytest.raises(Refused, match="no_purpose"):
-            services(deps)[name](caller(BANK if "of-rep" in name else INFORMATION_AUTHORITY, purpose), request)
+            ask(deps, name, caller(BANK if "of-rep" in name else INFORMATION_AUTHORITY, purpose), request)
     with deps.db.read() as tx:
         assert find_usages(tx, store.DISCLOSURES, MARY, now=deps.clock.now()) == []
 
@@ -254,13 +255,13 @@ def test_own_roles_are_told_one_by_one(deps: Deps) -> None:
     enter(deps, appointments=(member(MARY, "MARY", representation="joint"), member(HUGO, "HUGO"), share))
     gone = enter(deps, "r2", "TEST Kadunud OÜ")
     use_cases.change_status(deps, gone, CompanyEvent.DELETE, entered_by="x")
-    roles = services(deps)["roles-of-person"](caller(), contract.RolesOfPerson(personal_code=MARY)).roles
+    roles = ask(deps, "roles-of-person", caller(), contract.RolesOfPerson(personal_code=MARY)).roles
     assert [(role.kind, role.representation) for role in roles] == [("board_member", "joint"), ("shareholder", "none")]
 
 
 def test_a_search_on_the_exchange_says_who_and_not_more(deps: Deps) -> None:
     code = enter(deps)
-    found = services(deps)["find-companies"](caller(purpose=None), contract.FindCompanies(text="näidis"))
+    found = ask(deps, "find-companies", caller(purpose=None), contract.FindCompanies(text="näidis"))
     assert [company.model_dump() for company in found.companies] == [
         {"registry_code": code, "name": "TEST Näidis OÜ", "status": "R"}
     ]

@@ -18,6 +18,7 @@ from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.kernel.errors import NotFound, Refused, Unavailable
 from digiid.platform.disclosures import find_usages, verify_disclosures
 from tests.support.board import add_account, checked
+from tests.support.described import ask_described
 
 CODE, NUMBER = "47408129000", "EA0000001"
 TODAY = date(2026, 11, 23)
@@ -37,8 +38,8 @@ def add(deps: Deps, state: DocumentState, *, number: str = NUMBER, expires: date
 
 
 def ask(deps: Deps, code: str, request: Any, *, client: Any = BANK, purpose: str | None = "a new customer") -> Any:
-    services = {service.operation.service.service_code: service for service in api.services(deps)}
-    return services[code].answer(Caller(client, "EE-7", user_id="EE38001085718", purpose=purpose), request)
+    caller = Caller(client, "EE-7", user_id="EE38001085718", purpose=purpose)
+    return ask_described(api.services(deps), code, caller, request)
 
 
 def status(deps: Deps, number: str = NUMBER, code: str = CODE) -> tuple[str, date | None]:

@@ -1,11 +1,10 @@
 """What the register answers whom: an address under a consent, the rest by law, in the fewest fields that will do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-import jsonschema_rs
 import pytest
 from sqlalchemy import select
 
@@ -20,8 +19,7 @@ from digiid.contracts.members import (
     POPULATION_REGISTER,
 )
 from digiid.exchange.consent import RevocationCache
-from digiid.exchange.gate import Caller, Service
-from digiid.exchange.openapi import describe
+from digiid.exchange.gate import Caller
 from digiid.institutions.population_register import api, store, use_cases
 from digiid.institutions.population_register.domain import Address, Relation
 from digiid.institutions.population_register.settings import Settings
@@ -32,6 +30,7 @@ from digiid.platform.db import Database
 from digiid.platform.disclosures import Disclosure, find_usages, verify_disclosures
 from digiid.platform.entropy import SystemEntropy
 from tests.support.consents import RECEIPT, REFERENCE, SUBJECT, consent_seal, consent_sealer
+from tests.support.described import ask_described
 
 PACKAGE = "digiid.institutions.population_register"
 SEALER = consent_sealer()
@@ -74,15 +73,7 @@ def caller(client: Any, **changes: Any) -> Caller:
 
 
 def ask(deps: Deps, code: str, request: Any, asker: Caller) -> Any:
-    """The service's answer, which fits the service's own description."""
-    services: Mapping[str, Service] = {s.operation.service.service_code: s for s in api.services(deps)}
-    service = services[code]
-    assert asker.client in service.operation.allowed
-    answer = service.answer(asker, request)
-    document = describe(service)
-    schema = {"$ref": f"#/components/schemas/{type(answer).__name__}", "components": document["components"]}
-    jsonschema_rs.validate(schema, answer.model_dump(mode="json"))
-    return answer
+    return ask_described(api.services(deps), code, asker, request)
 
 
 def with_consent(**changes: Any) -> Caller:
