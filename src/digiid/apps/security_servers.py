@@ -5,6 +5,7 @@ through them, also on a laptop: the subsystem shows its server a certificate (SS
 the other one, which asks the gate behind it; the gate accepts its own server and nobody else.
 """
 
+import base64
 import json
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from digiid.platform.entropy import Entropy
 from digiid.platform.http import HttpClient
 from digiid.platform.pools import Pools
 
+ARCHIVE_KEY: Final = "message-log-archives"
 _READY_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
 _RESTART_SECONDS: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
@@ -202,10 +204,22 @@ class ExchangeOfState:
             f"health_port = {server.ports.health}",
             "[message_log]",
             f"tsa_urls = [{_quoted(self._base_url + '/tsa')}]",
+            "[message_log.archive]",
+            f"folder = {_quoted(server.folder / 'archives')}",
+            'grouping = "member"',
+            f"key_file = {_quoted(self._archive_key())}",
             "[log]",
             f"file = {_quoted(self._state.log_file.with_name(name + '.log'))}",
         ]
         return "\n".join(lines) + "\n"
+
+    def _archive_key(self) -> Path:
+        """Who has this file can open the archives of the message logs: base64, made once."""
+        file = self._state.secrets / ARCHIVE_KEY
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_new(file, base64.b64encode(self._entropy.token_bytes(32)) + b"\n", 0o600)
+        return file
 
     def processes(self) -> "ServerProcesses":
         files = {server.id: server.folder / "server.toml" for server in self.servers.values()}
