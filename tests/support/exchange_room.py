@@ -90,6 +90,7 @@ class InformationSystem:
 
     asked: list[Asked] = field(default_factory=list)
     answer_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    before_answer: Callable[[], None] = lambda: None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -106,6 +107,7 @@ class InformationSystem:
         target = scope["raw_path"].decode() + (f"?{scope['query_string'].decode()}" if scope["query_string"] else "")
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
         self.asked.append(Asked(scope["method"], target, headers, digest.hexdigest(), size))
+        self.before_answer()
         rest = scope["path"].split("/")[7:]
         await self._answer(rest, scope["method"], digest.hexdigest(), send)
 
@@ -392,3 +394,28 @@ def wait_until(holds: Callable[[], bool], *, seconds: float = 5.0) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come to that in time"
         time.sleep(0.01)
+
+
+def write_toml(file: Path, settings: SecurityServerSettings) -> None:
+    """The settings as the file that a process of its own is started with."""
+    values = json.loads(settings.model_dump_json(exclude_none=True))
+    file.write_text("\n".join(_toml_lines(values)) + "\n", encoding="utf-8")
+
+
+def _toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    nested = {name: value for name, value in values.items() if isinstance(value, dict)}
+    tables = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, list) and value[:1] and isinstance(value[0], dict)
+    }
+    for name, value in values.items():
+        if name not in nested and name not in tables:
+            yield f"{name} = {json.dumps(value)}"
+    for name, value in nested.items():
+        yield f"[{prefix}{name}]"
+        yield from _toml_lines(value, f"{prefix}{name}.")
+    for name, entries in tables.items():
+        for entry in entries:
+            yield f"[[{prefix}{name}]]"
+            yield from _toml_lines(entry, f"{prefix}{name}.")

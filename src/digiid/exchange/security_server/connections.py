@@ -153,6 +153,14 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ reading
 
     @property
+    def peer(self) -> object:
+        """Who is at the other end: its certificate, else its address."""
+        if self.peer_certificate_der is not None:
+            return self.peer_certificate_der
+        address = self.transport.get_extra_info("peername")
+        return address[0] if isinstance(address, tuple) else address
+
+    @property
     def has_input(self) -> bool:
         """Whether bytes, or the end, have come that nobody asked for yet."""
         return self._held > 0 or self._is_ended
@@ -387,9 +395,10 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """How many connections one listener holds, and how large a body of a request may be."""
+    """How many connections one listener holds, in all and of one peer, and how large a body of a request may be."""
 
     max_connections: int
+    max_of_peer: int
     max_body_bytes: int
 
 
@@ -404,6 +413,7 @@ class Listener:
         self._server: asyncio.AbstractServer | None = None
         self._socket: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._of_peer: dict[object, int] = {}
         self._is_stopping = False
         self._idle: set[Connection] = set()
 
@@ -442,13 +452,24 @@ class Listener:
         )
 
     def _accept(self, connection: Connection) -> None:
-        if len(self._tasks) >= self._admission.max_connections or self._is_stopping:
-            log.warning("exchange.too_many_connections", listener=self._name)
+        peer = connection.peer
+        held, limits = self._of_peer.get(peer, 0), self._admission
+        if len(self._tasks) >= limits.max_connections or held >= limits.max_of_peer or self._is_stopping:
+            log.warning("exchange.too_many_connections", listener=self._name, of_peer=held, in_all=len(self._tasks))
             connection.abort()
             return
+        self._of_peer[peer] = held + 1
         task = asyncio.get_running_loop().create_task(self._answer_all(connection))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: self._leave(done, peer))
+
+    def _leave(self, task: "asyncio.Task[None]", peer: object) -> None:
+        self._tasks.discard(task)
+        left = self._of_peer[peer] - 1
+        if left:
+            self._of_peer[peer] = left
+        else:
+            del self._of_peer[peer]
 
     async def _answer_all(self, connection: Connection) -> None:
         try:

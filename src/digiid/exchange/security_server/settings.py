@@ -75,6 +75,7 @@ class LimitSettings(Settings):
     memory_body_bytes: Annotated[int, Field(ge=1024, le=16 * 1024**2)] = 256 * 1024
     max_spooled_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024**3
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1024
+    max_connections_of_server: Annotated[int, Field(ge=1, le=100_000)] = 256
     max_messages: Annotated[int, Field(ge=1, le=10_000)] = 256
     max_messages_of_member: Annotated[int, Field(ge=1, le=10_000)] = 128
     max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 1024
@@ -84,6 +85,8 @@ class LimitSettings(Settings):
     def _no_member_takes_all(self) -> Self:
         if self.max_messages > 1 and self.max_messages_of_member >= self.max_messages:
             raise ValueError("max_messages_of_member is below max_messages, or one member could take all places")
+        if self.max_connections > 1 and self.max_connections_of_server >= self.max_connections:
+            raise ValueError("max_connections_of_server is below max_connections, or one server could take them all")
         return self
 
 
