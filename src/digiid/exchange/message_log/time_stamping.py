@@ -29,6 +29,7 @@ from digiid.platform.http import HttpClient
 from digiid.platform.trust.clients import TsaClient
 
 _HASH: Final = "sha512"
+_SOON_SECONDS: Final = 5
 
 VerifyUnit = Callable[[x509.Certificate, datetime], None]
 """Raises unless the global configuration approves of this time-stamping unit at this time."""
@@ -227,9 +228,12 @@ class TimeStamper:
 
     def _loop(self) -> None:
         interval = self._settings.stamping_interval_seconds
+        # What a run before this one has left without a time stamp does not wait for a whole interval.
+        wait = interval if self._oldest_unstamped_at is None else min(interval, _SOON_SECONDS)
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._waiters or self._stopped, timeout=interval)
+                self._wake.wait_for(lambda: self._waiters or self._stopped, timeout=wait)
+                wait = interval
                 if self._stopped:
                     self._release(Unavailable("exchange.timestamping_failed", "the time-stamping has stopped"))
                     return
