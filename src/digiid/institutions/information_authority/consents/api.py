@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from digiid.contracts import consents as contract
 from digiid.exchange.gate import Caller, RestAnswer, RestCall, RestService
+from digiid.exchange.openapi import describe
 from digiid.exchange.problems import STATUS_BY_KIND
 from digiid.institutions.information_authority.consents import use_cases
-from digiid.institutions.information_authority.consents.description import describe
 from digiid.institutions.information_authority.consents.use_cases import Deps
 from digiid.kernel.errors import Broken, DigiidError, Malformed
 
@@ -95,7 +95,7 @@ def services(deps: Deps) -> list[RestService]:
         return contract.Health()
 
     def description(_: Caller, call: RestCall) -> Mapping[str, Any]:
-        return describe()
+        return describe(service)
 
     handlers: dict[tuple[str, str], Handler] = {
         contract.REQUEST_CONSENT: request,
@@ -118,7 +118,8 @@ def services(deps: Deps) -> list[RestService]:
             return _problem(error, caller)
         return RestAnswer(200, _JSON, _encode(reply))
 
-    return [RestService(contract.CONSENT, tuple(handlers), contract.CALLERS, answer)]
+    service = RestService(contract.CONSENT, tuple(handlers), contract.CALLERS, answer)
+    return [service]
 
 
 def _read(call: RestCall, model: type[T]) -> T:

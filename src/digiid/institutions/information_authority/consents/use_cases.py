@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy.engine import Connection
 
@@ -53,7 +54,7 @@ from digiid.institutions.information_authority.consents.domain import (
 )
 from digiid.institutions.information_authority.consents.sealing import Sealer
 from digiid.institutions.information_authority.consents.settings import Settings
-from digiid.kernel.errors import Broken, Conflict, Malformed, NotFound, Refused
+from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused
 from digiid.kernel.identifiers import ClientId
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
@@ -68,6 +69,7 @@ MAX_LISTED: Final = 500
 _HISTORY_SHOWN: Final = 200
 _BATCH: Final = 200
 _ALIVE: Final = (ConsentState.REQUESTED, ConsentState.APPROVED)
+log = structlog.get_logger("consent")
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,11 @@ def invalidate_service(deps: Deps, identifier: str) -> None:
 
 def invalidate_purpose(deps: Deps, identifier: str) -> None:
     """End a purpose declaration and every consent under it. Repeats change nothing."""
+    deps.db.retry(lambda: _invalidate_purpose(deps, identifier))
+    deps.wake_outbox()
+
+
+def _invalidate_purpose(deps: Deps, identifier: str) -> None:
     at = deps.clock.now()
     with deps.db.write() as tx:
         declaration = store.find_purpose_declaration(tx, identifier)
@@ -161,7 +168,6 @@ def invalidate_purpose(deps: Deps, identifier: str) -> None:
             _journal(tx, "purpose_declaration.invalidated", {"declaration": identifier}, at)
         for consent in store.list_consents_of_purpose(tx, identifier, _ALIVE):
             _end(tx, deps, consent, ConsentEvent.INVALIDATE, actor=AUTHORITY, at=at)
-    deps.wake_outbox()
 
 
 # ---------------------------------------------------------------------------------------------- what clients ask
@@ -195,6 +201,10 @@ class _Who:
 
 
 def _request(deps: Deps, client: ClientId, who: _Who, callback: str, purposes: Sequence[str]) -> wire.ConsentGroup:
+    return deps.db.retry(lambda: _request_once(deps, client, who, callback, purposes))
+
+
+def _request_once(deps: Deps, client: ClientId, who: _Who, callback: str, purposes: Sequence[str]) -> wire.ConsentGroup:
     at, link = deps.clock.now(), token_urlsafe(deps.entropy, 32)
     group = ConsentGroup(token_urlsafe(deps.entropy, 24), str(client), who.actor, callback, at, at + LINK_LIFETIME)
     wanted = list(dict.fromkeys(purposes))
@@ -364,15 +374,18 @@ def report_transmission(deps: Deps, provider: ClientId, report: wire.Transmissio
         raise Malformed(
             "consent.validation", "transmissionTimestamp", public="transmissionTimestamp: with a time zone, and past."
         )
-    at = told.astimezone(UTC)
+    deps.db.retry(lambda: _report_transmission(deps, provider, report.consent_reference, told.astimezone(UTC)))
+
+
+def _report_transmission(deps: Deps, provider: ClientId, consent_reference: str, at: datetime) -> None:
     with deps.db.write() as tx:
-        consent = store.find_consent_by_reference(tx, report.consent_reference)
+        consent = store.find_consent_by_reference(tx, consent_reference)
         if consent is None or consent.provider != str(provider) or consent.decided_at is None:
             raise _not_found()
         if not store.has_history(tx, consent.consent_id, "transmitted", at):
             store.add_history(tx, consent.consent_id, "transmitted", at)
             payload: dict[str, journal.JsonValue] = {"consent": consent.consent_id, "at": at.isoformat()}
-            _journal(tx, "data.transmitted", payload, now)
+            _journal(tx, "data.transmitted", payload, deps.clock.now())
 
 
 def get_receipt(deps: Deps, client: ClientId, consent_reference: str) -> str:
@@ -442,9 +455,13 @@ def _receipt(deps: Deps, consent: Consent) -> str:
     )
     sealed = deps.sealer.seal_receipt(receipt)
     # 3 kept, so that the next asking costs nothing
-    with deps.db.write() as tx:
-        store.keep_receipt(tx, consent.consent_id, sealed)
+    deps.db.retry(lambda: _keep_receipt(deps, consent.consent_id, sealed))
     return sealed
+
+
+def _keep_receipt(deps: Deps, consent_id: str, sealed: str) -> None:
+    with deps.db.write() as tx:
+        store.keep_receipt(tx, consent_id, sealed)
 
 
 def _is_of_this_seal(deps: Deps, receipt: str) -> bool:
@@ -487,6 +504,10 @@ def open_link(deps: Deps, personal_code: str, link: str) -> Sequence[Consent]:
     Raises: NotFound `consent.link`; Refused `consent.other_person`; Conflict `consent.link_used`,
         `consent.link_expired`.
     """
+    return deps.db.retry(lambda: _open_link(deps, personal_code, link))
+
+
+def _open_link(deps: Deps, personal_code: str, link: str) -> Sequence[Consent]:
     at = deps.clock.now()
     with deps.db.write() as tx:
         group = store.find_group_of_link(tx, _hash(link))
@@ -613,8 +634,11 @@ def grant(deps: Deps, personal_code: str, consent_id: str, *, language: str, con
     # 2 decided
     granted = deps.db.retry(lambda: _grant(deps, personal_code, consent_id, language, container))
     deps.wake_outbox()
-    # 3 sealed; a fault here loses nothing, since the receipt is made when it is asked for
-    _receipt(deps, granted)
+    # 3 sealed; what is given stays given when that fails, since the receipt is made when it is asked for
+    try:
+        _receipt(deps, granted)
+    except DigiidError as error:
+        log.warning("consent.receipt_later", consent=consent_id, code=error.code)
     return granted
 
 
@@ -658,6 +682,10 @@ def _grant(deps: Deps, personal_code: str, consent_id: str, language: str, conta
 
 def refuse(deps: Deps, personal_code: str, consent_id: str) -> Consent:
     """Say no. The client may ask again. Raises: NotFound `consent.none`; Conflict `consent.decided`."""
+    return deps.db.retry(lambda: _refuse(deps, personal_code, consent_id))
+
+
+def _refuse(deps: Deps, personal_code: str, consent_id: str) -> Consent:
     at = deps.clock.now()
     with deps.db.write() as tx:
         consent = _own(tx, consent_id, personal_code)
@@ -702,6 +730,10 @@ def extend(deps: Deps, personal_code: str, consent_id: str) -> Consent:
     Raises: NotFound `consent.none`; Refused `consent.no_extension`; Conflict `consent.decided`,
         `consent.invalid_declarations`.
     """
+    return deps.db.retry(lambda: _extend(deps, personal_code, consent_id))
+
+
+def _extend(deps: Deps, personal_code: str, consent_id: str) -> Consent:
     at = deps.clock.now()
     with deps.db.write() as tx:
         consent = _own(tx, consent_id, personal_code)
@@ -747,16 +779,21 @@ def read_own_receipt(deps: Deps, personal_code: str, consent_id: str) -> str:
 
 def expire_due(deps: Deps) -> int:
     """The timer: consents whose time is over, requests that nobody answered, links to nothing. Returns how many."""
-    at, count = deps.clock.now(), 0
-    while True:
-        with deps.db.write() as tx:
-            due = store.list_due(tx, at=at, requested_before_at=at - REQUEST_LIFETIME, limit=_BATCH)
-            for consent in due:
-                _end(tx, deps, consent, ConsentEvent.EXPIRE, actor=CLOCK, at=at)
-            if not due:
-                store.delete_empty_groups(tx, at - REQUEST_LIFETIME)
-                return count
-        count += len(due)
+    count = 0
+    while ended := deps.db.retry(lambda: _expire_some(deps)):
+        count += ended
+    return count
+
+
+def _expire_some(deps: Deps) -> int:
+    at = deps.clock.now()
+    with deps.db.write() as tx:
+        due = store.list_due(tx, at=at, requested_before_at=at - REQUEST_LIFETIME, limit=_BATCH)
+        for consent in due:
+            _end(tx, deps, consent, ConsentEvent.EXPIRE, actor=CLOCK, at=at)
+        if not due:
+            store.delete_empty_groups(tx, at - REQUEST_LIFETIME)
+    return len(due)
 
 
 # ---------------------------------------------------------------------------------------------- helpers
