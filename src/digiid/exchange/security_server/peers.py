@@ -8,7 +8,7 @@ goes over a kept connection: its certificate must still belong to a server of th
 import asyncio
 import functools
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ from digiid.platform.clock import Clock
 log = structlog.get_logger("exchange.security_server")
 
 _MAX_REMEMBERED: Final = 10_000
+_AVOIDED_SECONDS: Final = 30.0  # a server that failed after it answered first is asked again so much later
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Peers:
         self._clock, self._timeouts, self._find_context = clock, timeouts, find_context
         self._pool = Pool(max_idle=max_idle, idle_seconds=timeouts.kept_connection_seconds)
         self._fastest: dict[frozenset[Address], tuple[Address, float]] = {}
+        self._avoided: dict[Address, float] = {}
 
     async def connect(self, conf: GlobalConf, provider: ClientId, *, wanted: ServerId | None) -> Peer:
         """A judged connection to a server of the provider. Nothing has been sent on it for this message.
@@ -68,13 +70,14 @@ class Peers:
         """
         # 1 whose servers may answer for the provider
         candidates = {_address_of(each): each for each in choose_servers(conf, provider, wanted=wanted)}
-        left, seconds = dict(candidates), self._timeouts.connect_seconds
+        tried: set[Address] = set()
+        seconds = self._timeouts.connect_seconds
         failure: DigiidError | None = None
-        while left:
+        while left := self._not_avoided(candidates.keys() - tried):
             address: Address | None = None
             try:
                 # 2 one that is connected already, else the fastest
-                connection, address = await self._reach(frozenset(left), seconds)
+                connection, address = await self._reach(left, seconds)
                 # 3 it is who it should be
                 return await self._judged(conf, candidates, address, connection)
             except DigiidError as error:
@@ -83,13 +86,19 @@ class Peers:
                     address = error.address
                 log.warning("exchange.peer_not_usable", provider=str(provider), code=error.code, reason=error.detail)
             # 4 nothing was sent yet: another one may be better
-            if address is None:
-                break
-            self._fastest.pop(frozenset(left), None)
-            del left[address]
+            self._fastest.pop(left, None)
+            if address is not None:
+                self._avoided[address] = asyncio.get_running_loop().time() + _AVOIDED_SECONDS
+            tried |= left if address is None else {address}
             seconds = max(seconds / 2, self._timeouts.shortest_connect_seconds)
         assert failure is not None
         raise failure
+
+    def _not_avoided(self, addresses: Set[Address]) -> frozenset[Address]:
+        """Those that have not failed lately; all of them when all have."""
+        now = asyncio.get_running_loop().time()
+        self._avoided = {address: until for address, until in self._avoided.items() if until > now}
+        return frozenset(addresses - self._avoided.keys()) or frozenset(addresses)
 
     def give_back(self, peer: Peer) -> None:
         """The exchange on this connection is complete and the peer keeps it open."""

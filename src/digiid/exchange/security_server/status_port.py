@@ -4,6 +4,7 @@
 for, in that order (X-Road message transport protocol). Plain HTTP: what is told is signed by the responder.
 """
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -111,6 +112,7 @@ class PeerStatus:
         self._refresh = timedelta(seconds=refresh_seconds)
         self._timeouts, self._answer_seconds = timeouts, answer_seconds
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[tuple[bytes, ...]]] = {}  # messages that wait for one answer share it
 
     async def fetch(
         self, conf: GlobalConf, certificate: x509.Certificate, *, host: str, port: int
@@ -129,7 +131,12 @@ class PeerStatus:
         if kept is not None and now - kept.tried_at < timedelta(seconds=_RETRY_SECONDS):
             return kept.response_ders
         try:
-            responses = await self._ask(conf.chain_of(certificate), host, port)
+            asking = self._asking.get(key)
+            if asking is None:
+                asking = asyncio.create_task(self._ask(conf.chain_of(certificate), host, port))
+                self._asking[key] = asking
+                asking.add_done_callback(lambda done: self._asked(key, done))
+            responses = await asyncio.shield(asking)
         except DigiidError as error:
             if kept is None:
                 raise
@@ -140,6 +147,11 @@ class PeerStatus:
         if len(self._kept) > _MAX_KEPT_PEERS:
             self._kept.popitem(last=False)
         return responses
+
+    def _asked(self, key: bytes, asking: "asyncio.Task[tuple[bytes, ...]]") -> None:
+        del self._asking[key]
+        if not asking.cancelled():
+            asking.exception()  # told to whoever still waits; nobody may
 
     def forget(self, certificate: x509.Certificate) -> None:
         """They were refused: the next message asks again."""
