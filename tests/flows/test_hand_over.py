@@ -192,7 +192,9 @@ def test_what_the_board_refuses_in_the_middle_is_withdrawn_shown_and_can_begin_a
     board, bureau = desk.estate.state.seeder.police, desk.estate.state.seeder.bureau
     (worker,) = desk.institution("card_bureau").workers
     worker.stop()  # from here on the bureau's outbox delivers when the test says so
-    # permitted, begun, and then the board cannot write
+    # permitted, begun, and then the board cannot write: a permit is on record too, so it was given before
+    check = hand_over.DeskCheck(order.travel_document, face_compared=True, accepted=True, accepted_text="accepted")
+    hand_over._begin(bureau, pick_up_officer(desk), desk.order(order.order_id), check)
     with desk.busy("police_board"):
         assert "it is being finished" in desk.hand_over(person, order).text
     right_id = desk.right_id(order)
@@ -213,7 +215,7 @@ def test_what_the_board_refuses_in_the_middle_is_withdrawn_shown_and_can_begin_a
             bureau,
             pick_up_officer(desk),
             order.order_id,
-            hand_over.DeskCheck(order.travel_document, face_compared=True, accepted=True, accepted_text="accepted"),
+            check,
         )
     supervise.lift_right(board, CLERK, right_id, basis=MeasureBasis.CLEARED, reason=REASON)
     assert desk.hand_over(person, order).errors == ""
