@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 group_app = typer.Typer(no_args_is_help=True, help="Global groups: rights may be given to them.")
 trust_app = typer.Typer(no_args_is_help=True, help="Certification and time-stamping authorities that count.")
-out = Console()
+out = Console(emoji=False)  # or the `:AB:` of a fingerprint would become a picture
 OfficerOption = Annotated[
     str | None, typer.Option("--officer", help="Personal code of the officer who decides; needed if there are several.")
 ]

@@ -9,6 +9,7 @@ from click.testing import Result
 from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
+from digiid.apps import exchange_registry_cli
 from digiid.apps.central import open_central
 from digiid.apps.cli import app
 from digiid.apps.state import StateFolder
@@ -155,6 +156,11 @@ def test_the_anchor_is_printed_with_its_fingerprint(state: StateFolder, tmp_path
     assert answer["anchor"].encode() == content
     shown = run(state, "anchor")
     assert answer["sha224"] in shown.stdout and "configurationAnchor" in shown.stdout
+
+
+def test_a_fingerprint_is_printed_as_it_is_whatever_its_bytes_are(capsys: pytest.CaptureFixture[str]) -> None:
+    exchange_registry_cli.out.print("SHA-224 A3:AB:33:CL:82:OK:BB", highlight=False)
+    assert "A3:AB:33:CL:82:OK:BB" in capsys.readouterr().out
 
 
 def test_without_a_state_nothing_is_made(tmp_path: Path) -> None:
