@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
@@ -78,7 +79,7 @@ _PATTERN = re.compile(
     + rb")</ds:X509Certificate></ds:X509Data></ds:KeyInfo><ds:Object>"
     + rb'<xades:QualifyingProperties Target="#signature"><xades:SignedProperties(?P<properties>'
     + rb' Id="signed-properties"><xades:SignedSignatureProperties><xades:SigningTime>'
-    + rb"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}\.\d{3}Z</xades:SigningTime>"
+    + rb"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)</xades:SigningTime>"
     + rb"<xades:SigningCertificate><xades:Cert><xades:CertDigest>"
     + _digest("certificate_digest")
     + rb"</xades:CertDigest><xades:IssuerSerial><ds:X509IssuerName>"
@@ -148,6 +149,7 @@ def _read(found: re.Match[bytes]) -> _Plain | None:
         references = {found["uri0"].decode(): _decode(found["reference0"])}
         if found["uri1"] is not None:
             references[found["uri1"].decode()] = _decode(found["reference1"])
+        datetime.fromisoformat(found["time"].decode())  # reading it is the check
         responses = _OCSP.findall(found["ocsp"])
         plain = _Plain(
             method=found["method"],
@@ -161,7 +163,7 @@ def _read(found: re.Match[bytes]) -> _Plain | None:
             serial_number=int(found["serial"]),
             ocsp_ders=tuple(_decode(value) for _, value in responses),
         )
-    except binascii.Error:
+    except ValueError:  # binascii's error is one
         return None
     is_usual = (
         plain.method in _METHODS

@@ -1,12 +1,22 @@
 """The quick reader of message signatures accepts nothing that the general one refuses, and agrees with it otherwise."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digiid.formats.exchange.hash_chain import HashChain, digests_of
-from digiid.formats.exchange.message_signature import BODY, MESSAGE, verify_message_signature
-from digiid.formats.exchange.plain_signature import _PATTERN, verify_wire_signature
+from digiid.formats.exchange.message_signature import (
+    BODY,
+    MESSAGE,
+    build_message_signature,
+    prepare_message_signature,
+    verify_message_signature,
+)
+from digiid.formats.exchange.plain_signature import _PATTERN, _read, verify_wire_signature
+from digiid.formats.xades import sign_digest
+from digiid.formats.xades.algorithms import hash_bytes
 from digiid.kernel.errors import DigiidError, Refused
 from tests.unit.formats.exchange.signing import KINDS, sign, signer
 
@@ -35,6 +45,23 @@ def test_what_our_writer_writes_is_read_without_a_parser(kind, use_hash_chain, p
     verified = verify(xml, parts, chain)
     assert verified.certificate == signer(kind)[1]
     assert verified.ocsp_ders == (b"not read here",)
+
+
+@pytest.mark.parametrize("day", [datetime(2026, 11, 30, tzinfo=UTC), datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC)])
+def test_it_is_read_so_on_every_day(day):
+    key, certificate = signer("p256")
+    digests = {uri: hash_bytes("sha512", data) for uri, data in PARTS.items()}
+    prepared = prepare_message_signature(digests, certificate=certificate, claimed_signing_at=day, use_hash_chain=False)
+    xml = build_message_signature(prepared, sign_digest(prepared.method, key, prepared.digest), ocsp_der=[b"x" * 99])
+    found = _PATTERN.fullmatch(xml)
+    assert found
+    assert _read(found) is not None
+
+
+def test_a_day_that_is_none_is_left_to_the_general_reader():
+    found = _PATTERN.fullmatch(SIGNED.replace(b"2026-11-01T", b"2026-11-31T"))
+    assert found
+    assert _read(found) is None
 
 
 def test_another_form_goes_the_general_way():
