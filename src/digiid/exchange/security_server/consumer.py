@@ -291,6 +291,9 @@ class Consumer:
         check_consistent(response, request=call.request, request_hash=request_hash)
         if response.status < 200:
             raise Malformed("exchange.message.status", "an interim status is no answer")
+        if response.status in WITHOUT_BODY and envelope.body is not None and envelope.body.size:
+            # Written behind such a head it would be read as the answer to the next request.
+            raise Malformed("exchange.message.status", "a body where there cannot be one")
         return response
 
     async def _log_response(self, envelope: Envelope, call: Call) -> None:
@@ -400,7 +403,7 @@ async def _read_fault(stream: Body) -> bytes:
 
 
 async def _release(exchange: Exchange, response: RestResponse, body: Spool | None) -> None:
-    if body is None:
+    if body is None or response.status in WITHOUT_BODY:
         has_no_length = exchange.head.method == "HEAD" or response.status in WITHOUT_BODY
         exchange.respond(response.status, response.headers, None if has_no_length else b"", reason=response.reason)
     elif not body.is_large:

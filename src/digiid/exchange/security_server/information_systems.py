@@ -24,12 +24,16 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class SystemAnswer:
-    """The head that came, and the body that is still to be read. `done` gives the connection back, or closes it."""
+    """The head that came, and the body that is still to be read. `done` gives the connection back, or closes it.
+
+    `is_sent`: the whole request was written; else what is written next would be read as the rest of it.
+    """
 
     head: ResponseHead
     body: Body
     connection: Connection
     key: object
+    is_sent: bool
 
 
 class InformationSystems:
@@ -80,7 +84,7 @@ class InformationSystems:
 
     def done(self, answer: SystemAnswer) -> None:
         """The body was read, or will not be."""
-        if answer.head.keeps_alive and answer.body.is_done:
+        if answer.is_sent and answer.head.keeps_alive and answer.body.is_done:
             self._pool.give(answer.key, answer.connection)
         else:
             answer.connection.close()
@@ -110,17 +114,21 @@ class InformationSystems:
         if goes_along:
             added.append(("Content-Length", str(body.size if body is not None else 0)))
         head = encode_head(f"{request.method} {request.target} HTTP/1.1", (*added, *request.headers))
+        is_sent = True
         try:
             if not goes_along or body is None or not body.is_large:
                 connection.write(head + body.content() if goes_along and body is not None else head)
             else:
                 connection.write(head)
+                left = body.size
                 for piece in body.pieces():
                     connection.expect_within(target.timeout_seconds)
                     connection.write(piece)
+                    left -= len(piece)
                     if connection.has_input:
                         break  # it has answered before it had all: the rest would go nowhere
                     await connection.drain()
+                is_sent = not left
             answer, stream = await read_response(
                 connection,
                 method=request.method,
@@ -131,4 +139,4 @@ class InformationSystems:
         except BaseException:
             connection.close()
             raise
-        return SystemAnswer(answer, stream, connection, key)
+        return SystemAnswer(answer, stream, connection, key, is_sent)
