@@ -241,7 +241,7 @@ def collect(
     wait_for(lambda: _proposed(proposer, at_police), "the background check")
     decide(decider, at_police)
     order = find_order(desk, origins, applicant.surname)
-    wait_for(lambda: _handed(desk, order, applicant), "the hand-over")
+    wait_for(lambda: handed(desk, order, applicant), "the hand-over")
     return order
 
 
@@ -266,7 +266,8 @@ def find_order(desk: CardHolder, origins: dict[str, str], surname: str) -> str:
     return wait_for(look, "the card at the pick-up point")
 
 
-def _handed(desk: CardHolder, order: str, applicant: Applicant) -> Page | None:
+def handed(desk: CardHolder, order: str, applicant: Applicant) -> Page | None:
+    """The page after a hand-over, None while the board does not permit it yet."""
     page = hand_over(desk, order, applicant)
     return page if page.status == 200 and not page.errors else None
 

@@ -32,6 +32,7 @@ from digiid.apps.seed import CITIZENS, E_RESIDENT_ROLE, seed
 from digiid.apps.serving import ServerGroup
 from digiid.apps.state import StateFolder, StatePorts
 from digiid.apps.story import Applicant, CardHolder
+from digiid.apps.tour_sharing import share
 from digiid.apps.visitor import Page, Visitor, write_artefact
 from digiid.devices import web_eid
 from digiid.formats.ocsp import CertStatus, VerifiedOcsp
@@ -187,6 +188,7 @@ def _walk(tour: Tour) -> None:
     document_number, pins = _issue(tour, applicant, application, order, officers)
     holder = tour.holder_of(document_number, pins["pin1"], pins["pin2"])
     container = _use(tour, holder)
+    share(tour)
     issued = Issued(document_number, pins["puk"], applicant, application)
     _lose(tour, holder, issued, container, officers)
 
@@ -281,7 +283,8 @@ def _issue(
         )
         wrong = story.hand_over(officers.desk, order, APPLICANT, number="X0000000")
         tour.check("another travel document at the desk: not handed over", wrong.errors)
-        handed = story.hand_over(officers.desk, order, APPLICANT)
+        # the board may still be on its way to hear that the card has arrived
+        handed = story.wait_for(lambda: story.handed(officers.desk, order, APPLICANT), "the hand-over")
         tour.check("the same travel document: handed over by a named officer", not handed.errors)
         after = [tour.status(c, f"ocsp-{kind.value}-good.der") for kind, c in certificates.items()]
         tour.check("in that moment the certificates are good", all(s.status is CertStatus.GOOD for s in after))
@@ -434,7 +437,7 @@ def _pdf(text: str) -> bytes:
     return bytes(out)
 
 
-# ------------------------------------------------------------------ 5
+# ------------------------------------------------------------------ 6
 
 
 @dataclass
@@ -451,7 +454,7 @@ def _lose(tour: Tour, holder: CardHolder, issued: Issued, container: bytes, offi
     applicant, application = issued.applicant, issued.application
     portal, police = tour.origins["portal"], tour.origins["police"]
     certificate = eid_card.read_certificate(holder.card, CardKey.AUTHENTICATION)
-    with tour.step(5, "Lose: suspended, found, annulled; PINs; a counterfeit"):
+    with tour.step(6, "Lose: suspended, found, annulled; PINs; a counterfeit"):
         # lost, reported without the card, by the account's e-mail link
         waiting = holder.visitor.submit(
             holder.visitor.open(f"{portal}/sign"),
