@@ -262,7 +262,9 @@ def test_a_look_that_the_provider_did_not_record_is_an_alarm(room: ProviderRoom,
 def test_what_was_refused_or_never_answered_is_no_alarm(room: ProviderRoom, outcome: str) -> None:
     bank_asked(room, "m-1", outcome)
     room.clock.advance(LATER)
-    assert "The records do not agree" not in seen(room)
+    page = seen(room)
+    assert "The records do not agree" not in page
+    assert ("Asked, and refused" in page) == (outcome == "refused")
 
 
 def test_the_edge_of_a_period_is_no_alarm(room: ProviderRoom) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Table
 
 from digiid.contracts import data_tracker as contract
 from digiid.contracts.data_tracker import TrackerModel
-from digiid.contracts.members import NAMES
+from digiid.contracts.members import CONSENT_SERVICE, INFORMATION_AUTHORITY, NAMES
 from digiid.exchange.gate import Caller, RestAnswer, RestCall, RestService
 from digiid.kernel.errors import DigiidError, Malformed, Refused
 from digiid.kernel.identifiers import ClientId, parse_client_id
@@ -156,9 +156,14 @@ def _is_sent(tracker: Tracker, caller: Caller, call: RestCall) -> contract.Recor
     return contract.Recorded(recorded=tuple(sorted(found)))
 
 
+_PORTALS = frozenset({INFORMATION_AUTHORITY, CONSENT_SERVICE})
+
+
 def _usage(record: Disclosure) -> contract.Usage:
-    by_the_person = record.receiver_user == f"EE{record.personal_code}"
     receiver = _receiver(record.receiver)
+    # Who asked is the receiver's own statement: only the state's portals are believed that it was the person, or a
+    # provider could keep its looks out of the person's sight by saying so.
+    by_the_person = receiver in _PORTALS and record.receiver_user == f"EE{record.personal_code}"
     return contract.Usage(
         logtime=record.at,
         action=record.purpose,

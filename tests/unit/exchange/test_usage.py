@@ -98,6 +98,12 @@ def test_a_look_by_the_person_says_so_and_has_no_pseudonym(room: Room) -> None:
     assert "officialPseudonym" not in usage
 
 
+def test_nobody_but_the_portal_is_believed_that_the_person_asked(room: Room) -> None:
+    room.record(receiver=str(BANK), receiver_user=f"EE{MARI}")
+    (usage,) = room.body("/v2/findUsage", userCode=f"EE{MARI}")["usages"]
+    assert "byThePerson" not in usage
+
+
 def test_what_is_absent_is_left_out(room: Room) -> None:
     room.record(message_id=None, receiver="another registry")
     (usage,) = room.body("/v2/findUsage", userCode=f"EE{MARI}")["usages"]

@@ -42,6 +42,16 @@ class SeenLook:
     agreement: Agreement
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedQuestion:
+    """What a receiver asked about the person and was not told: the person sees the attempt too."""
+
+    receiver: ClientId
+    provider: ClientId
+    at: datetime
+    message_id: str
+
+
 class Lacking(StrEnum):
     PROVIDER = "provider"  # the receiver says that it was answered, the provider recorded nothing
     RECEIVER = "receiver"  # the provider says that it answered, the receiver never asked
@@ -138,6 +148,17 @@ def merge_looks(
         if (provider, usage.x_road_message_id) not in alarms
     ]
     return sorted(looks, key=lambda look: (look.usage.logtime, look.usage.x_road_message_id or ""), reverse=True)
+
+
+def find_refused(answers: Mapping[ClientId, Answers]) -> list[RefusedQuestion]:
+    """Every question that the one who asked it says was refused, the newest first."""
+    refused = [
+        RefusedQuestion(receiver, provider, asked.time, asked.x_road_message_id)
+        for receiver, said in answers.items()
+        for asked in said.asked or ()
+        if asked.outcome == "refused" and (provider := provider_of(asked.service)) is not None
+    ]
+    return sorted(refused, key=lambda question: question.at, reverse=True)
 
 
 def _agreement(

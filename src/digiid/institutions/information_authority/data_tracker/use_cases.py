@@ -20,9 +20,11 @@ from digiid.institutions.information_authority.data_tracker.domain import (
     Doubt,
     Lacking,
     Mismatch,
+    RefusedQuestion,
     SeenLook,
     decide_mismatches,
     find_doubts,
+    find_refused,
     merge_looks,
 )
 from digiid.kernel.errors import DigiidError
@@ -70,6 +72,7 @@ class Overview:
     """What the person is shown. `silent` did not answer, or not whole; `cut` have more than was fetched."""
 
     looks: Sequence[SeenLook]
+    refused: Sequence[RefusedQuestion]
     mismatches: Sequence[Mismatch]
     silent: Sequence[ClientId]
     cut: Sequence[ClientId]
@@ -104,6 +107,7 @@ def who_looked(
         report_mismatches(deps, mismatches)
     return Overview(
         looks=merge_looks(answers, mismatches=mismatches, now=now),
+        refused=find_refused(answers),
         mismatches=mismatches,
         silent=[each for each, answer in answers.items() if answer.usages is None or answer.asked is None],
         cut=[each for each, answer in answers.items() if answer.is_cut],

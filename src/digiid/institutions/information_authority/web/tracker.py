@@ -21,6 +21,7 @@ from digiid.platform.web.site import page, require_session, run
 
 PATH: Final = "/who-looked"
 _PER_PAGE = 20
+_REFUSED_SHOWN = 50
 _DAYS_SHOWN = 365  # where the person chose no period
 _LIMIT = RateLimit(60, timedelta(minutes=1))  # every view asks every institution
 
@@ -135,6 +136,7 @@ def tracker_handlers(deps: Deps) -> list[Any]:
             context
             | {
                 "seen": seen,
+                "refused": [each for each in seen.refused if asked.who in ("", str(each.receiver))][:_REFUSED_SHOWN],
                 "everybody": everybody,
                 "shown": chosen[(number - 1) * _PER_PAGE : number * _PER_PAGE],
                 "count": len(chosen),
