@@ -190,6 +190,10 @@ class RunningServer:
         """On the server's loop, to its end."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=60)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
     def reload(self) -> None:
         self.run(self.server.reload())
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import httpx
@@ -43,6 +44,27 @@ def test_an_answer_that_cannot_be_logged_is_not_given_and_its_loss_stands_in_the
         assert [each.is_response for each in room.state.logged("LOST-1")] == [False]
         [lost] = [event for event in events if event["event"] == "exchange.answer_lost"]
         assert (lost["message_id"], lost["code"]) == ("LOST-1", "server.serverproxy.logging_failed")
+
+
+def test_an_answer_that_comes_after_the_server_has_stopped_is_lost_and_the_log_says_so(tmp_path):
+    with exchange_room(tmp_path, changes={"timeouts": {"stop_seconds": 0.1}}) as room:
+        stopped = threading.Event()
+
+        def stop() -> None:
+            asyncio.run_coroutine_threadsafe(room.state.server.stop(), room.state.loop)
+            stopped.wait(10)  # the information system takes longer than the server waits
+
+        room.provider.before_answer = stop
+        with capture_logs() as events:
+            answer = room.ask(headers={"X-Road-Id": "LATE-1"})
+            stopped.set()
+        assert answer.json()["type"].startswith("server.clientproxy.")
+        assert len(room.provider.asked) == 1
+        assert [each.is_response for each in room.state.logged("LATE-1")] == [False]
+        [lost] = [event for event in events if event["event"] == "exchange.answer_lost"]
+        assert lost["message_id"] == "LATE-1"
+        room.provider.before_answer = lambda: None
+        room.state.start()
 
 
 def test_an_answer_that_the_asker_cannot_log_is_not_released(tmp_path):

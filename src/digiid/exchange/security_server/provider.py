@@ -4,6 +4,7 @@ Nothing reaches the information system before the peer, the sender, the right an
 logged; no answer goes out whole before it is signed and logged.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
@@ -99,6 +100,9 @@ class Provider:
             except Exception:  # the edge: a fault of ours is logged once with its trace, and told without detail
                 log.exception("exchange.provider_failed")
                 passage.fault = Fault("server.serverproxy.internal_error", "internal error", detail)
+            except asyncio.CancelledError:
+                self._log_loss(answering, "server.serverproxy.stopped")  # the server stops before the answer has come
+                raise
             if passage.fault is not None:
                 self._tell(answering, passage.fault)
             if passage.call is not None:
@@ -288,19 +292,22 @@ class Provider:
 
     def _tell(self, answering: _Answering, fault: Fault) -> None:
         exchange, content = answering.exchange, build_soap_fault(fault)
+        self._log_loss(answering, fault.code)
+        if not exchange.has_started:
+            exchange.respond(200, (("content-type", "text/xml; charset=UTF-8"),), content)
+        elif not exchange.has_finished:
+            exchange.finish(encode_fault_end(answering.boundary, content))
+
+    def _log_loss(self, answering: _Answering, code: str) -> None:
+        """The request is logged; that no answer to it is, and why, stands here."""
         if answering.has_acted:
-            # The request is logged; that no answer to it is, and why, stands here.
             log.error(
                 "exchange.answer_lost",
                 message_id=answering.call.request.message_id,
                 request_id=answering.call.request.request_id,
                 service=str(answering.call.service),
-                code=fault.code,
+                code=code,
             )
-        if not exchange.has_started:
-            exchange.respond(200, (("content-type", "text/xml; charset=UTF-8"),), content)
-        elif not exchange.has_finished:
-            exchange.finish(encode_fault_end(answering.boundary, content))
 
 
 def check_version(version: str | None, *, lowest: str | None) -> None:
