@@ -136,8 +136,8 @@ class Consumer:
             # 4 the body, all of it while it is small
             await _gather(exchange.body, spool)
             async with deps.outgoing.taken(member_of(client)):
-                # 5 a judged peer; nothing has been sent yet
-                peer = await deps.peers.connect(conf, call.service.provider, wanted=wanted)
+                # 5 a judged peer, by the configuration of now; nothing has been sent yet
+                peer = await deps.peers.connect(deps.find_conf(), call.service.provider, wanted=wanted)
                 passage.peer_address = peer.server.address
                 try:
                     # 6 signed, logged, sent

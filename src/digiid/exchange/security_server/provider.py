@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -27,7 +28,7 @@ from digiid.exchange.security_server.envelope import (
 )
 from digiid.exchange.security_server.http1 import WITHOUT_BODY
 from digiid.exchange.security_server.information_systems import SystemAnswer
-from digiid.exchange.security_server.local_conf import Target
+from digiid.exchange.security_server.local_conf import LocalConf, Target
 from digiid.exchange.security_server.messages import (
     Call,
     Passage,
@@ -62,6 +63,7 @@ log = structlog.get_logger("exchange.security_server")
 
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?:[-+.][0-9A-Za-z.+-]{0,64})?", re.ASCII)
 _HASHES = frozenset(("SHA-256", "SHA-384", "SHA-512"))
+_JUDGED_FOR = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class _Answering:
     boundary: str  # of the answer
     passage: Passage
     target: Target | None = None
+    judged_by: tuple[GlobalConf, LocalConf, datetime] | None = None
     has_acted: bool = False
 
     @property
@@ -135,7 +138,9 @@ class Provider:
             call, body = answering.call, envelope.body
             answering.passage.request_size = len(call.message) + (body.size if body is not None else 0)
             async with deps.incoming.taken(member_of(call.client)):
-                # 3 signed by the sender's member over exactly what came
+                # 3 what was so when the first part came is so now, and it is signed by the sender's member over
+                # exactly what came
+                conf = self._judge_again(answering, envelope)
                 verify_signed_by(deps, conf, envelope, member=member_of(call.client))
                 # 4 logged
                 await record_request(
@@ -172,15 +177,22 @@ class Provider:
         check_version(head.find("x-proxy-version"), lowest=self._deps.settings.lowest_peer_version)
         return parse_boundary(head.find("content-type") or "")
 
+    def _judge_again(self, answering: _Answering, envelope: Envelope) -> GlobalConf:
+        """A body may take hours to come, and a place be waited for: who had the right may have lost it since."""
+        deps, judged_by = self._deps, answering.judged_by
+        conf, local, now = deps.find_conf(), deps.local.current(), deps.clock.now()
+        if judged_by is None or judged_by[:2] != (conf, local) or now - judged_by[2] > _JUDGED_FOR:
+            self._judge(conf, answering, envelope)
+        return conf
+
     def _judge(self, conf: GlobalConf, answering: _Answering, envelope: Envelope) -> None:
         deps, exchange = self._deps, answering.exchange
+        local, now = deps.local.current(), deps.clock.now()
         # 1 the peer's certificate is registered, and good by the responses that it sent along
         certificate_der = exchange.connection.peer_certificate_der
         if certificate_der is None:
             raise Refused("exchange.trust.no_certificate", "the peer showed no certificate")
-        server = conf.verify_authentication(
-            load_known(certificate_der), ocsp_ders=envelope.ocsp_ders, at=deps.clock.now()
-        )
+        server = conf.verify_authentication(load_known(certificate_der), ocsp_ders=envelope.ocsp_ders, at=now)
         # 2 the part is a request, and the one that the HTTP header names
         request = parse_request(envelope.message)
         if find_all(exchange.head.headers, REQUEST_ID) != [request.request_id]:
@@ -198,9 +210,9 @@ class Provider:
         if not conf.is_client_of(service.provider, deps.server):
             raise Refused("exchange.unknown_service", f"{service.provider} is not registered on this security server")
         # 5 the right to it
+        answering.judged_by = conf, local, now
         if service.service_code in OWN_CODES:
             return
-        local = deps.local.current()
         if (found := local.find_service(service)) is not None:
             answering.passage.service_type = found.type
         target = local.authorise(client, service, request.method, request.path, conf, headers=request.headers)
