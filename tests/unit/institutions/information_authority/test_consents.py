@@ -679,6 +679,25 @@ def test_statements_are_paged_numbered_and_for_one_party(deps: Deps, clock: Manu
     assert (ahead.after, ahead.head) == (2, 2)
 
 
+def test_a_statement_knows_everything_up_to_its_time_whatever_happens_while_it_is_made(deps: Deps) -> None:
+    consent = granted(deps)
+
+    class Interrupted:
+        """A clock that somebody withdraws by, just when the statement looks at it."""
+
+        is_over = False
+
+        def now(self) -> datetime:
+            if not self.is_over:
+                self.is_over = True
+                use_cases.withdraw(deps, MARY, consent.consent_id)
+            return deps.clock.now()
+
+    statement = use_cases.get_revocations(replace(deps, clock=Interrupted()), POPULATION_REGISTER, 0)
+    told = parse_revocations(statement)
+    assert [revocation.consent_reference for revocation in told.revocations] == [consent.consent_reference]
+
+
 def test_everything_is_in_the_chain_of_hashes_and_no_personal_code_is(deps: Deps) -> None:
     consent = granted(deps)
     use_cases.withdraw(deps, MARY, consent.consent_id)

@@ -398,13 +398,12 @@ def get_receipt(deps: Deps, client: ClientId, consent_reference: str) -> str:
 
 def get_revocations(deps: Deps, audience: ClientId, after: int) -> str:
     """The sealed statement of what was revoked for this party after a number."""
-    limit = wire.MAX_REVOCATIONS
+    limit, issued_at = wire.MAX_REVOCATIONS, deps.clock.now()  # looked at first: it tells nothing of what comes later
     with deps.db.read() as tx:
         head = store.revocation_head(tx, str(audience))
         # who says to know more than there is gets the head, and sees from it that we were set back
         after = min(after, head)
         revocations = store.list_revocations(tx, str(audience), after=after, limit=limit)
-    issued_at = deps.clock.now()
     up_to = revocations[-1].number if revocations else after
     statement = RevocationStatement(deps.address, str(audience), issued_at, after, up_to, head, tuple(revocations))
     return deps.sealer.seal_revocations(statement)
