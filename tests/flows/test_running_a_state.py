@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -202,14 +203,21 @@ def test_a_killed_process_comes_back_with_everything(state: StateFolder) -> None
 def test_a_state_killed_while_its_first_people_are_made_goes_on_without_doubles(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path / "state")
     folder.create(StatePorts.free())
-    for wanted in (1, 3, 5):
+    moments = (
+        lambda: len(read_people(folder.path)) >= 1,
+        lambda: len(read_people(folder.path)) >= 5,
+        lambda: count(folder, "police_board", "SELECT count(*) FROM application_steps s JOIN applications a USING (application_id) "
+                      "WHERE a.kind <> 'citizen'") >= 3,
+        lambda: count(folder, "card_bureau", "SELECT count(*) FROM orders WHERE state = 'handed_out'") == 6,
+    )  # fmt: skip
+    for is_reached in moments:
         process = subprocess.Popen([sys.executable, "-m", "digiid.apps.all_in_one", str(folder.path)])
         deadline = time.monotonic() + 120
-        while len(read_people(folder.path)) < wanted and time.monotonic() < deadline and process.poll() is None:
+        while not is_reached() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.02)
         process.kill()
         process.wait()
-        assert len(read_people(folder.path)) >= wanted
+        assert is_reached()
     try:
         up = digiid("up", "--state", str(folder.path))
         assert up.returncode == 0, up.stderr
@@ -220,6 +228,14 @@ def test_a_state_killed_while_its_first_people_are_made_goes_on_without_doubles(
             assert db.execute("SELECT count(*) FROM persons").fetchone() == (7,)  # and the citizen's child
     finally:
         digiid("down", "--state", str(folder.path))
+
+
+def count(folder: StateFolder, institution: str, query: str) -> int:
+    file = folder.path / "db" / f"{institution}.sqlite"
+    if not file.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+        return int(db.execute(query).fetchone()[0])
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path) -> None:

@@ -126,7 +126,11 @@ def _letters(visitor: Visitor, origins: dict[str, str], email: str) -> list[str]
 
 def fill_in(visitor: Visitor, page: Page, applicant: Applicant) -> Page:
     """Start an application and fill in every step; returns the review page's predecessor, the task list."""
-    tasks = visitor.submit(page, button="Start a new application")
+    return fill_in_steps(visitor, visitor.submit(page, button="Start a new application"), applicant)
+
+
+def fill_in_steps(visitor: Visitor, tasks: Page, applicant: Applicant) -> Page:
+    """Fill in every step of a draft, also those that were filled in before."""
     base = urlsplit(tasks.url).path
     for step, values in form_values(applicant).items():
         files = {"photo": ("me.jpg", portrait(), "image/jpeg")} if step == "photo" else None
@@ -236,17 +240,26 @@ def collect(
     origins: dict[str, str],
 ) -> str:
     """From a submitted application to the card in the hand; the officers are signed in. Returns the order's page."""
-    number = urlsplit(application.url).path.rstrip("/").rsplit("/", 1)[-1]
-    at_police = f"{origins['police']}/applications/{number}"
-    wait_for(lambda: _proposed(proposer, at_police), "the background check")
-    decide(decider, at_police)
+    propose_and_decide(application, proposer=proposer, decider=decider, origins=origins)
     order = find_order(desk, origins, applicant.surname)
     wait_for(lambda: handed(desk, order, applicant), "the hand-over")
     return order
 
 
+def propose_and_decide(
+    application: Page, *, proposer: CardHolder, decider: CardHolder, origins: dict[str, str]
+) -> None:
+    """A submitted application, proposed already or not, is decided by two officers who are signed in: issue."""
+    number = urlsplit(application.url).path.rstrip("/").rsplit("/", 1)[-1]
+    at_police = f"{origins['police']}/applications/{number}"
+    wait_for(lambda: _proposed(proposer, at_police), "the background check")
+    decide(decider, at_police)
+
+
 def _proposed(proposer: CardHolder, application_url: str) -> Page | None:
     page = proposer.visitor.open(application_url)
+    if any("/decide" in (form.get("action") or "") for form in page.tree.forms):
+        return page
     if not any("/propose" in (form.get("action") or "") for form in page.tree.forms):
         return None
     return propose_issue(proposer, application_url, reasons="All checks are clear and the purpose fits.")
