@@ -323,6 +323,7 @@ class PlayedServer:
         self.room, self.script, self.port = room, script, port
         self.received: list[Message] = []
         self.status_answers: list[bytes] | None = None
+        self.status_script: Callable[[socket.socket], None] | None = None  # instead of the usual answer
         key, certificate = write_identity(room.folder / "peers", f"played-{port}", identity, PKI.ca)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate, key, PASSPHRASE.decode())
@@ -332,7 +333,7 @@ class PlayedServer:
         self._sockets = [socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 77))]
         self._threads = [
             threading.Thread(target=self._serve, args=(self._sockets[0], self._answer_message), daemon=True),
-            threading.Thread(target=self._serve, args=(self._sockets[1], self._answer_status), daemon=True),
+            threading.Thread(target=self._serve, args=(self._sockets[1], self._answer_any_status), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -371,7 +372,10 @@ class PlayedServer:
             connection.sendall(self.script(message))
             connection.unwrap()
 
-    def _answer_status(self, connection: socket.socket) -> None:
+    def _answer_any_status(self, connection: socket.socket) -> None:
+        (self.status_script or self.answer_status)(connection)
+
+    def answer_status(self, connection: socket.socket) -> None:
         connection.recv(64 * 1024)
         responses = self.status_answers
         if responses is None:
