@@ -131,7 +131,7 @@ class Consumer:
         request = self._build_request(exchange)
         wanted = _wanted_server(request)
         call = passage.call = call_of(request, request.encode())
-        spool = deps.spools.open(max_bytes=deps.settings.limits.max_body_bytes)
+        spool = deps.spools.open(max_bytes=deps.settings.limits.max_body_bytes, of=member_of(client))
         try:
             # 4 the body, all of it while it is small
             await _gather(exchange.body, spool)
@@ -147,7 +147,7 @@ class Consumer:
                     else:
                         await self._send_small(peer.connection, call, spool if spool.size else None)
                     # 7 the answer, all of it before any of it goes on
-                    envelope = await self._receive(peer)
+                    envelope = await self._receive(peer, call)
                 except BaseException:
                     peer.connection.close()
                     raise
@@ -218,21 +218,21 @@ class Consumer:
         connection.write(_head(boundary, call.request) + encode_chunk(beginning + encode_body_start(boundary)))
         keeps = self._deps.log.settings.keeps_body(client=str(call.client), service=str(call.service))
         for piece in body.pieces():
-            await self._pass_on(connection, piece)
+            await self._pass_on(connection, call, piece)
         while piece := await _read(exchange.body):
             if keeps:
                 body.write(piece)
             else:
                 body.pass_by(piece)
-            await self._pass_on(connection, piece)
+            await self._pass_on(connection, call, piece)
         signed = await self._sign_and_log(call, body)
         connection.write(encode_chunk(encode_end(boundary, signed)) + LAST_CHUNK)
         await connection.drain()
 
-    async def _pass_on(self, connection: Connection, piece: bytes) -> None:
+    async def _pass_on(self, connection: Connection, call: Call, piece: bytes) -> None:
         if connection.has_input:
             # The peer says no before it has all: what it says is the answer.
-            (await self._receive_from(connection))[0].close()
+            (await self._receive_from(connection, call))[0].close()
             raise Malformed("exchange.message.early", "the peer answered before the message was complete")
         timeouts = self._deps.settings.timeouts
         connection.expect_within(timeouts.body_seconds + len(piece) / timeouts.lowest_bytes_per_second)
@@ -249,15 +249,15 @@ class Consumer:
 
     # ------------------------------------------------------------------ receiving
 
-    async def _receive(self, peer: Peer) -> Envelope:
-        envelope, keeps_alive = await self._receive_from(peer.connection)
+    async def _receive(self, peer: Peer, call: Call) -> Envelope:
+        envelope, keeps_alive = await self._receive_from(peer.connection, call)
         if keeps_alive:
             self._deps.peers.give_back(peer)
         else:
             peer.connection.close()
         return envelope
 
-    async def _receive_from(self, connection: Connection) -> tuple[Envelope, bool]:
+    async def _receive_from(self, connection: Connection, call: Call) -> tuple[Envelope, bool]:
         settings = self._deps.settings
         head, stream = await read_response(
             connection,
@@ -277,6 +277,7 @@ class Consumer:
             RESPONSE_ORDER,
             spools=self._deps.spools,
             max_body_bytes=settings.limits.max_body_bytes,
+            sender=call.service.provider.member,
         )
         return envelope, head.keeps_alive and stream.is_done
 

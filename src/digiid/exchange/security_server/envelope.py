@@ -3,7 +3,7 @@
 The signature is over digests, so nothing but the small parts is held in memory; a body goes into its spool as it comes.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,8 +46,10 @@ _LETTERS: Final = bytes(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef"[i % 32] for i in ran
 
 @dataclass(slots=True)
 class Envelope:
-    """What came. `body` is None when there was no body part, which is not the same as an empty one."""
+    """What came. `body` is None when there was no body part, which is not the same as an empty one. `sender` is the
+    member whose body it is, as far as that is known when the body begins."""
 
+    sender: Hashable = None
     ocsp_ders: tuple[bytes, ...] = ()
     message: bytes = field(default=b"", repr=False)
     body: Spool | None = None
@@ -77,10 +79,11 @@ async def read_envelope(
     *,
     spools: SpoolFolder,
     max_body_bytes: int,
+    sender: Hashable = None,
     check_message: CheckMessage | None = None,
 ) -> Envelope:
     """Read the whole envelope. `check_message` is called when the REST part is complete: what it raises ends the
-    reading before the body has come. The caller closes the envelope.
+    reading before the body has come; it may set the envelope's `sender`. The caller closes the envelope.
 
     Raises: Malformed `exchange.multipart.…`, `exchange.part_order`, `exchange.http.…`, `exchange.body_too_large`;
         Unavailable `exchange.spool…`; what `check_message` raises.
@@ -99,7 +102,7 @@ async def read_envelope(
         },
     )
     parser, parts = MultipartParser(boundary, limits), PartOrder(dict(order))
-    envelope, small = Envelope(), bytearray()
+    envelope, small = Envelope(sender), bytearray()
     kind, chain_result, held = "", b"", 0
     try:
         while data := await stream.read():
@@ -118,7 +121,7 @@ async def read_envelope(
                     parts.accept(kind)
                     small = bytearray()
                     if kind == REST_BODY:
-                        envelope.body = spools.open(max_bytes=max_body_bytes)
+                        envelope.body = spools.open(max_bytes=max_body_bytes, of=envelope.sender)
                 elif kind in (REST_REQUEST, REST_RESPONSE):
                     envelope.message = bytes(small)
                     if check_message is not None:

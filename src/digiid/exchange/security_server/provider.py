@@ -125,6 +125,7 @@ class Provider:
         # 2 the message; who asks for what is judged as soon as its first part is there
         async def check_message(envelope: Envelope) -> None:
             self._judge(conf, answering, envelope)
+            envelope.sender = member_of(answering.call.client)
 
         envelope = await read_envelope(
             exchange.body,
@@ -230,7 +231,7 @@ class Provider:
             local=deps.local.current(),
             conf=conf,
         )
-        body = deps.spools.open(max_bytes=deps.settings.limits.max_body_bytes)
+        body = deps.spools.open(max_bytes=deps.settings.limits.max_body_bytes, of=call.service.provider.member)
         try:
             body.write(own.body)
             headers = (("Content-Type", own.media_type), *own.headers)
@@ -252,7 +253,7 @@ class Provider:
             message = _build_message(head.status, head.reason, head.headers, call, request_hash)
             # An empty entity is a part all the same; only where there cannot be an entity there is none.
             if call.request.method != "HEAD" and head.status not in WITHOUT_BODY:
-                body = deps.spools.open(max_bytes=deps.settings.limits.max_body_bytes)
+                body = deps.spools.open(max_bytes=deps.settings.limits.max_body_bytes, of=call.service.provider.member)
                 while not body.is_large and (piece := await _read(answer)):
                     body.write(piece)
             if body is not None and body.is_large:

@@ -1,13 +1,14 @@
 """Where a body waits until its message may go on: in memory while it is small, else in a file of mode 0600.
 
-Its SHA-512 is computed while it comes. All files together have a limit, and what a killed process left is removed at
-the next start.
+Its SHA-512 is computed while it comes. All files together have a limit, of which one member has half at most: who
+sends many large bodies, slowly, does not take the room from others. What a killed process left is removed at the next
+start.
 """
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -26,26 +27,33 @@ class SpoolFolder:
         for left in folder.glob(f"{_PREFIX}*"):
             left.unlink(missing_ok=True)
         self.folder, self.memory_bytes = folder, memory_bytes
-        self._room = max_spooled_bytes
+        self._room, self._room_of_one = max_spooled_bytes, max_spooled_bytes // 2
+        self._taken: dict[Hashable, int] = {}
 
-    def open(self, *, max_bytes: int) -> "Spool":
-        return Spool(self, max_bytes=max_bytes)
+    def open(self, *, max_bytes: int, of: Hashable) -> "Spool":
+        """`of` is the member whose body it is."""
+        return Spool(self, max_bytes=max_bytes, of=of)
 
-    def take_room(self, count: int) -> None:
+    def take_room(self, count: int, of: Hashable) -> None:
         """Raises: Unavailable `exchange.spool_full`."""
-        if count > self._room:
+        taken = self._taken.get(of, 0) + count
+        if count > self._room or taken > self._room_of_one:
             raise Unavailable("exchange.spool_full", "too many bytes of bodies wait at once")
         self._room -= count
+        self._taken[of] = taken
 
-    def give_room(self, count: int) -> None:
+    def give_room(self, count: int, of: Hashable) -> None:
         self._room += count
+        left = self._taken.pop(of, 0) - count
+        if left > 0:
+            self._taken[of] = left
 
 
 class Spool:
     """One body. Close it when nobody needs it any more."""
 
-    def __init__(self, folder: SpoolFolder, *, max_bytes: int) -> None:
-        self._folder, self._max_bytes = folder, max_bytes
+    def __init__(self, folder: SpoolFolder, *, max_bytes: int, of: Hashable) -> None:
+        self._folder, self._max_bytes, self._of = folder, max_bytes, of
         self._pieces: list[bytes] = []
         self._hash = hashlib.sha512()
         self._descriptor: int | None = None
@@ -72,7 +80,7 @@ class Spool:
                 self._descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=self._folder.folder)
                 self.path = Path(name)
                 data, self._pieces = b"".join((*self._pieces, data)), []
-            self._folder.take_room(len(data))
+            self._folder.take_room(len(data), self._of)
             self._on_disk += len(data)
             view = memoryview(data)
             while view:
@@ -127,5 +135,5 @@ class Spool:
             with suppress(OSError):
                 self.path.unlink()
             self.path = None
-        self._folder.give_room(self._on_disk)
+        self._folder.give_room(self._on_disk, self._of)
         self._on_disk = 0
