@@ -1,6 +1,8 @@
 """Port 5577: OCSP responses about a server's own certificates, as its peers ask for them (X-Road message transport)."""
 
+import contextlib
 import hashlib
+import socket
 
 import httpx
 import pytest
@@ -71,3 +73,16 @@ def test_a_question_that_cannot_be_answered_is_500_with_a_line_of_text(room, que
 
 def test_other_methods_are_refused(room):
     assert httpx.post(url(room), content=b"x", trust_env=False).status_code == 500
+
+
+def test_one_stranger_does_not_take_all_connections(tmp_path):
+    limits = {"limits": {"max_connections": 8, "max_connections_of_server": 3}}
+    with exchange_room(tmp_path, changes=limits) as room, contextlib.ExitStack() as stack:
+        port = room.state.settings.listeners.ocsp_port
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(3)]
+        for connection in held:
+            connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        fourth = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        with contextlib.suppress(ConnectionError):
+            assert fourth.recv(1) == b""

@@ -234,8 +234,8 @@ class SecurityServer:
         self, name: str, handler: Handler, host: str, port: int, context: ssl.SSLContext | None = None
     ) -> Listener:
         limits = self.settings.limits
-        # Other servers share the message port; the information systems inside are few, and often one.
-        of_peer = limits.max_connections_of_server if name == "messages" else limits.max_connections
+        # Other servers share the two ports outside; the information systems inside are few, and often one.
+        of_peer = limits.max_connections_of_server if name in ("messages", "ocsp") else limits.max_connections
         admission = Admission(limits.max_connections, of_peer, limits.max_body_bytes + ENVELOPE_OVERHEAD_BYTES)
         listener = Listener(name, handler, self.connections, admission=admission, timeouts=self._timeouts)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
