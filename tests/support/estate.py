@@ -40,7 +40,7 @@ def running_estate(folder: Path) -> Iterator[RunningEState]:
     state_folder = StateFolder(folder)
     state_folder.create(StatePorts.free())
     state = build_state(state_folder, clock=SystemClock(), entropy=SystemEntropy())
-    servers = ServerGroup(state.listeners)
+    servers = ServerGroup(state.listeners, before_stop=state.security_servers.stop)
     try:
         with servers.running():
             state.start()

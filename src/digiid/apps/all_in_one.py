@@ -476,7 +476,7 @@ def serve(folder: StateFolder) -> None:
     with folder.serving():
         folder.pid_file.write_text(str(os.getpid()), encoding="ascii")
         state = build_state(folder, clock=clock, entropy=entropy)
-        servers = ServerGroup(state.listeners)
+        servers = ServerGroup(state.listeners, before_stop=state.security_servers.stop)
 
         def begin() -> None:
             try:

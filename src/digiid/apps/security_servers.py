@@ -333,7 +333,7 @@ class ServerProcesses:
                     self._spawn(child)
 
     def stop(self) -> None:
-        """Let them finish what they answer."""
+        """Let them finish what they answer. May be called again."""
         self._stopping.set()
         if self._watch.is_alive():
             self._watch.join(timeout=5)

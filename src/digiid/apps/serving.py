@@ -70,10 +70,13 @@ def _server(listener: Listener) -> _Server:
 
 
 class ServerGroup:
-    """Serves listeners until it is told to stop."""
+    """Serves listeners until it is told to stop. `before_stop` is called first, while they still answer: for who must
+    finish something with them."""
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
+    def __init__(self, listeners: Sequence[Listener], *, before_stop: Callable[[], None] | None = None) -> None:
         self._servers = [_server(listener) for listener in listeners]
+        self._before_stop = before_stop
+        self._is_stopping = False
 
     async def serve(self, on_ready: Callable[[], None] | None = None) -> None:
         tasks = [asyncio.create_task(server.serve()) for server in self._servers]
@@ -95,8 +98,17 @@ class ServerGroup:
 
     def stop(self) -> None:
         """Finish running requests and end. Safe from any thread and from a signal handler."""
-        for server in self._servers:
-            server.should_exit = True
+        if not self._is_stopping:
+            self._is_stopping = True
+            threading.Thread(target=self._stop, name="digiid-stop", daemon=True).start()
+
+    def _stop(self) -> None:
+        try:
+            if self._before_stop is not None:
+                self._before_stop()
+        finally:
+            for server in self._servers:
+                server.should_exit = True
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Serve on this thread until SIGTERM or SIGINT."""

@@ -154,7 +154,7 @@ def run_tour(folder: Path | None, *, json_file: Path | None = None, slow: bool =
         configure_logging(state_folder.log_file)
         with console.status("Building an e-state: hierarchy, institutions, first people …"):
             state = build_state(state_folder, clock=SystemClock(), entropy=SystemEntropy())
-            servers = ServerGroup(state.listeners)
+            servers = ServerGroup(state.listeners, before_stop=state.security_servers.stop)
         steps: list[Step] = []
         try:
             with servers.running():
