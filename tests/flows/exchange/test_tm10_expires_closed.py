@@ -5,17 +5,28 @@ asks the health port at both: the clock that it shows has to agree with what hap
 """
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
+from digiid.exchange.security_server.local_conf import Offer
 from digiid.exchange.security_server.server_health import health_port_of
 from digiid.kernel.errors import DigiidError
+from digiid.platform.clock import Clock
 from digiid.platform.ports import free_ports
-from tests.support.exchange_room import ExchangeRoom, RunningServer, exchange_room
+from tests.support.exchange_room import DOCUMENTS, ExchangeRoom, RunningServer, exchange_room
+from tests.support.global_conf import STATE
 
 TICK = timedelta(microseconds=1)
+
+# How far the provider's clock is from everybody else's, and what who asks is told.
+CLOCKS_APART = [
+    (3601, "server.serverproxy.global_conf_outdated"),
+    (601, "server.serverproxy.global_conf_outdated"),
+    (-3600, "server.serverproxy.ssl_authentication_failed"),
+]
 
 
 @pytest.fixture
@@ -159,6 +170,144 @@ def test_tm10_in_maintenance_callers_see_the_message(room):
     # the asker's own server as well
     room.private.server.deps.maintenance.turn_on("upgrade")
     assert code_of(room.ask()) == "server.clientproxy.maintenance_mode"
+
+
+def test_tm10_without_the_peers_status_port_what_it_told_holds_until_it_is_too_old(room):
+    """xroad.md §2.4: the provider's port 5577."""
+    assert code_of(room.ask()) is None
+    told_at = room.clock.now()
+    [port] = [each for each in room.state.server._listeners if each._name == "ocsp"]
+    room.state.run(port.stop(0))
+    end = told_at + timedelta(seconds=3600)
+    move_to(room, end - timedelta(seconds=2))
+    room.republish()  # configuration and both servers' own responses are not what runs out here
+    move_to(room, end)
+    assert code_of(room.ask()) is None
+    room.clock.advance(timedelta(seconds=1))
+    asked = len(room.provider.asked)
+    assert code_of(room.ask()) == "server.clientproxy.ssl_authentication_failed"
+    room.clock.advance(timedelta(seconds=1))
+    assert code_of(room.ask()) == "server.clientproxy.network_error"
+    assert len(room.provider.asked) == asked
+    room.state.stop()
+    room.state.start()
+    assert code_of(room.ask()) is None
+
+
+def test_tm10_without_its_status_port_a_server_that_is_not_known_yet_is_sent_nothing(room):
+    [port] = [each for each in room.state.server._listeners if each._name == "ocsp"]
+    room.state.run(port.stop(0))
+    assert code_of(room.ask()) == "server.clientproxy.network_error"
+    assert room.provider.asked == []
+
+
+def test_tm10_without_operational_monitoring_messages_go_on(room):
+    """xroad.md §2.4: no effect on messages; the clock warns."""
+    health = Health(room, room.state)
+    monitoring = room.state.server.monitoring
+    file = room.folder / "state" / "monitoring.sqlite"
+    assert code_of(room.ask()) is None
+    monitoring.flush()
+    assert health.clock("monitoring")["state"] == "ok"
+    with monitoring.db.write() as tx:
+        tx.exec_driver_sql("ALTER TABLE records RENAME TO away")
+    for _ in range(5):
+        assert code_of(room.ask()) is None
+    assert monitoring.flush() == 0
+    room.clock.advance(timedelta(seconds=2))
+    assert health.clock("monitoring")["state"] == "warning"
+    assert health.get().status_code == 200
+    with monitoring.db.write() as tx:
+        tx.exec_driver_sql("ALTER TABLE away RENAME TO records")
+    assert monitoring.flush() >= 5 and file.exists()
+    room.clock.advance(timedelta(seconds=2))
+    assert health.clock("monitoring")["state"] == "ok"
+
+
+def test_tm10_without_the_information_system_callers_are_told_so_and_the_request_is_logged(room):
+    """xroad.md §2.4: `service_failed` with the network's words, and at the latest after the service's timeout."""
+    url, room.provider_url = room.provider_url, f"http://127.0.0.1:{free_ports(1)[0]}"
+    room.write_rights(STATE)
+    answer = room.ask(headers={"X-Road-Id": "no-system"})
+    assert code_of(answer) == "server.serverproxy.service_failed"
+    assert "refused" in answer.json()["message"].lower()
+    for server in (room.private, room.state):
+        assert [each.is_response for each in server.logged("no-system")] == [False]
+    room.provider_url = url
+    room.write_rights(STATE)
+    assert code_of(room.ask()) is None
+    assert Offer(DOCUMENTS, (), frozenset(), url).timeout_seconds == 60
+    # one that does not answer in its time
+    released = threading.Event()
+    room.provider.before_answer = lambda: released.wait(10)
+    room.write_rights(STATE, timeout_seconds=0.5)
+    answer = room.ask(headers={"X-Road-Id": "slow-system"})
+    released.set()
+    room.provider.before_answer = lambda: None
+    assert code_of(answer) == "server.serverproxy.service_failed"
+    room.write_rights(STATE)
+    assert code_of(room.ask()) is None
+
+
+# ------------------------------------------------------------------ clocks that do not agree
+
+
+@pytest.fixture
+def skewed(tmp_path):
+    """With the clock of the board's server, which is apart from everybody else's by its `seconds`."""
+    with exchange_room(tmp_path) as room:
+        room.state.stop()
+        apart = room.state._clock = ClockApart(room.clock)
+        room.state.start()
+        yield room, apart
+
+
+class ClockApart(Clock):
+    """Differs from another clock by so many seconds."""
+
+    def __init__(self, other: Clock) -> None:
+        self._other, self.seconds = other, 0.0
+
+    def now(self) -> datetime:
+        return self._other.now() + timedelta(seconds=self.seconds)
+
+
+@pytest.mark.parametrize(("seconds", "code"), CLOCKS_APART)
+def test_tm10_a_server_whose_clock_is_wrong_delivers_nothing_and_goes_on_when_it_is_right(skewed, seconds, code):
+    room, clock = skewed
+    assert code_of(room.ask()) is None
+    asked = len(room.provider.asked)
+    clock.seconds = seconds
+    assert code_of(room.ask(headers={"X-Road-Id": "apart"})) == code
+    assert len(room.provider.asked) == asked
+    assert room.state.logged("apart") == []
+    clock.seconds = 0
+    assert code_of(room.ask()) is None
+
+
+@pytest.mark.parametrize("seconds", [-30, 30])
+def test_tm10_clocks_that_differ_a_little_disturb_nobody(skewed, seconds):
+    room, clock = skewed
+    clock.seconds = seconds
+    room.state.reload()
+    room.private.reload()
+    assert code_of(room.ask()) is None
+
+
+@pytest.mark.parametrize("minutes", [-120, 120])
+def test_tm10_an_ocsp_responder_whose_clock_is_wrong_is_not_believed(room, minutes):
+    assert code_of(room.ask()) is None
+    end = room.clock.now() + timedelta(seconds=3600)
+    room.trust.ocsp_at = timedelta(minutes=minutes)
+    move_to(room, end - timedelta(seconds=2))
+    room.republish()
+    assert code_of(room.ask()) is None  # by the responses that are in hand
+    move_to(room, end + timedelta(seconds=1))
+    assert code_of(room.ask()) is not None
+    room.trust.ocsp_at = timedelta(0)
+    for server in room.servers.values():
+        server.reload()
+    assert code_of(room.ask()) is None
 
 
 def test_a_broken_file_of_rights_changes_nothing_and_is_told(room):
