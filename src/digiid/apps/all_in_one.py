@@ -124,6 +124,9 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     exchange_of_state = ExchangeOfState(folder, settings, members.NAMES, clock=clock, entropy=entropy)
     closing.callback(exchange_of_state.close)
     exchange = exchange_of_state.client
+    servers = exchange_of_state.processes()
+    closing.callback(servers.stop)
+    servers.load()
 
     def database_url(institution: str) -> str:
         return settings.database.url.replace("{institution}", institution)
@@ -335,8 +338,6 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         shelf,
         tls.authority if tls else None,
     )
-    servers = exchange_of_state.processes()
-    closing.callback(servers.stop)
     return EState(folder, settings, hierarchy, running, listeners, servers, shelf, seeder, ready, closing)
 
 

@@ -1,6 +1,7 @@
 """One security server in a process of its own: `python -m digiid.apps.security_server CONFIG.toml`.
 
-With `--with-parent` it also stops when its standard input ends: a parent that holds the other end is gone then.
+With `--with-parent` it waits for a line on its standard input before it begins, so that the parent can have it load
+beside its own start; and it stops when that input ends, since the parent that holds the other end is gone then.
 """
 
 import asyncio
@@ -68,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     if len(arguments) != 1:
         print("usage: python -m digiid.apps.security_server [--with-parent] CONFIG.toml", file=sys.stderr)
         return EXIT_USAGE
+    if with_parent and not sys.stdin.buffer.readline():
+        return EXIT_DONE
     try:
         settings = load_security_server_settings(Path(arguments[0]))
         configure_logging(settings.log.file, level=settings.log.level)

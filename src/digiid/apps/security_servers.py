@@ -25,7 +25,7 @@ from digiid.apps.state import ServerPorts, StateFolder, StateSettings, write_new
 from digiid.exchange.central_server.registering import ProvisionedServer
 from digiid.exchange.client import Client
 from digiid.exchange.gate import AnyService, Gate, Service
-from digiid.exchange.openapi import description_path, descriptions
+from digiid.exchange.openapi import Descriptions, description_path
 from digiid.exchange.security_server.local_conf import Offer, build_local_conf, write_local_conf
 from digiid.exchange.security_server.status import write_status_addresses
 from digiid.exchange.security_server.tls import (
@@ -121,7 +121,7 @@ class ExchangeOfState:
         listeners = []
         for server in self.servers.values():
             own = [service for service in services if self.server_of(_id_of(service).provider) is server]
-            gate = Gate(own, pools=pools, descriptions=descriptions(own))
+            gate = Gate(own, pools=pools, descriptions=Descriptions(own))
             identity = self._gate_identity(server)
             listeners.append(
                 Listener(
@@ -288,10 +288,17 @@ class ServerProcesses:
         self._watch = threading.Thread(target=self._watching, name="digiid-security-servers", daemon=True)
         self._http = HttpClient(timeout_seconds=2)
 
-    def start(self) -> None:
-        """Start all and wait until each answers that it is healthy. Raises: Unavailable `state.exchange_not_ready`."""
+    def load(self) -> None:
+        """Have the programs loaded beside what the caller does; they begin with `start`, and read their files then."""
         for child in self._children:
             self._spawn(child)
+
+    def start(self) -> None:
+        """Begin, and wait until each answers that it is healthy. Raises: Unavailable `state.exchange_not_ready`."""
+        for child in self._children:
+            if child.process is None:
+                self._spawn(child)
+            self._begin(child)
         self._watch.start()
         deadline = time.monotonic() + _READY_SECONDS
         for child in self._children:
@@ -308,7 +315,16 @@ class ServerProcesses:
                 return
             command = [sys.executable, "-m", "digiid.apps.security_server", "--with-parent", str(child.file)]
             child.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)  # noqa: S603
-            log.info("security_server.started", server=str(child.server), process=child.process.pid)
+
+    def _begin(self, child: _Child) -> None:
+        assert child.process is not None
+        assert child.process.stdin is not None
+        try:
+            child.process.stdin.write(b"begin\n")
+            child.process.stdin.flush()
+        except OSError:
+            return  # it has ended already: the watch starts another one
+        log.info("security_server.started", server=str(child.server), process=child.process.pid)
 
     def _is_healthy(self, child: _Child) -> bool:
         try:
@@ -331,6 +347,7 @@ class ServerProcesses:
                 elif now >= again[child.server]:
                     del again[child.server]
                     self._spawn(child)
+                    self._begin(child)
 
     def stop(self) -> None:
         """Let them finish what they answer. May be called again."""

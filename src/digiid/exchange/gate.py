@@ -123,7 +123,7 @@ class Gate:
         pools: Pools,
         descriptions: Mapping[str, bytes] | None = None,
     ) -> None:
-        """`descriptions`: OpenAPI documents by path (`exchange.openapi.descriptions`), for who reaches the gate."""
+        """`descriptions`: OpenAPI documents by path (`exchange.openapi.Descriptions`), for who reaches the gate."""
         self._operations: dict[str, Service] = {}
         self._endpoints: dict[str, dict[str, RestService]] = {}
         for service in services:
@@ -134,7 +134,7 @@ class Gate:
                     self._operations[path] = service
                 else:
                     self._endpoints.setdefault(path, {})[method] = service
-        self._pools, self._descriptions = pools, dict(descriptions or {})
+        self._pools, self._descriptions = pools, descriptions or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -8,7 +8,7 @@ A JSON Schema of a pydantic model stands in OpenAPI 3.1 as it is (both are draft
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -80,9 +80,23 @@ def description_path(service: ServiceId) -> str:
     return PREFIX + service.path.removeprefix("/r1/")
 
 
-def descriptions(services: Sequence[AnyService]) -> dict[str, bytes]:
-    """Every service's document by the path at which a gate serves it."""
-    return {_path_of(service): json.dumps(describe(service), ensure_ascii=False).encode() for service in services}
+class Descriptions(Mapping[str, bytes]):
+    """Every service's document by the path at which a gate serves it, each made when it is first asked for."""
+
+    def __init__(self, services: Sequence[AnyService]) -> None:
+        self._services = {_path_of(service): service for service in services}
+        self._made: dict[str, bytes] = {}
+
+    def __getitem__(self, path: str) -> bytes:
+        if path not in self._made:
+            self._made[path] = json.dumps(describe(self._services[path]), ensure_ascii=False).encode()
+        return self._made[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._services)
+
+    def __len__(self) -> int:
+        return len(self._services)
 
 
 def _path_of(service: AnyService) -> str:

@@ -15,7 +15,7 @@ from digiid.contracts import business_register, consents, population_register
 from digiid.contracts.members import BANK, BUSINESS_REGISTER, POLICE_BOARD, POPULATION_REGISTER
 from digiid.contracts.operation import Message, Operation
 from digiid.exchange.gate import AnyService, Gate, RestService, Service
-from digiid.exchange.openapi import describe, description_path, descriptions
+from digiid.exchange.openapi import Descriptions, describe, description_path
 from digiid.exchange.usage import Tracker, tracker_services
 from digiid.kernel.identifiers import ServiceId
 from digiid.platform.pools import Pools
@@ -114,7 +114,7 @@ OPERATION = Operation(ServiceId(POPULATION_REGISTER, "double"), Question, Reply,
 def gate() -> Iterator[Gate]:
     pools = Pools(pages=1, services=1)
     services: list[AnyService] = [Service(OPERATION, never)]
-    yield Gate(services, pools=pools, descriptions=descriptions(services))
+    yield Gate(services, pools=pools, descriptions=Descriptions(services))
     pools.close()
 
 
