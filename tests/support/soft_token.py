@@ -59,6 +59,15 @@ class SoftToken:
             parameters = session.create_domain_parameters(pkcs11.KeyType.EC, curve, local=True)
             parameters.generate_keypair(store=True, label=label, id=key_id)
 
+    def destroy_keys(self) -> None:
+        """Every key pair on the token."""
+        import pkcs11
+
+        with self._session() as session:
+            for kind in (pkcs11.ObjectClass.PRIVATE_KEY, pkcs11.ObjectClass.PUBLIC_KEY):
+                for found in list(session.get_objects({pkcs11.Attribute.CLASS: kind})):
+                    found.destroy()
+
     def store_certificate(self, certificate: x509.Certificate, *, label: str, key_id: bytes) -> None:
         import pkcs11
         from pkcs11 import Attribute

@@ -6,7 +6,7 @@ We hash, the token signs: CKM_ECDSA, CKM_RSA_PKCS over a DigestInfo, CKM_RSA_PKC
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -41,21 +41,33 @@ _PSS_MECHANISMS: Final = {
     "sha512": (pkcs11.Mechanism.SHA512, pkcs11.MGF.SHA512),
 }
 _NULL: Final = b"\x05\x00"
+_PIN_REFUSED: Final = (pkcs11.PinIncorrect, pkcs11.PinExpired, pkcs11.PinLocked)
 
 
 class _InToken:
     """What both kinds of key share: one session, so one signature at a time; nothing comes out."""
 
-    def __init__(self, private: Any) -> None:
-        self._private = private
+    def __init__(self, private: Any, find_again: Callable[[], Any] | None = None) -> None:
+        self._private, self._find_again = private, find_again
         self._lock = threading.Lock()
 
     def _sign(self, data: bytes, mechanism: Any, parameter: Any = None) -> bytes:
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 return bytes(self._private.sign(data, mechanism=mechanism, mechanism_param=parameter))
-        except pkcs11.PKCS11Error as error:
-            raise Unavailable("keys.token", f"the token did not sign: {type(error).__name__}") from error
+            except pkcs11.PKCS11Error as error:
+                if self._find_again is None:
+                    raise Unavailable("keys.token", f"the token did not sign: {type(error).__name__}") from error
+            # The token may have been away: sessions and handles do not outlive that.
+            try:
+                self._private = self._find_again()
+                return bytes(self._private.sign(data, mechanism=mechanism, mechanism_param=parameter))
+            except pkcs11.PKCS11Error as error:
+                raise Unavailable("keys.token", f"the token did not sign: {type(error).__name__}") from error
+            except Unavailable as error:
+                if isinstance(error.__cause__, _PIN_REFUSED):
+                    self._find_again = None  # trying a wrong PIN again and again would lock the token
+                raise
 
     def private_numbers(self) -> NoReturn:
         raise Broken("keys.not_exportable", "a token's key does not leave it")
@@ -69,9 +81,14 @@ class _InToken:
 class Pkcs11Key(_InToken, ec.EllipticCurvePrivateKey):
     """An EC private key in a token, usable wherever the library takes one for signing."""
 
-    def __init__(self, private: Any, public: ec.EllipticCurvePublicKey) -> None:
-        """`private` is python-pkcs11's key object."""
-        super().__init__(private)
+    def __init__(
+        self, private: Any, public: ec.EllipticCurvePublicKey, find_again: Callable[[], Any] | None = None
+    ) -> None:
+        """`private` is python-pkcs11's key object; `find_again` gets a new one when the token has been away.
+
+        It raises Unavailable `keys.token`, caused by what the token said.
+        """
+        super().__init__(private, find_again)
         self._public = public
 
     @property
@@ -132,8 +149,8 @@ class Pkcs11Key(_InToken, ec.EllipticCurvePrivateKey):
 class Pkcs11RsaKey(_InToken, rsa.RSAPrivateKey):
     """An RSA private key in a token: PKCS#1 v1.5, and PSS with MGF1 over the same hash."""
 
-    def __init__(self, private: Any, public: rsa.RSAPublicKey) -> None:
-        super().__init__(private)
+    def __init__(self, private: Any, public: rsa.RSAPublicKey, find_again: Callable[[], Any] | None = None) -> None:
+        super().__init__(private, find_again)
         self._public = public
 
     @property
@@ -222,15 +239,27 @@ def load_token_key(uri: str, pin_file: Path | None) -> TokenKey:
     address = parse_token_uri(uri)
     if address.label is None and address.key_id is None:
         raise Malformed("keys.uri", "the PKCS#11 URI names no object and no id")
+    private, public = _find_pair(address, pin_file)
+
+    def find_again() -> Any:
+        found, its_public = _find_pair(address, pin_file)
+        if its_public != public:
+            raise Unavailable("keys.token", f"{address.token}: another key is in the place of the one that was loaded")
+        return found
+
+    return _key_of(private, public, find_again)
+
+
+def _find_pair(address: TokenAddress, pin_file: Path | None) -> tuple[Any, Any]:
+    """The private key as the token's object, the public one as the library's."""
     try:
         session = _open(address, pin_file)
         private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=address.label, id=address.key_id)
         public = session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, label=address.label, id=address.key_id)
         encode = encode_rsa_public_key if public.key_type is pkcs11.KeyType.RSA else encode_ec_public_key
-        loaded = load_der_public_key(_spki(encode(public), public.key_type))
+        return private, load_der_public_key(_spki(encode(public), public.key_type))
     except (pkcs11.PKCS11Error, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise Unavailable("keys.token", f"{address.token}: {type(error).__name__}") from error
-    return _key_of(private, loaded)
 
 
 def load_token_identity(uri: str, pin_file: Path | None) -> tuple[TokenKey, x509.Certificate]:
@@ -311,11 +340,11 @@ def _spki(encoded: bytes, key_type: Any) -> bytes:
     return der.sequence(algorithm, der.bit_string(encoded))
 
 
-def _key_of(private: Any, public: Any) -> TokenKey:
+def _key_of(private: Any, public: Any, find_again: Callable[[], Any] | None = None) -> TokenKey:
     if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in ACCEPTED_CURVES:
-        return Pkcs11Key(private, public)
+        return Pkcs11Key(private, public, find_again)
     if isinstance(public, rsa.RSAPublicKey) and public.key_size >= 2048:
-        return Pkcs11RsaKey(private, public)
+        return Pkcs11RsaKey(private, public, find_again)
     raise Malformed("keys.unreadable", "the token's key is neither EC on an accepted curve nor RSA of 2048 bits")
 
 
