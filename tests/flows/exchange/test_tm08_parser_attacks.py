@@ -352,3 +352,24 @@ def test_tm08_who_does_not_finish_the_handshake_is_cut_off(hasty):
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"\x16\x03\x01")
         assert is_cut_off(connection)
+
+
+def test_tm08_strangers_who_only_connect_do_not_take_the_descriptors(tmp_path):
+    limits = {"limits": {"max_connections": 8, "max_connections_of_server": 3}}
+    with exchange_room(tmp_path, changes=limits) as room:
+        port = room.state.settings.listeners.message_port
+        with contextlib.ExitStack() as stack:
+            # not one of them says a word, and none is waited for until the time for a handshake is over
+            strangers = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(20)]
+            wait_until(lambda: sum(map(is_closed, strangers)) >= 17, seconds=3)
+        wait_until(lambda: room.ask().status_code == 200)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True

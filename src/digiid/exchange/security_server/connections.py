@@ -7,6 +7,8 @@ rate that is served: who sends slowly is cut off, however regularly a byte comes
 
 import asyncio
 import contextlib
+import functools
+import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -38,6 +40,8 @@ _HIGH_WATER_BYTES: Final = 512 * 1024  # bytes that may wait unread before the p
 _MAX_INTERIM: Final = 8
 _UNREAD_BYTES: Final = 1024**2  # of a refused request that are still taken, so that the refusal arrives
 _UNREAD_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 0.1
+_TOLD_SECONDS: Final = 1.0  # between two lines of the log about connections that are too many
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
@@ -403,38 +407,47 @@ class Admission:
 
 
 class Listener:
-    """One listening address. The TLS context may be replaced while it listens; connections that are open stay."""
+    """One listening address. The TLS context may be replaced while it listens; connections that are open stay.
+
+    A stranger costs a descriptor from the first packet on: connections count before they have shown who they are, by
+    their address until the handshake is over and by their certificate afterwards.
+    """
 
     def __init__(
         self, name: str, handler: Handler, connections: Connections, *, admission: Admission, timeouts: Timeouts
     ) -> None:
         self._name, self._handler, self._connections = name, handler, connections
         self._admission, self._timeouts = admission, timeouts
-        self._server: asyncio.AbstractServer | None = None
+        self._context: ssl.SSLContext | None = None
         self._socket: Any = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._greeted: set[asyncio.Task[None]] = set()  # their handshake goes on
+        self._of_address: dict[object, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._of_peer: dict[object, int] = {}
         self._is_stopping = False
         self._idle: set[Connection] = set()
+        self._told_at = -_TOLD_SECONDS
 
     async def start(self, listening: Any, context: ssl.SSLContext | None) -> None:
-        """`listening` is a bound socket; it is this object's from now on."""
-        self._socket = listening
-        self._server = await self._serve(context)
+        """`listening` is a bound socket that does not block; it is this object's from now on."""
+        self._socket, self._context = listening, context
+        self._accepting = asyncio.get_running_loop().create_task(self._accept_all())
 
     async def replace_context(self, context: ssl.SSLContext) -> None:
         """New connections are judged by this context. Those that wait in the socket's queue are not lost."""
-        before, self._server = self._server, await self._serve(context)
-        if before is not None:
-            before.close()
+        self._context = context
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more connections; finish what is being answered."""
         self._is_stopping = True
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait((self._accepting,))
         if self._socket is not None:
             self._socket.close()
+        for greeted in list(self._greeted):
+            greeted.cancel()
         for connection in list(self._idle):
             connection.close()
         if self._tasks:
@@ -444,18 +457,53 @@ class Listener:
             if late:
                 await asyncio.wait(late, timeout=1.0)
 
-    async def _serve(self, context: ssl.SSLContext | None) -> asyncio.AbstractServer:
-        loop = asyncio.get_running_loop()
+    async def _accept_all(self) -> None:
+        loop, limits = asyncio.get_running_loop(), self._admission
+        while True:
+            try:
+                connected, name = await loop.sock_accept(self._socket)
+            except OSError as error:  # no descriptors are left, or the peer has gone already: others still wait
+                log.error("exchange.not_accepted", listener=self._name, reason=error.strerror)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            address = name[0]
+            held = self._of_address.get(address, 0)
+            if held >= limits.max_of_peer or len(self._tasks) + len(self._greeted) >= limits.max_connections:
+                self._tell_refused(held)
+                connected.close()
+                continue
+            self._of_address[address] = held + 1
+            greeted = loop.create_task(self._greet(connected))
+            self._greeted.add(greeted)
+            greeted.add_done_callback(functools.partial(self._greeting_over, address))
+
+    async def _greet(self, connected: socket.socket) -> None:
+        """The handshake, where there is one; then `_accept` goes on."""
+        loop, context = asyncio.get_running_loop(), self._context
         options: dict[str, Any] = {"ssl_handshake_timeout": self._timeouts.handshake_seconds} if context else {}
-        return await loop.create_server(
-            lambda: Connection(self._connections, self._accept), sock=self._socket.dup(), ssl=context, **options
-        )
+        try:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.connect_accepted_socket(
+                lambda: Connection(self._connections, self._accept), connected, ssl=context, **options
+            )
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            connected.close()
+            log.debug("exchange.no_handshake", listener=self._name, reason=type(error).__name__)
+        except BaseException:
+            connected.close()
+            raise
+
+    def _greeting_over(self, address: object, greeted: "asyncio.Task[None]") -> None:
+        self._greeted.discard(greeted)
+        _count_down(self._of_address, address)
+        if not greeted.cancelled() and (error := greeted.exception()) is not None:
+            log.error("exchange.listener_failed", listener=self._name, exc_info=error)
 
     def _accept(self, connection: Connection) -> None:
         peer = connection.peer
         held, limits = self._of_peer.get(peer, 0), self._admission
         if len(self._tasks) >= limits.max_connections or held >= limits.max_of_peer or self._is_stopping:
-            log.warning("exchange.too_many_connections", listener=self._name, of_peer=held, in_all=len(self._tasks))
+            self._tell_refused(held)
             connection.abort()
             return
         self._of_peer[peer] = held + 1
@@ -463,13 +511,17 @@ class Listener:
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._leave(done, peer))
 
+    def _tell_refused(self, held: int) -> None:
+        """Now and then: who knocks without end must not fill the log."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told_at >= _TOLD_SECONDS:
+            self._told_at = now
+            in_all = len(self._tasks) + len(self._greeted)
+            log.warning("exchange.too_many_connections", listener=self._name, of_peer=held, in_all=in_all)
+
     def _leave(self, task: "asyncio.Task[None]", peer: object) -> None:
         self._tasks.discard(task)
-        left = self._of_peer[peer] - 1
-        if left:
-            self._of_peer[peer] = left
-        else:
-            del self._of_peer[peer]
+        _count_down(self._of_peer, peer)
 
     async def _answer_all(self, connection: Connection) -> None:
         try:
@@ -506,6 +558,14 @@ class Listener:
             await _take_unread(exchange)
             return False
         return exchange.keeps_alive and not self._is_stopping and not connection.is_lost
+
+
+def _count_down(counts: dict[object, int], of: object) -> None:
+    left = counts[of] - 1
+    if left:
+        counts[of] = left
+    else:
+        del counts[of]
 
 
 async def _take_unread(exchange: Exchange) -> None:
