@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import batch, card, estate, ocsp, sign_ins, signing
+from bench import batch, card, estate, exchange, ocsp, sign_ins, signing
 from bench.measure import Ratio
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -78,6 +78,7 @@ PARTS: dict[str, tuple[str, Callable[[], list[Ratio]], bool]] = {
     "batch": ("Batch signing", _batch, True),
     "service": ("Validation service", _service, True),
     "card": ("The card", _card, True),
+    "exchange": ("The exchange", exchange.measure, True),
     "estate": ("The whole e-state", estate.measure, True),
     "sign_ins": ("Signing in", _sign_ins, False),
 }
