@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy.engine import Connection
 
@@ -228,7 +228,7 @@ def get_address(deps: Deps, request: contract.GetAddress, *, caller: Caller) -> 
     operation = contract.GET_ADDRESS
     at = deps.clock.now()
 
-    def work() -> Disclosed[contract.Address]:
+    def work() -> Disclosed[contract.Address | None]:
         with deps.db.write() as tx:
             # 1 by what right
             consent = _verify_consent(deps, tx, operation, caller, request.personal_code)
@@ -250,12 +250,12 @@ def get_address(deps: Deps, request: contract.GetAddress, *, caller: Caller) -> 
             # 3 the answer holds those and no others
             _person(tx, request.personal_code)
             address = choose_address(store.list_addresses(tx, request.personal_code), at.date())
-            if address is None:
-                raise NotFound("population.no_address", "none in force", public="The register has no address.")
-            values = {name: getattr(address, name) for name in fields}
-            answer = contract.Address(kind=address.kind, from_on=address.from_on, **values)
-            # 4 written down, and the consent service is told
-            if consent is not None:
+            answer: contract.Address | None = None
+            if address is not None:
+                values = {name: getattr(address, name) for name in fields}
+                answer = contract.Address(kind=address.kind, from_on=address.from_on, **values)
+            # 4 written down, also that there is none; and the consent service is told of what goes out
+            if consent is not None and answer is not None:
                 message_id = new_id(deps.entropy)
                 put_transmission(tx, store.OUTBOX, consent.consent_reference, message_id=message_id, at=at)
             categories = [f"address.{name}" for name in fields]
@@ -263,7 +263,9 @@ def get_address(deps: Deps, request: contract.GetAddress, *, caller: Caller) -> 
 
     disclosed = deps.db.retry(work)
     deps.wake_outbox()
-    return disclosed
+    if disclosed.value is None:
+        raise NotFound("population.no_address", "none in force", public="The register has no address.")
+    return cast(Disclosed[contract.Address], disclosed)
 
 
 def change_address(deps: Deps, personal_code: str, address: Address, *, by: str, purpose: str) -> bool:

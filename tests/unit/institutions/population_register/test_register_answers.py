@@ -191,6 +191,9 @@ def test_an_address_that_is_not_known_is_said(deps: Deps) -> None:
     other = person(deps, date(1990, 5, 31))
     with pytest.raises(NotFound, match="no_address"):
         ask(deps, "get-address", contract.GetAddress(personal_code=other), caller(INFORMATION_AUTHORITY))
+    # that there is none is told about this person too
+    (usage,) = usages(deps, other, service="get-address")
+    assert usage.receiver == str(INFORMATION_AUTHORITY)
 
 
 # ------------------------------------------------------------------ addresses and their history
