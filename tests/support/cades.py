@@ -36,6 +36,7 @@ class CadesMaker:
     over: bytes | None = None  # signed instead of the content
     token_der: bytes | None = None
     ocsp_der: bytes | None = None
+    crl_der: bytes | None = None  # in the place of the response
     without: Sequence[str] = ()  # OIDs of signed attributes
     extra: Mapping[str, bytes] = field(default_factory=dict)  # OID to value
     ess_of: x509.Certificate | None = None
@@ -65,9 +66,14 @@ class CadesMaker:
             unsigned = attribute(ID_SIGNATURE_TIME_STAMP, token)
         if self.level == "LT":
             response = self.ocsp_der or self.pki.ocsp(signer.certificate, at=self.signed_at + timedelta(seconds=1))
-            if self.revocation_in_attribute:
+            if self.revocation_in_attribute and self.crl_der:
+                lists = der.tlv(der.context(0), der.sequence(self.crl_der))
+                unsigned += attribute(ID_REVOCATION_VALUES, der.sequence(lists))
+            elif self.revocation_in_attribute:
                 basic = der.sequence(basic_of(response))
                 unsigned += attribute(ID_REVOCATION_VALUES, der.sequence(der.tlv(der.context(1), basic)))
+            elif self.crl_der:
+                revocation = der.tlv(der.context(1), self.crl_der)
             else:
                 inner = der.oid(cms.ID_RI_OCSP_RESPONSE) + response
                 revocation = der.tlv(der.context(1), der.tlv(der.context(1), inner))

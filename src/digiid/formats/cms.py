@@ -5,7 +5,6 @@ ESSCertID and ESSCertIDv2 (RFC 5035); CMSAlgorithmProtection (RFC 6211); detache
 certificates (RFC 5940). Not supported: attribute certificates (skipped), counter-signatures.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -26,6 +25,7 @@ from digiid.formats.x509.parts import (
     public_key_of,
 )
 from digiid.formats.x509.signature import (
+    HASH_FUNCTIONS,
     HASH_NAMES,
     hash_algorithm,
     hash_identifier,
@@ -79,7 +79,7 @@ class SignedData(NamedTuple):
     certificates: tuple[x509.Certificate, ...]
     signers: tuple[SignerInfo, ...]
     ocsp_der: tuple[bytes, ...] = ()  # whole OCSPResponses
-    crl_count: int = 0
+    crls_der: tuple[bytes, ...] = ()
     known: KnownCertificates = NONE_KNOWN
 
 
@@ -103,7 +103,7 @@ def parse_signed_data(
     outer = der.read_whole(data, max_bytes=max_bytes)
     if der.read_oid(outer.take(der.OBJECT_IDENTIFIER)) != ID_SIGNED_DATA:
         raise Malformed("cms.content_type", "not SignedData")
-    explicit = outer.open(der.context(0))
+    explicit = outer.open(der.CONTEXT_0)
     outer.finish()
     reader = explicit.open(der.SEQUENCE)
     explicit.finish()
@@ -115,12 +115,12 @@ def parse_signed_data(
     content_type = der.decode_oid(encapsulated.content(der.OBJECT_IDENTIFIER))
     content = b""
     if not is_detached:
-        wrapped = encapsulated.open(der.context(0))
+        wrapped = encapsulated.open(der.CONTEXT_0)
         content = wrapped.content(der.OCTET_STRING)
         wrapped.finish()
     encapsulated.finish()
-    certificates_der = _read_certificates(listed) if (listed := reader.take_if(der.context(0))) else ()
-    ocsp_der, crl_count = _read_revocation(listed) if (listed := reader.take_if(der.context(1))) else ((), 0)
+    certificates_der = _read_certificates(listed) if (listed := reader.take_if(der.CONTEXT_0)) else ()
+    ocsp_der, crls_der = _read_revocation(listed) if (listed := reader.take_if(der.CONTEXT_1)) else ((), ())
     signer_elements = reader.take(der.SET).enter().all(limit=_MAX_SIGNERS, tag=der.SEQUENCE)
     reader.finish()
     return SignedData(
@@ -132,7 +132,7 @@ def parse_signed_data(
         ),
         signers=tuple(_read_signer(element) for element in signer_elements),
         ocsp_der=ocsp_der,
-        crl_count=crl_count,
+        crls_der=crls_der,
         known=known,
     )
 
@@ -142,13 +142,13 @@ def _read_certificates(listed: der.Element) -> tuple[bytes, ...]:
     return tuple(element.raw for element in found if element.tag == der.SEQUENCE)
 
 
-def _read_revocation(listed: der.Element) -> tuple[tuple[bytes, ...], int]:
+def _read_revocation(listed: der.Element) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     # RFC 5652 §10.2.1: a CRL, or [1] with another format.
     responses: list[bytes] = []
-    crl_count = 0
+    crls: list[bytes] = []
     for element in listed.enter().all(limit=_MAX_REVOCATION_VALUES):
-        if element.tag != der.context(1):
-            crl_count += 1
+        if element.tag != der.CONTEXT_1:
+            crls.append(element.raw)
             continue
         reader = element.enter()
         kind = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
@@ -158,13 +158,13 @@ def _read_revocation(listed: der.Element) -> tuple[tuple[bytes, ...], int]:
             responses.append(value.raw)
         elif kind == ID_PKIX_OCSP_BASIC:
             responses.append(wrap_basic_response(value.raw))
-    return tuple(responses), crl_count
+    return tuple(responses), tuple(crls)
 
 
 def wrap_basic_response(basic_der: bytes) -> bytes:
     """A successful OCSPResponse around a BasicOCSPResponse (RFC 6960 §4.2.1)."""
     inner = der.sequence(der.oid(ID_PKIX_OCSP_BASIC), der.octet_string(basic_der))
-    return der.sequence(der.enumerated(0), der.tlv(der.context(0), inner))
+    return der.sequence(der.enumerated(0), der.tlv(der.CONTEXT_0, inner))
 
 
 def _read_signer(element: der.Element) -> SignerInfo:
@@ -173,17 +173,17 @@ def _read_signer(element: der.Element) -> SignerInfo:
         raise Malformed("cms.version", "no such SignerInfo version")
     issuer_der: bytes | None = None
     serial_number: int | None = None
-    key_identifier = reader.take_if(der.context(0, constructed=False))
+    key_identifier = reader.take_if(der.PRIMITIVE_0)
     if key_identifier is None:
         identifier = reader.open(der.SEQUENCE)
         issuer_der = identifier.raw(der.SEQUENCE)
         serial_number = der.decode_integer(identifier.content(der.INTEGER))
         identifier.finish()
     digest_algorithm = reader.take(der.SEQUENCE)
-    signed = reader.take_if(der.context(0))
+    signed = reader.take_if(der.CONTEXT_0)
     algorithm_der = reader.raw(der.SEQUENCE)
     signature = reader.content(der.OCTET_STRING)
-    unsigned = reader.take_if(der.context(1))
+    unsigned = reader.take_if(der.CONTEXT_1)
     reader.finish()
     return SignerInfo(
         issuer_der=issuer_der,
@@ -208,7 +208,8 @@ def _read_attribute(element: der.Element) -> tuple[str, der.Element]:
     reader = element.enter()
     identifier = der.decode_oid(reader.content(der.OBJECT_IDENTIFIER))
     values = reader.take(der.SET)
-    reader.finish()
+    if reader.at != element.end:
+        reader.finish()
     return identifier, values
 
 
@@ -224,12 +225,7 @@ def _read_attributes(signed: der.Element) -> dict[str, der.Element]:
 def single_value(signer: SignerInfo, identifier: str) -> der.Element | None:
     """The only value of a signed attribute, or None when there is no such attribute. Raises: Malformed `der.…`."""
     values = signer.attributes.get(identifier)
-    if values is None:
-        return None
-    reader = values.enter()
-    value = reader.take()
-    reader.finish()
-    return value
+    return None if values is None else values.only()
 
 
 def verify_signer(
@@ -261,7 +257,7 @@ def verify_signer(
     if digest is None or signer.signed_attributes_der is None:
         raise Refused("cms.attributes", "no signed message digest")
     hash_algorithm(signer.digest_name)
-    expected = content_digest or hashlib.new(signer.digest_name, signed_data.content).digest()
+    expected = content_digest or HASH_FUNCTIONS[signer.digest_name](signed_data.content).digest()
     if digest.content != expected:
         raise Refused("cms.digest", "the content is not what was signed")
     _check_algorithm_protection(signer)
@@ -310,7 +306,7 @@ def _check_ess_certificate(signer: SignerInfo, encoded: bytes, parts: Certificat
     expected = reader.content(der.OCTET_STRING)
     issuer_serial = reader.take_if(der.SEQUENCE)
     reader.finish()
-    actual = hashlib.new(hash_name, encoded, usedforsecurity=False).digest()
+    actual = HASH_FUNCTIONS[hash_name](encoded).digest()
     if expected != actual:
         raise Refused("cms.signer_certificate", "the certificate is not the one that the signer named")
     if issuer_serial:
@@ -331,7 +327,7 @@ def _check_algorithm_protection(signer: SignerInfo) -> None:
         return
     reader = value.enter()
     digest = reader.take(der.SEQUENCE)
-    signature = reader.take_if(der.context(1))
+    signature = reader.take_if(der.CONTEXT_1)
     if read_hash_identifier(digest) != signer.digest_name:
         raise Refused("cms.algorithm", "the protected digest algorithm is another one")
     if signature is None or b"\x30" + signature.raw[1:] != signer.algorithm_der:
@@ -352,14 +348,14 @@ class SignedDataBuilder:
         encoded = certificate_der(certificate)
         self._head = der.oid(ID_SIGNED_DATA)
         self._version_and_digests = der.integer(3) + der.set_of(digest_algorithm)
-        self._certificates = der.tlv(der.context(0), encoded)
+        self._certificates = der.tlv(der.CONTEXT_0, encoded)
         self._signer_head = der.integer(1) + der.sequence(parts.issuer_der, parts.serial_der) + digest_algorithm
         self._algorithm = algorithm
         ess_hash = b"" if hash_name == "sha256" else digest_algorithm  # DEFAULT sha256 is left out in DER
         ess = der.sequence(
-            der.sequence(der.sequence(ess_hash, der.octet_string(hashlib.new(hash_name, encoded).digest())))
+            der.sequence(der.sequence(ess_hash, der.octet_string(HASH_FUNCTIONS[hash_name](encoded).digest())))
         )
-        protection = der.sequence(digest_algorithm, der.tlv(der.context(1), algorithm[2:]))
+        protection = der.sequence(digest_algorithm, der.tlv(der.CONTEXT_1, algorithm[2:]))
         self._fixed_attributes = (
             _attribute(ID_CONTENT_TYPE, self._content_type),
             _attribute(ID_SIGNING_CERTIFICATE_V2, ess),
@@ -368,7 +364,7 @@ class SignedDataBuilder:
 
     def build(self, content: bytes, *, signing_at: datetime, include_certificate: bool) -> bytes:
         """ContentInfo DER. `include_certificate` puts the signer's own certificate inside."""
-        digest = hashlib.new(self._hash_name, content).digest()
+        digest = HASH_FUNCTIONS[self._hash_name](content).digest()
         attributes = der.set_of(
             *self._fixed_attributes,
             _attribute(ID_MESSAGE_DIGEST, der.octet_string(digest)),
@@ -378,11 +374,11 @@ class SignedDataBuilder:
         signer = der.sequence(self._signer_head, b"\xa0" + attributes[1:], self._algorithm, der.octet_string(signature))
         signed_data = der.sequence(
             self._version_and_digests,
-            der.sequence(self._content_type, der.tlv(der.context(0), der.octet_string(content))),
+            der.sequence(self._content_type, der.tlv(der.CONTEXT_0, der.octet_string(content))),
             self._certificates if include_certificate else b"",
             der.tlv(der.SET, signer),
         )
-        return der.sequence(self._head, der.tlv(der.context(0), signed_data))
+        return der.sequence(self._head, der.tlv(der.CONTEXT_0, signed_data))
 
 
 def _attribute(identifier: str, value: bytes) -> bytes:
@@ -400,7 +396,7 @@ def certificates_only(certificates: Iterable[x509.Certificate]) -> bytes:
         der.integer(1),
         der.tlv(der.SET),
         der.sequence(der.oid("1.2.840.113549.1.7.1")),
-        der.tlv(der.context(0), *(certificate_der(certificate) for certificate in certificates)),
+        der.tlv(der.CONTEXT_0, *(certificate_der(certificate) for certificate in certificates)),
         der.tlv(der.SET),
     )
-    return der.sequence(der.oid(ID_SIGNED_DATA), der.tlv(der.context(0), body))
+    return der.sequence(der.oid(ID_SIGNED_DATA), der.tlv(der.CONTEXT_0, body))

@@ -381,7 +381,7 @@ def _parse_signature(signature: etree._Element, files: dict[str, DdocFile], vers
         archive_time_stamps=(),
         certificate_values_der=(),
         ocsp_values_der=_parse_ocsp(unsigned),
-        crl_values=0,
+        crl_values_der=(),
         unknown_properties=(),
         element=signature,
     )

@@ -26,6 +26,10 @@ GENERALIZED_TIME = 0x18
 SEQUENCE = 0x30
 SET = 0x31
 
+# Context-specific tags [0] to [3], as `context` gives them; parsers meet dozens in every token.
+CONTEXT_0, CONTEXT_1, CONTEXT_2, CONTEXT_3 = 0xA0, 0xA1, 0xA2, 0xA3
+PRIMITIVE_0, PRIMITIVE_1, PRIMITIVE_2 = 0x80, 0x81, 0x82
+
 _MAX_INTEGER_BYTES = 1024
 
 
@@ -39,36 +43,43 @@ def header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
 
     The one place that reads tags and lengths; hot loops call it directly. Raises: Malformed `der.…`.
     """
-    if at + 2 > end:
+    body = at + 2
+    if body > end:
         raise Malformed("der.truncated", f"no element at offset {at}")
-    tag = data[at]
+    tag, length = data[at], data[at + 1]
     if tag & 0x1F == 0x1F:
         raise Malformed("der.tag", f"tag number above 30 at offset {at}")
-    length = data[at + 1]
-    body = at + 2
     if length >= 0x80:
-        count = length & 0x7F
-        if not 1 <= count <= 4:
-            raise Malformed("der.length", f"indefinite or oversized length at offset {at}")
-        body += count
-        if body > end:
-            raise Malformed("der.truncated", f"length cut off at offset {at}")
-        length = int.from_bytes(data[at + 2 : body], "big")
-        if length < 0x80 or data[at + 2] == 0:
-            raise Malformed("der.length", f"length not in its shortest form at offset {at}")
+        if length == 0x82 and body + 2 <= end and data[body]:  # what nearly all longer elements have
+            length = data[body] << 8 | data[body + 1]
+            body += 2
+        else:
+            body, length = _long_length(data, body, end, length & 0x7F)
     stop = body + length
     if stop > end:
         raise Malformed("der.truncated", f"element at offset {at} is longer than what holds it")
     return tag, body, stop
 
 
+def _long_length(data: bytes, at: int, end: int, count: int) -> tuple[int, int]:
+    """(where the content starts, how long it is) by the `count` octets at `at`."""
+    if not 1 <= count <= 4:
+        raise Malformed("der.length", f"indefinite or oversized length before offset {at}")
+    if at + count > end:
+        raise Malformed("der.truncated", f"length cut off at offset {at}")
+    length = int.from_bytes(data[at : at + count], "big")
+    if length < 0x80 or data[at] == 0:
+        raise Malformed("der.length", f"length not in its shortest form at offset {at}")
+    return at + count, length
+
+
 def expect(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     """(content start, content end) of the element at `at`, which has to carry `tag`."""
-    if at + 2 <= end and data[at] == tag and data[at + 1] < 0x80:
-        body = at + 2  # the common case, spared a second call
-        stop = body + data[at + 1]
-        if stop <= end:
-            return body, stop
+    body = at + 2
+    if body <= end and data[at] == tag:
+        length = data[at + 1]
+        if length < 0x80 and body + length <= end:  # the common case, spared a second call
+            return body, body + length
     found, body, stop = header(data, at, end)
     if found != tag:
         raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {at}")
@@ -97,6 +108,15 @@ class Element(NamedTuple):
         """A reader over the elements inside this one."""
         return Reader(self.data, self.body, self.end)
 
+    def only(self, tag: int | None = None) -> "Element":
+        """The one element inside this one, which has to carry `tag` when one is given."""
+        found, body, stop = header(self.data, self.body, self.end)
+        if tag is not None and found != tag:
+            raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {self.body}")
+        if stop != self.end:
+            raise Malformed("der.trailing", f"{self.end - stop} bytes left at offset {stop}")
+        return _new_element(Element, (self.data, found, self.body, body, stop))
+
 
 # A token holds a hundred elements; the generated constructor would cost as much as reading one.
 _new_element = tuple.__new__
@@ -118,14 +138,14 @@ class Reader:
 
     def take(self, tag: int | None = None) -> Element:
         """The next element, which has to carry `tag` when one is given."""
-        data, start = self.data, self.at
-        if tag is not None and start + 2 <= self.end and data[start] == tag and data[start + 1] < 0x80:
-            body = start + 2  # the common case, spared a second call
-            stop = body + data[start + 1]
-            if stop <= self.end:
-                self.at = stop
+        data, start, end = self.data, self.at, self.end
+        body = start + 2
+        if body <= end and data[start] == tag:
+            length = data[start + 1]
+            if length < 0x80 and body + length <= end:  # the common case, spared a second call
+                self.at = stop = body + length
                 return _new_element(Element, (data, tag, start, body, stop))
-        found, body, stop = header(data, start, self.end)
+        found, body, stop = header(data, start, end)
         if tag is not None and found != tag:
             raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {start}")
         self.at = stop
@@ -153,11 +173,17 @@ class Reader:
 
     def all(self, *, limit: int, tag: int | None = None) -> list[Element]:
         """All remaining elements, at most `limit`."""
+        data, at, end = self.data, self.at, self.end
         found: list[Element] = []
-        while self.at < self.end:
+        while at < end:
             if len(found) >= limit:
                 raise Malformed("der.too_many", f"more than {limit} elements")
-            found.append(self.take(tag))
+            kind, body, stop = header(data, at, end)
+            if tag is not None and kind != tag:
+                raise Malformed("der.tag", f"expected tag {tag:#04x}, found {kind:#04x} at offset {at}")
+            found.append(_new_element(Element, (data, kind, at, body, stop)))
+            at = stop
+        self.at = end
         return found
 
     def finish(self) -> None:
@@ -170,10 +196,11 @@ def read_whole(data: bytes, tag: int = SEQUENCE, *, max_bytes: int) -> Reader:
     """A reader inside the one element that fills `data` completely."""
     if len(data) > max_bytes:
         raise Malformed("der.too_large", f"{len(data)} bytes, at most {max_bytes} are read")
-    outer = Reader(data)
-    element = outer.take(tag)
-    outer.finish()
-    return element.enter()
+    size = len(data)
+    body, stop = expect(data, 0, size, tag)
+    if stop != size:
+        raise Malformed("der.trailing", f"{size - stop} bytes left at offset {stop}")
+    return Reader(data, body, stop)
 
 
 def read_integer(element: Element) -> int:
@@ -258,26 +285,10 @@ def read_time(element: Element) -> datetime:
     content = element.content
     try:
         if element.tag == GENERALIZED_TIME and len(content) == 15 and content[14] == 0x5A and content[:14].isdigit():
-            return datetime(
-                int(content[:4]),
-                int(content[4:6]),
-                int(content[6:8]),
-                int(content[8:10]),
-                int(content[10:12]),
-                int(content[12:14]),
-                tzinfo=UTC,
-            )
+            return datetime.fromisoformat(f"{content[:8].decode()}T{content[8:].decode()}")
         if element.tag == UTC_TIME and len(content) == 13 and content[12] == 0x5A and content[:12].isdigit():
-            year = int(content[:2])
-            return datetime(
-                year + (1900 if year >= 50 else 2000),
-                int(content[2:4]),
-                int(content[4:6]),
-                int(content[6:8]),
-                int(content[8:10]),
-                int(content[10:12]),
-                tzinfo=UTC,
-            )
+            century = "19" if content[0] >= 0x35 else "20"  # RFC 5280 §4.1.2.5.1: from 50 on
+            return datetime.fromisoformat(f"{century}{content[:6].decode()}T{content[6:].decode()}")
     except ValueError as error:
         raise Malformed("der.time", "no such instant") from error
     raise Malformed("der.time", "not a DER time with seconds and Z")

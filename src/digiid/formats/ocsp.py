@@ -27,6 +27,7 @@ from digiid.formats.x509 import parts as x509_parts
 from digiid.formats.x509.crl import VerifiedCrl
 from digiid.formats.x509.parts import CertificateParts, certificate_der, names_match, parts_of
 from digiid.formats.x509.signature import (
+    HASH_FUNCTIONS,
     HASH_OIDS,
     read_hash_identifier,
     sign_ecdsa,
@@ -116,15 +117,15 @@ def parse_request(request_der: bytes) -> OcspRequest:
     if end != len(data):
         raise Malformed("der.trailing", "something after the request")
     at, tbs_end = der.expect(data, body, end, der.SEQUENCE)
-    if tbs_end != end and der.expect(data, tbs_end, end, der.context(0))[1] != end:
+    if tbs_end != end and der.expect(data, tbs_end, end, der.CONTEXT_0)[1] != end:
         raise Malformed("der.trailing", "something after the signature")  # nothing here depends on who asks
 
     tag, body, stop = der.header(data, at, tbs_end)
-    if tag == der.context(0):
+    if tag == der.CONTEXT_0:
         if data[body:stop] != b"\x02\x01\x00":
             raise Malformed("ocsp.request", "unknown version")
         tag, body, stop = der.header(data, stop, tbs_end)
-    if tag == der.context(1):
+    if tag == der.CONTEXT_1:
         tag, body, stop = der.header(data, stop, tbs_end)
     if tag != der.SEQUENCE:
         raise Malformed("der.tag", "no list of requests")
@@ -207,7 +208,7 @@ def build_request(
     listed = der.sequence(der.sequence(cert_id))
     extensions = b""
     if nonce is not None:
-        extensions = der.tlv(der.context(2), der.sequence(_nonce_extension(nonce)))
+        extensions = der.tlv(der.CONTEXT_2, der.sequence(_nonce_extension(nonce)))
     return der.sequence(der.sequence(listed, extensions))
 
 
@@ -234,9 +235,8 @@ def _build_cert_id(certificate: CertificateParts, issuer: CertificateParts, hash
 
 def issuer_hashes(issuer: CertificateParts, hash_name: str) -> tuple[bytes, bytes]:
     """issuerNameHash and issuerKeyHash: over the issuer's subject name and its key's BIT STRING content."""
-    name = hashlib.new(hash_name, issuer.subject_der, usedforsecurity=False).digest()
-    key = hashlib.new(hash_name, issuer.public_key_bits, usedforsecurity=False).digest()
-    return name, key
+    new = HASH_FUNCTIONS[hash_name]
+    return new(issuer.subject_der).digest(), new(issuer.public_key_bits).digest()
 
 
 # ----------------------------------------------------------------------------------------- responder
@@ -256,8 +256,8 @@ UNKNOWN: Final = EncodedStatus(CertStatus.UNKNOWN, b"\x82\x00")
 
 def encode_revoked(*, revoked_at: datetime, reason: str | None) -> EncodedStatus:
     """`revoked` with its time and, when there is one, a reason of REASONS."""
-    reason_der = b"" if reason is None else der.tlv(der.context(0), der.enumerated(REASONS[reason]))
-    encoded = der.tlv(der.context(1), der.generalized_time(revoked_at), reason_der)
+    reason_der = b"" if reason is None else der.tlv(der.CONTEXT_0, der.enumerated(REASONS[reason]))
+    encoded = der.tlv(der.CONTEXT_1, der.generalized_time(revoked_at), reason_der)
     return EncodedStatus(CertStatus.REVOKED, encoded)
 
 
@@ -278,12 +278,12 @@ class ResponseBuilder:
         self._algorithm = signature_identifier(key)
         # P-256 signs through the library's call directly: one function call less on the hot path.
         self._ecdsa = ec.ECDSA(hashes.SHA256()) if key.curve.name == "secp256r1" else None
-        self._responder_id = der.tlv(der.context(1), parts.subject_der)
+        self._responder_id = der.tlv(der.CONTEXT_1, parts.subject_der)
         cutoff = der.sequence(
             der.oid(ID_PKIX_OCSP_ARCHIVE_CUTOFF), der.octet_string(der.generalized_time(archive_cutoff_at))
         )
-        self._single_extensions = der.tlv(der.context(1), der.sequence(cutoff))
-        self._certificates = der.tlv(der.context(0), der.sequence(certificate_der(certificate)))
+        self._single_extensions = der.tlv(der.CONTEXT_1, der.sequence(cutoff))
+        self._certificates = der.tlv(der.CONTEXT_0, der.sequence(certificate_der(certificate)))
         self._basic = der.oid(ID_PKIX_OCSP_BASIC)
         self._time = (0, b"")
 
@@ -426,7 +426,7 @@ def check_fresh(verified: VerifiedOcsp, *, now: datetime, max_age: timedelta, ma
 def _parse_response(response_der: bytes) -> _Response:
     outer = der.read_whole(response_der, max_bytes=MAX_RESPONSE_BYTES)
     status = der.read_integer(outer.take(der.ENUMERATED))
-    wrapped = outer.take_if(der.context(0))
+    wrapped = outer.take_if(der.CONTEXT_0)
     outer.finish()
     if status != ResponseStatus.SUCCESSFUL:
         names = {int(member): member.name.lower() for member in ResponseStatus}
@@ -444,21 +444,21 @@ def _parse_response(response_der: bytes) -> _Response:
     algorithm_der = basic.raw(der.SEQUENCE)
     signature = der.decode_bit_string(basic.content(der.BIT_STRING))
     certificates: tuple[bytes, ...] = ()
-    listed = basic.take_if(der.context(0))
+    listed = basic.take_if(der.CONTEXT_0)
     if listed:
         found = listed.enter().take(der.SEQUENCE).enter().all(limit=_MAX_CERTIFICATES, tag=der.SEQUENCE)
         certificates = tuple(element.raw for element in found)
     basic.finish()
 
     reader = tbs.enter()
-    version = reader.take_if(der.context(0))
+    version = reader.take_if(der.CONTEXT_0)
     if version and der.read_integer(version.enter().take(der.INTEGER)) != 0:
         raise Malformed("ocsp.response", "unknown version")
-    by_name = reader.take_if(der.context(1))
-    by_key = None if by_name else reader.take(der.context(2))
+    by_name = reader.take_if(der.CONTEXT_1)
+    by_key = None if by_name else reader.take(der.CONTEXT_2)
     produced_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
     singles = reader.take(der.SEQUENCE).enter().all(limit=_MAX_EXTENSIONS, tag=der.SEQUENCE)
-    extensions = reader.take_if(der.context(1))
+    extensions = reader.take_if(der.CONTEXT_1)
     reader.finish()
     nonce, cutoff_at = _read_response_extensions(extensions) if extensions else (None, None)
     return _Response(
@@ -619,9 +619,9 @@ def _read_single(reader: der.Reader, response: _Response, responder: x509.Certif
     encoded = reader.take()
     status, revoked_at, reason = _read_status(encoded)
     this_update_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
-    next_element = reader.take_if(der.context(0))
+    next_element = reader.take_if(der.CONTEXT_0)
     next_update_at = _read_ocsp_time(next_element.enter().take()) if next_element else None
-    extensions = reader.take_if(der.context(1))
+    extensions = reader.take_if(der.CONTEXT_1)
     reader.finish()
     _, cutoff_at = _read_response_extensions(extensions) if extensions else (None, None)
     if this_update_at > response.produced_at or (next_update_at is not None and next_update_at < this_update_at):
@@ -640,15 +640,15 @@ def _read_single(reader: der.Reader, response: _Response, responder: x509.Certif
 
 
 def _read_status(element: der.Element) -> tuple[CertStatus, datetime | None, str | None]:
-    if element.tag == der.context(0, constructed=False) and element.end == element.body:
+    if element.tag == der.PRIMITIVE_0 and element.end == element.body:
         return CertStatus.GOOD, None, None
-    if element.tag == der.context(2, constructed=False) and element.end == element.body:
+    if element.tag == der.PRIMITIVE_2 and element.end == element.body:
         return CertStatus.UNKNOWN, None, None
-    if element.tag != der.context(1):
+    if element.tag != der.CONTEXT_1:
         raise Malformed("ocsp.response", "no such certStatus")
     reader = element.enter()
     revoked_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
-    wrapped = reader.take_if(der.context(0))
+    wrapped = reader.take_if(der.CONTEXT_0)
     reader.finish()
     if wrapped is None:
         return CertStatus.REVOKED, revoked_at, None

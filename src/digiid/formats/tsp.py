@@ -83,7 +83,7 @@ def parse_request(request_der: bytes) -> TimeStampRequest:
     policy = reader.take_if(der.OBJECT_IDENTIFIER)
     nonce = reader.take_if(der.INTEGER)
     wants_certificate = reader.take_if(der.BOOLEAN)
-    extensions = reader.take_if(der.context(0))
+    extensions = reader.take_if(der.CONTEXT_0)
     reader.finish()
     return TimeStampRequest(
         hash_name=hash_name,
@@ -139,7 +139,7 @@ class TokenBuilder:
         self._signed_data = cms.SignedDataBuilder(content_type=ID_CT_TST_INFO, key=key, certificate=certificate)
         self._policy = der.oid(policy)
         # GeneralName directoryName inside the EXPLICIT [0] of `tsa`
-        self._tsa = der.tlv(der.context(0), der.tlv(der.context(4), parts_of(certificate).subject_der))
+        self._tsa = der.tlv(der.CONTEXT_0, der.tlv(der.context(4), parts_of(certificate).subject_der))
 
     def build(self, request: TimeStampRequest, *, serial_number: int, gen_at: datetime) -> bytes:
         """A token (ContentInfo DER) for a request that passed check_request; genTime in whole seconds."""
@@ -309,8 +309,8 @@ def _parse_tst_info(data: bytes) -> _TstInfo:
     if ordering:
         der.read_boolean(ordering)
     nonce = reader.take_if(der.INTEGER)
-    tsa = reader.take_if(der.context(0))
-    extensions = reader.take_if(der.context(1))
+    tsa = reader.take_if(der.CONTEXT_0)
+    extensions = reader.take_if(der.CONTEXT_1)
     reader.finish()
     if serial_number.bit_length() > _MAX_SERIAL_BITS or serial_number < 0:
         raise Malformed("tsp.token", "serial number out of range")
@@ -351,8 +351,8 @@ def _read_gen_time(element: der.Element) -> datetime:
 def _read_accuracy(element: der.Element) -> timedelta:
     reader = element.enter()
     seconds = reader.take_if(der.INTEGER)
-    millis = reader.take_if(der.context(0, constructed=False))
-    micros = reader.take_if(der.context(1, constructed=False))
+    millis = reader.take_if(der.PRIMITIVE_0)
+    micros = reader.take_if(der.PRIMITIVE_1)
     reader.finish()
     values = [der.read_integer(part) if part else 0 for part in (seconds, millis, micros)]
     if values[0] < 0 or values[0] > 86400 or not all(0 <= value <= 999 for value in values[1:]):

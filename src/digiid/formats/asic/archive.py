@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from digiid.kernel.errors import Malformed
 
@@ -33,6 +33,7 @@ _EXTRA_ZIP64, _EXTRA_UNICODE_PATH = 0x0001, 0x7075  # APPNOTE §4.5.3, §4.6.9
 _CHUNK = 256 * 1024
 _MAX_DIRECTORY_BYTES = 4 * 1024**2
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._/-]|(?:^|/)\.{0,2}(?:/|\Z)")  # worth a closer look
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DOTTED = frozenset(("", ".", ".."))
 
@@ -49,8 +50,10 @@ class Limits:
     total_ratio_free_bytes: int = 16 * 1024**2  # and all of them together
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+_LIMITS = Limits()
+
+
+class Entry(NamedTuple):
     """One file of the archive, as both directories describe it."""
 
     name: str
@@ -148,7 +151,7 @@ def parse_archive(file: BinaryIO, limits: Limits | None = None) -> Archive:
 
     Raises: Malformed `asic.zip.…`.
     """
-    limits = limits or Limits()
+    limits = limits or _LIMITS
     try:
         return _parse_archive(file, limits)
     except struct.error as error:
@@ -196,7 +199,8 @@ def _parse_archive(file: BinaryIO, limits: Limits) -> Archive:
         seen[key] = name.endswith("/")
         has_folders = has_folders or "/" in key
         _check_central(fields, name, limits)
-        _check_extra(directory[name_at + fields[10] : name_at + fields[10] + fields[11]], raw_name, name)
+        if fields[11]:
+            _check_extra(directory[name_at + fields[10] : name_at + fields[10] + fields[11]], raw_name, name)
         headers.append((fields, raw_name, name))
     if has_folders:
         _check_folders(seen)
@@ -265,6 +269,8 @@ def check_name(name: str) -> None:
 
     Raises: Malformed `asic.zip.name`.
     """
+    if not _NOT_PLAIN.search(name):
+        return
     if _HIDDEN.search(name):
         raise Malformed("asic.zip.name", f"{name!r} has a control character or a backslash")
     if not _DOTTED.isdisjoint(name.split("/")):
@@ -319,10 +325,16 @@ def _check_central(fields: tuple[int, ...], name: str, limits: Limits) -> None:
 def _read_local(file: BinaryIO, central: tuple[int, ...], raw_name: bytes, name: str, following: int) -> Entry:
     _, _, _, flags, method, time, date, crc, packed, size, _, _, _, _, _, _, offset = central
     file.seek(offset)
-    header = _LOCAL.unpack(file.read(_LOCAL.size))
+    record = file.read(_LOCAL.size + len(raw_name))
+    header = _LOCAL.unpack_from(record)
     if header[0] != _LOCAL_MAGIC:
         raise Malformed("asic.zip.local", f"no local header where the directory says {name!r} is")
-    if file.read(header[9]) != raw_name or header[3:6] != (method, time, date) or (header[2] ^ flags) & ~_FLAG_LEVEL:
+    if (
+        header[9] != len(raw_name)
+        or record[_LOCAL.size :] != raw_name
+        or header[3:6] != (method, time, date)
+        or (header[2] ^ flags) & ~_FLAG_LEVEL
+    ):
         raise Malformed("asic.zip.mismatch", f"local header and central directory differ about {name!r}")
     if header[10]:
         _check_extra(file.read(header[10]), raw_name, name)

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from lxml import etree
@@ -67,21 +67,20 @@ class DataFile:
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(NamedTuple):
     """A parsed container. Contents are read from the file that was handed in when they are asked for."""
 
     form: str
     media_type: str
-    archive: Archive = field(repr=False)
+    archive: Archive
     data_files: tuple[Entry, ...]
     signature_files: tuple[Entry, ...]
     manifest: Mapping[str, str]
     problems: tuple[ContainerProblem, ...]
+    digests: dict[tuple[str, str], bytes]  # by file and hash, as they are made
     cms_files: tuple[Entry, ...] = ()  # CAdES
     token_files: tuple[Entry, ...] = ()  # time-stamp tokens
     asic_manifest_files: tuple[Entry, ...] = ()  # ASiCManifest*.xml, ASiCArchiveManifest*.xml
-    _digests: dict[tuple[str, str], bytes] = field(default_factory=dict, repr=False)
 
     def find_data_file(self, name: str) -> Entry | None:
         entry = self.archive.find(name)
@@ -93,12 +92,12 @@ class Container:
         Raises: Malformed `asic.zip.data`.
         """
         key = (entry.name, hash_name)
-        if key not in self._digests:
+        if key not in self.digests:
             digest = hashlib.new(hash_name)
             for piece in self.archive.stream(entry):
                 digest.update(piece)
-            self._digests[key] = digest.digest()
-        return self._digests[key]
+            self.digests[key] = digest.digest()
+        return self.digests[key]
 
     def read_signature_file(self, entry: Entry) -> bytes:
         """Raises: Malformed `asic.zip.entry_too_large`, `asic.zip.data`."""
@@ -141,6 +140,7 @@ def parse_container(file: BinaryIO, limits: Limits | None = None) -> Container:
         signature_files=tuple(found.xml),
         manifest=manifest,
         problems=tuple(problems),
+        digests={},
         cms_files=tuple(found.cms),
         token_files=tuple(found.tokens),
         asic_manifest_files=tuple(found.manifests),

@@ -71,7 +71,7 @@ class UnverifiedCades:
     signature_time_stamps_der: tuple[bytes, ...] = field(repr=False)
     archive_time_stamp_count: int
     ocsp_der: tuple[bytes, ...] = field(repr=False)
-    crl_count: int
+    crls_der: tuple[bytes, ...] = field(repr=False)
     unknown_attributes: tuple[str, ...]
 
     @property
@@ -84,7 +84,7 @@ class UnverifiedCades:
         """B, T, LT or LTA by the attributes that are there; whether they are right is not said."""
         if not self.signature_time_stamps_der:
             return "B"
-        if not (self.ocsp_der or self.crl_count):
+        if not (self.ocsp_der or self.crls_der):
             return "T"
         return "LTA" if self.archive_time_stamp_count else "LT"
 
@@ -106,7 +106,8 @@ def parse_cades(data: bytes) -> tuple[UnverifiedCades, ...]:
 def _parse_signer(signed_data: cms.SignedData, signer: cms.SignerInfo) -> UnverifiedCades:
     tokens: list[bytes] = []
     responses = list(signed_data.ocsp_der)
-    archive_count, crl_count = 0, signed_data.crl_count
+    crls = list(signed_data.crls_der)
+    archive_count = 0
     unknown = [name for name in signer.attributes if name not in _KNOWN_SIGNED]
     for identifier, values in signer.unsigned_attributes:
         if identifier == ID_SIGNATURE_TIME_STAMP:
@@ -114,10 +115,10 @@ def _parse_signer(signed_data: cms.SignedData, signer: cms.SignerInfo) -> Unveri
         elif identifier in ID_ARCHIVE_TIME_STAMPS:
             archive_count += 1
         elif identifier == ID_REVOCATION_VALUES:
-            found, crls = _read_revocation_values(values)
-            responses += found
-            crl_count += crls
-    if len(tokens) > _MAX_TIME_STAMPS or len(responses) > _MAX_OCSP:
+            more_responses, more_crls = _read_revocation_values(values)
+            responses += more_responses
+            crls += more_crls
+    if len(tokens) > _MAX_TIME_STAMPS or max(len(responses), len(crls)) > _MAX_OCSP:
         raise Malformed("cades.value_count", "more validation values than are read")
     return UnverifiedCades(
         signed_data=signed_data,
@@ -130,7 +131,7 @@ def _parse_signer(signed_data: cms.SignedData, signer: cms.SignerInfo) -> Unveri
         signature_time_stamps_der=tuple(tokens),
         archive_time_stamp_count=archive_count,
         ocsp_der=tuple(responses),
-        crl_count=crl_count,
+        crls_der=tuple(crls),
         unknown_attributes=tuple(unknown),
     )
 
@@ -217,14 +218,14 @@ def _text(element: der.Element) -> str:
         raise Malformed("cades.value", "a text that is not UTF-8") from error
 
 
-def _read_revocation_values(values: der.Element) -> tuple[list[bytes], int]:
+def _read_revocation_values(values: der.Element) -> tuple[list[bytes], list[bytes]]:
     # RevocationValues ::= SEQUENCE { [0] SEQUENCE OF CertificateList, [1] SEQUENCE OF BasicOCSPResponse, … }
     reader = values.enter().take(der.SEQUENCE).enter()
     crls = reader.take_if(der.context(0))
     responses = reader.take_if(der.context(1))
-    crl_count = 0 if crls is None else len(_sequence_of(crls))
+    lists = [] if crls is None else [element.raw for element in _sequence_of(crls)]
     found = [] if responses is None else [cms.wrap_basic_response(element.raw) for element in _sequence_of(responses)]
-    return found, crl_count
+    return found, lists
 
 
 def _sequence_of(holder: der.Element) -> list[der.Element]:

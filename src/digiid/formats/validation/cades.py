@@ -5,7 +5,7 @@ the signature value on, the ladder is the one of XAdES.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from digiid.formats.asic import Container, Entry
@@ -107,8 +107,7 @@ def _add_archive_tokens(report: SignatureReport, frame: CadesFrame) -> Signature
     signature_format = report.signature_format
     if any(stamp.indication == "PASSED" for stamp in stamps) and signature_format.endswith("_LT"):
         signature_format += "A"
-    return replace(
-        report,
+    return report._replace(
         signature_format=signature_format,
         archive_time_stamps=tuple(stamps),
         messages=(*report.messages, *messages),
@@ -157,7 +156,7 @@ def _validate(case: _Case, trust: VerifiedTrust, at: datetime) -> SignatureRepor
         indication, sub = FAILED, Sub.FORMAT_FAILURE
     report = build_report(facts, case.file_name, indication, sub)
     signature_format = "CAdES_BASELINE_" + case.cades.level.replace("B", "B_BES")
-    return replace(report, signature_format=signature_format, scopes=tuple(case.scopes), place=case.cades.place)
+    return report._replace(signature_format=signature_format, scopes=tuple(case.scopes), place=case.cades.place)
 
 
 def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> None:

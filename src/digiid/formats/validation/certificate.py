@@ -44,12 +44,7 @@ def find_issuer(
     candidates = trust.find_issuers(
         parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=CA_QC
     )
-    problem = NotValid(
-        INDETERMINATE,
-        Sub.NO_CERTIFICATE_CHAIN_FOUND,
-        "validation.no_chain",
-        "The certificate chain for signature is not trusted, it does not contain a trust anchor.",
-    )
+    problem: NotValid | None = None
     # The path is checked at a moment inside the leaf's validity; whether signing was inside it comes next.
     path_at = min(max(best_at, parts.not_before_at), parts.not_after_at)
     for item in candidates:
@@ -73,7 +68,12 @@ def find_issuer(
         facts.qualification = assess(parts, _periods(item, parts.not_before_at, best_at))
         _check_validity(parts, best_at, has_proof=has_proof)
         return item
-    raise problem
+    raise problem or NotValid(
+        INDETERMINATE,
+        Sub.NO_CERTIFICATE_CHAIN_FOUND,
+        "validation.no_chain",
+        "The certificate chain for signature is not trusted, it does not contain a trust anchor.",
+    )
 
 
 def check_usage(parts: CertificateParts) -> None:

@@ -35,8 +35,11 @@ _REFUSED: Final = {
 _UNNAMED_METHOD: Final = SignatureMethod("", "", "")
 
 
-def as_signature(cades: UnverifiedCades, ocsp_der: Sequence[bytes] = ()) -> UnverifiedSignature:
-    """What the ladder reads of any signature. What only XML has is empty; `ocsp_der` comes beside what is inside."""
+def as_signature(
+    cades: UnverifiedCades, ocsp_der: Sequence[bytes] = (), crls_der: Sequence[bytes] = ()
+) -> UnverifiedSignature:
+    """What the ladder reads of any signature. What only XML has is empty; `ocsp_der` and `crls_der` come beside what is
+    inside."""
     signature_id = "S-" + hashlib.sha256(cades.signer.signature).hexdigest().upper()
     return UnverifiedSignature(
         id=signature_id,
@@ -59,7 +62,7 @@ def as_signature(cades: UnverifiedCades, ocsp_der: Sequence[bytes] = ()) -> Unve
         archive_time_stamps=(),
         certificate_values_der=(),
         ocsp_values_der=(*cades.ocsp_der, *ocsp_der),
-        crl_values=cades.crl_count,
+        crl_values_der=(*cades.crls_der, *crls_der),
         unknown_properties=cades.unknown_attributes,
         element=etree.Element("none"),
     )

@@ -1,7 +1,7 @@
 """Validation of a whole container: EN 319 162-1 §A.5 around EN 319 102-1."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from digiid.formats.validation.signature import validate_signature
 from digiid.formats.validation.time_stamped import (
     MAX_NESTED_DEPTH,
     SNIFFED_BYTES,
+    JudgeNested,
     container_messages,
     names_container,
     sniff,
@@ -34,7 +35,7 @@ from digiid.formats.validation.time_stamped import (
 from digiid.formats.xades import UnverifiedSignature, parse_signatures
 from digiid.kernel.errors import Malformed
 
-MAX_PROOFS = 1024  # time-stamps and OCSP responses of all signatures together
+MAX_PROOFS = 1024  # time-stamps, OCSP responses and revocation lists of all signatures together
 MAX_SIGNATURES = 256  # each costs milliseconds, and a small file can hold tens of thousands
 
 
@@ -46,32 +47,37 @@ def validate_container(
     policy: Policy = POLV4,
     file_name: str = "",
     limits: Limits | None = None,
+    judge_pdf: JudgeNested | None = None,
 ) -> Report:
     """Judge every signature and time-stamp token of a container at `at`.
 
     Judged: ASiC-E with XAdES or CAdES; ASiC-S with XAdES, CAdES or time-stamp tokens, and in the last case the
-    container inside, as of the time that is proven for it; hashcode containers, by their digests.
+    container inside, as of the time that is proven for it; hashcode containers, by their digests. A PDF file inside
+    is judged by `judge_pdf`, as no parser of such files is pure.
 
     Raises: Malformed `asic.…`, `tsp.…`, `cms.…`, `ddoc.…`: it cannot be read as one container;
         `validation.too_many_signatures`, `validation.too_many_proofs`.
     """
-    return _validate(file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits, depth=0)
+    inside = _Inside(trust, policy, limits, judge_pdf)
+    return _validate(file, at=at, file_name=file_name, inside=inside, depth=0)
 
 
-def _validate(
-    file: BinaryIO,
-    *,
-    trust: VerifiedTrust,
-    at: datetime,
-    policy: Policy,
-    file_name: str,
-    limits: Limits | None,
-    depth: int,
-) -> Report:
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """What is the same for a container and for all that is nested in it."""
+
+    trust: VerifiedTrust
+    policy: Policy
+    limits: Limits | None
+    judge_pdf: JudgeNested | None
+
+
+def _validate(file: BinaryIO, *, at: datetime, file_name: str, inside: _Inside, depth: int) -> Report:
+    trust, policy = inside.trust, inside.policy
     # 1 the container, and by which of its files it is to be judged
-    container = parse_container(file, limits)
+    container = parse_container(file, inside.limits)
     if container.token_files and not (container.signature_files or container.cms_files):
-        judge_nested = partial(_judge_nested, trust=trust, policy=policy, limits=limits, depth=depth + 1)
+        judge_nested = partial(_judge_nested, inside=inside, depth=depth + 1)
         return validate_time_stamped(
             container,
             trust=trust,
@@ -125,24 +131,17 @@ def _check_count(signatures: Sequence[SignatureReport]) -> None:
         raise Malformed("validation.too_many_signatures", f"more than {MAX_SIGNATURES} signatures in one container")
 
 
-def _judge_nested(
-    file: BinaryIO,
-    name: str,
-    at: datetime,
-    *,
-    trust: VerifiedTrust,
-    policy: Policy,
-    limits: Limits | None,
-    depth: int,
-) -> Report | None:
-    """What was found inside a time-stamped container, judged as of `at`; None when it is no container."""
+def _judge_nested(file: BinaryIO, name: str, at: datetime, *, inside: _Inside, depth: int) -> Report | None:
+    """What was found inside a time-stamped container, judged as of `at`; None when it is nothing that is judged."""
     kind = sniff(file.read(SNIFFED_BYTES))
     file.seek(0)
     if kind == "DDOC":
-        return validate_ddoc(file, trust=trust, at=at, policy=policy, file_name=name)
+        return validate_ddoc(file, trust=inside.trust, at=at, policy=inside.policy, file_name=name)
+    if kind == "PDF":
+        return None if inside.judge_pdf is None else inside.judge_pdf(file, name, at)
     if kind != "ZIP" or not names_container(file):
         return None
-    return _validate(file, trust=trust, at=at, policy=policy, file_name=name, limits=limits, depth=depth)
+    return _validate(file, at=at, file_name=name, inside=inside, depth=depth)
 
 
 @dataclass(slots=True)
@@ -155,9 +154,9 @@ class _Met:
     def count(self, signature: UnverifiedSignature) -> None:
         """Raises: Malformed `validation.too_many_proofs`."""
         self.proofs += len(signature.signature_time_stamps) + len(signature.archive_time_stamps)
-        self.proofs += len(signature.ocsp_values_der)
+        self.proofs += len(signature.ocsp_values_der) + len(signature.crl_values_der)
         if self.proofs > MAX_PROOFS:
-            text = f"more than {MAX_PROOFS} time-stamps and OCSP responses in one container"
+            text = f"more than {MAX_PROOFS} time-stamps, OCSP responses and revocation lists in one container"
             raise Malformed("validation.too_many_proofs", text)
 
 
@@ -203,6 +202,6 @@ def _validate_file(
 def _repeated(report: SignatureReport, first: str) -> SignatureReport:
     """Told of, and no more: the field's validators call such a container valid, and count two signatures."""
     text = f"This is the signature of {first} once more: it says nothing new, and is nobody else's"
-    return replace(
-        report, messages=(*report.messages, Message(Severity.WARNING, "validation.repeated_signature", text))
+    return report._replace(
+        messages=(*report.messages, Message(Severity.WARNING, "validation.repeated_signature", text))
     )

@@ -6,7 +6,6 @@ The levels of a policy are not asked of these signatures, which are older than t
 """
 
 import hashlib
-from dataclasses import replace
 from datetime import datetime
 from typing import BinaryIO
 
@@ -117,8 +116,8 @@ def _tell_level(signature: SignatureReport, allowed: frozenset[str]) -> Signatur
     if not signature.is_valid or signature.level in allowed:
         return signature
     text = "The policy's legal levels are not asked of DDOC signatures, which are older than the levels"
-    return replace(
-        signature, messages=(*signature.messages, Message(Severity.WARNING, "validation.policy.level_not_asked", text))
+    return signature._replace(
+        messages=(*signature.messages, Message(Severity.WARNING, "validation.policy.level_not_asked", text))
     )
 
 
@@ -144,7 +143,7 @@ def validate_ddoc_signature(
         Scope(reference.name, reference.hash_name, reference.digest, kind=_scope_kind(reference, document))
         for reference in signature.references
     )
-    return replace(report, signature_format=document.form.removesuffix("_hashcode"), scopes=scopes)
+    return report._replace(signature_format=document.form.removesuffix("_hashcode"), scopes=scopes)
 
 
 def _scope_kind(reference: Reference, document: Ddoc) -> str:

@@ -7,7 +7,7 @@ was not signed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -125,9 +125,9 @@ def _untold(pdf: UnverifiedPdf, stamps: Sequence["_DocumentTimeStamp"]) -> list[
 def _check_counts(pdf: UnverifiedPdf) -> None:
     if len(pdf.signatures) > MAX_SIGNATURES:
         raise Malformed("validation.too_many_signatures", f"more than {MAX_SIGNATURES} signatures in one document")
-    # Every signature is held against every response.
-    if len(pdf.signatures) * (1 + len(pdf.store.ocsp_der)) > MAX_PROOFS:
-        text = f"signatures and OCSP responses make more than {MAX_PROOFS} pairs in one document"
+    # Every signature is held against every response and every list.
+    if len(pdf.signatures) * (1 + len(pdf.store.ocsp_der) + len(pdf.store.crls_der)) > MAX_PROOFS:
+        text = f"signatures and revocation data make more than {MAX_PROOFS} pairs in one document"
         raise Malformed("validation.too_many_proofs", text)
 
 
@@ -211,7 +211,7 @@ def _validate(
         return _unreadable(signature, Sub.FORMAT_FAILURE, error.code, text)
 
     # 2 what it is worth
-    facts = Facts(as_signature(cades, pdf.store.ocsp_der))
+    facts = Facts(as_signature(cades, pdf.store.ocsp_der, pdf.store.crls_der))
     facts.ocsp_proofs = _prove_responses(case)
     facts.archive_time_stamps = [stamp.report for stamp in case.stamps]
     indication, sub = Indication.TOTAL_PASSED, None
@@ -224,8 +224,7 @@ def _validate(
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")
         indication, sub = FAILED, Sub.FORMAT_FAILURE
     place = cades.place or ((("city", signature.location),) if signature.location else ())
-    return replace(
-        build_report(facts, signature.field_name, indication, sub),
+    return build_report(facts, signature.field_name, indication, sub)._replace(
         signature_format=f"PAdES_BASELINE_{_level(facts, case, cades)}",
         scopes=tuple(case.scopes),
         claimed_signing_at=signature.claimed_at or cades.claimed_signing_at,
@@ -368,7 +367,7 @@ def _level(facts: Facts, case: _Case, cades: UnverifiedCades) -> str:
     stamped = bool(cades.signature_time_stamps_der) or bool(case.stamps)
     if not stamped:
         return "B"
-    if not (facts.signature.ocsp_values_der or cades.crl_count or case.pdf.store.crls_der):
+    if not (facts.signature.ocsp_values_der or facts.signature.crl_values_der):
         return "T"
     archived = any(
         stamp.proves_at is not None

@@ -1,13 +1,14 @@
 """Validation policies, as the Estonian validation service names them, and what they ask of algorithms."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from digiid.formats.validation.report import Indication, Message, Severity, SignatureReport
+from digiid.formats.x509.signature import is_ec_key
 from digiid.formats.xades import SignatureMethod
 
 
@@ -48,14 +49,14 @@ def apply_policy(report: SignatureReport, policy: Policy) -> SignatureReport:
             "validation.policy.level_tolerated",
             "The signature is not in the Qualified Electronic Signature level",
         )
-        return replace(report, messages=(*report.messages, message))
+        return report._replace(messages=(*report.messages, message))
     message = Message(
         Severity.ERROR,
         "validation.policy.level",
         "Signature/seal level do not meet the minimal level required by applied policy",
     )
-    return replace(
-        report, indication=Indication.TOTAL_FAILED, sub_indication=None, messages=(*report.messages, message)
+    return report._replace(
+        indication=Indication.TOTAL_FAILED, sub_indication=None, messages=(*report.messages, message)
     )
 
 
@@ -67,7 +68,7 @@ _RSA_3000_FROM: Final = datetime(2029, 1, 1, tzinfo=UTC)
 
 def find_weak_key(key: PublicKeyTypes, *, at: datetime) -> str | None:
     """Why a key was too weak at that time (SOG-IS agreed mechanisms, as the state's policy dates them); else None."""
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    if is_ec_key(key):
         return f"ECDSA on {key.curve.name}" if key.curve.key_size < 256 else None
     if isinstance(key, rsa.RSAPublicKey):
         least = 1024 if at < _RSA_1900_FROM else 1900 if at < _RSA_3000_FROM else 3000
@@ -80,7 +81,7 @@ def weak_from(key: PublicKeyTypes) -> datetime | None:
     if isinstance(key, rsa.RSAPublicKey):
         steps = ((1024, _ALWAYS), (1900, _RSA_1900_FROM), (3000, _RSA_3000_FROM))
         return next((at for least, at in steps if key.key_size < least), None)
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    if is_ec_key(key):
         return _ALWAYS if key.curve.key_size < 256 else None
     return _ALWAYS
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -78,8 +78,7 @@ class Message:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """A data file that a signature covers. `kind`: FULL, its octets were at hand; DIGEST, only a digest of them was;
     PARTIAL, a part of a document. `content` says what it is where the kind alone does not.
     """
@@ -91,8 +90,7 @@ class Scope:
     content: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TimeStampReport:
+class TimeStampReport(NamedTuple):
     """The verdict about one time-stamp: PASSED, FAILED or INDETERMINATE.
 
     `proven_at` is when the token itself is known to have existed: the time of the archive time-stamp that covers it,
@@ -102,12 +100,12 @@ class TimeStampReport:
     indication: str
     sub_indication: SubIndication | None
     gen_at: datetime | None
-    tsu: x509.Certificate | None = field(repr=False)
+    tsu: x509.Certificate | None
     text: str = ""
     proven_at: datetime | None = None
     hash_name: str = ""
-    imprint: bytes = field(default=b"", repr=False)
-    token_der: bytes = field(default=b"", repr=False)
+    imprint: bytes = b""
+    token_der: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +129,7 @@ class TimeStampTokenReport:
         return self.indication is Indication.TOTAL_PASSED
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureReport:
+class SignatureReport(NamedTuple):
     """The verdict about one signature, and the facts it rests on."""
 
     id: str
@@ -142,8 +139,8 @@ class SignatureReport:
     indication: Indication
     sub_indication: SubIndication | None
     level: str
-    certificate: x509.Certificate | None = field(repr=False)
-    responder: x509.Certificate | None = field(default=None, repr=False)
+    certificate: x509.Certificate | None
+    responder: x509.Certificate | None = None
     messages: tuple[Message, ...] = ()
     scopes: tuple[Scope, ...] = ()
     time_stamps: tuple[TimeStampReport, ...] = ()
@@ -154,8 +151,8 @@ class SignatureReport:
     claimed_roles: tuple[str, ...] = ()
     place: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
-    time_mark_nonce: bytes | None = field(default=None, repr=False)
-    issuers: tuple[x509.Certificate, ...] = field(default=(), repr=False)  # what chains are shown from
+    time_mark_nonce: bytes | None = None
+    issuers: tuple[x509.Certificate, ...] = ()  # what chains are shown from
 
     @property
     def is_valid(self) -> bool:

@@ -1,4 +1,5 @@
-"""Revocation of the signer's certificate: EN 319 102-1 V1.4.1 §5.2.5, with the OCSP answers that the signature carries.
+"""Revocation of the signer's certificate: EN 319 102-1 V1.4.1 §5.2.5, with the OCSP answers that the signature carries,
+and the revocation lists.
 
 Nothing is fetched. Who may answer is RFC 6960 §4.2.2.2: the CA, its delegate, or a responder that a list names.
 """
@@ -11,8 +12,9 @@ from cryptography import x509
 
 from digiid.formats import der, ocsp
 from digiid.formats.trusted_list import CA_QC, ServiceCertificate, VerifiedTrust
-from digiid.formats.validation.facts import CLOCK_SKEW, FAILED, INDETERMINATE, SHA1_UNTIL, Facts, NotValid, Sub
+from digiid.formats.validation.facts import CLOCK_SKEW, INDETERMINATE, SHA1_UNTIL, Facts, NotValid, Sub
 from digiid.formats.validation.policy import find_weak_key
+from digiid.formats.validation.revocation_lists import judge_lists, revoked
 from digiid.formats.x509.parts import CertificateParts, certificate_der, parts_of, public_key_of
 from digiid.formats.x509.signature import read_hash_identifier
 from digiid.formats.xades.algorithms import hash_bytes
@@ -33,16 +35,14 @@ def check_revocation(
     best_at: datetime,
     has_proof: bool,
 ) -> None:
-    """The certificate was not revoked when it was used, in the words of an answer inside the signature.
+    """The certificate was not revoked when it was used, in the words of an answer or a list inside the signature.
 
     Raises: NotValid.
     """
-    problem = NotValid(
-        INDETERMINATE,
-        Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE,
-        "validation.no_revocation_data",
-        "No revocation data found for the signer's certificate",
-    )
+    # 1 a list that says revoked is heeded whatever an answer says
+    is_cleared, problem = judge_lists(facts, parts, issuer, best_at, has_proof=has_proof)
+
+    # 2 the answers, oldest first
     answers: list[tuple[ocsp.VerifiedOcsp, datetime | None]] = []
     for response_der in facts.signature.ocsp_values_der:
         try:
@@ -64,10 +64,18 @@ def check_revocation(
                 raise
             problem = error
             continue
+        facts.crl_issued_at = None
+        return
+    if is_cleared:
         return
     if not has_proof and not facts.time_stamps:
         facts.error("validation.no_time_stamp", "There is no signature time-stamp: nothing proves when it was signed")
-    raise problem
+    raise problem or NotValid(
+        INDETERMINATE,
+        Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE,
+        "validation.no_revocation_data",
+        "No revocation data found for the signer's certificate",
+    )
 
 
 def verify_ocsp(
@@ -131,26 +139,7 @@ def judge_status(facts: Facts, answer: ocsp.VerifiedOcsp, best_at: datetime, *, 
             "The responder does not know the signer's certificate",
         )
     if answer.status is ocsp.CertStatus.REVOKED and answer.revoked_at is not None and answer.revoked_at <= signed_at:
-        if answer.reason == "certificateHold":
-            raise NotValid(
-                INDETERMINATE,
-                Sub.TRY_LATER,
-                "validation.on_hold",
-                "The signer's certificate was suspended when it was used",
-            )
-        if not has_proof:
-            raise NotValid(
-                INDETERMINATE,
-                Sub.REVOKED_NO_POE,
-                "validation.revoked",
-                "The signer's certificate is revoked, and nothing proves that it was used before that",
-            )
-        raise NotValid(
-            FAILED,
-            Sub.REVOKED,
-            "validation.revoked",
-            "The signer's certificate was revoked before the signature was made",
-        )
+        raise revoked(answer.reason, has_proof=has_proof)
     if not has_proof:
         return  # without a time-stamp there is nothing to compare with; the ladder refuses for that
     if answer.produced_at < signed_at:
@@ -178,6 +167,9 @@ def judge_status(facts: Facts, answer: ocsp.VerifiedOcsp, best_at: datetime, *, 
 
 def check_not_from_future(facts: Facts, at: datetime) -> None:
     """Raises: NotValid, the answer that was used was produced after `at`."""
+    if facts.crl_issued_at is not None and facts.crl_issued_at > at + CLOCK_SKEW:
+        text = "The revocation list comes from the future: its issuer's clock cannot be relied on"
+        raise NotValid(INDETERMINATE, Sub.TRY_LATER, "validation.crl_from_future", text)
     if facts.ocsp_produced_at is not None and facts.ocsp_produced_at > at + CLOCK_SKEW:
         raise NotValid(
             INDETERMINATE,

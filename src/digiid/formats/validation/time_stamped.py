@@ -75,7 +75,7 @@ _REFUSED: Final = {
     ),
 }
 
-# Judges what is inside: a file of that name as of a time; None when it is no container.
+# Judges what is inside: a file of that name as of a time; None when nobody here judges such files.
 JudgeNested = Callable[[BinaryIO, str, datetime], Report | None]
 
 
@@ -153,8 +153,7 @@ def validate_time_stamped(
     data_file = container.data_files[0]
     kind = sniff_nested(container, data_file)
     if kind == "PDF":
-        text = f"The signatures inside {data_file.name} were not judged; take the file out and judge it by itself"
-        return _with(report, Severity.WARNING, "validation.nested.pdf", text)
+        return _with_pdf(report, container, verdict.proven_at, judge_nested)
     if kind is None:
         return report
     if judge_nested is None:
@@ -162,6 +161,21 @@ def validate_time_stamped(
         return _with(report, Severity.ERROR, "validation.nested.depth", text)
     nested = judge_nested(open_nested(container, data_file), data_file.name, verdict.proven_at)
     return report if nested is None else merge_nested(report, nested, name=data_file.name)
+
+
+def _with_pdf(report: Report, container: Container, proven_at: datetime, judge_nested: JudgeNested | None) -> Report:
+    """The signatures of a PDF file inside. Any such file may be stamped, also one that is read by nobody here: the
+    stamp holds all the same, and the report says that nothing was judged."""
+    data_file, nested, why = container.data_files[0], None, ""
+    try:
+        if judge_nested is not None:
+            nested = judge_nested(open_nested(container, data_file), data_file.name, proven_at)
+    except Malformed as error:
+        why = f" ({error.detail})"
+    if nested is not None:
+        return merge_nested(report, nested, name=data_file.name)
+    text = f"The signatures inside {data_file.name} were not judged{why}; take the file out and judge it by itself"
+    return _with(report, Severity.WARNING, "validation.nested.pdf", text)
 
 
 def container_messages(container: Container) -> tuple[Message, ...]:

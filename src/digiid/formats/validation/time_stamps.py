@@ -7,7 +7,6 @@ The same goes for keys that have become too weak.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -128,7 +127,7 @@ def judge_token(
 
 
 def _worse(report: TimeStampReport, indication: str, sub: SubIndication, text: str) -> TimeStampReport:
-    return replace(report, indication=indication, sub_indication=sub, text=text)
+    return report._replace(indication=indication, sub_indication=sub, text=text)
 
 
 def _verify(token_der: bytes, certificates_der: Sequence[bytes], trust: VerifiedTrust) -> tsp.VerifiedTimeStamp:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.formats import der
 from digiid.formats.x509 import parts as x509_parts
-from digiid.formats.x509.parts import names_match, parts_of
+from digiid.formats.x509.parts import CertificateParts, names_match, parts_of
 from digiid.formats.x509.signature import hash_algorithm, hash_name_for, verify_signature
 from digiid.kernel.errors import Malformed, Refused
 
@@ -112,8 +112,11 @@ def build_crl(
     return builder.sign(key, hash_algorithm(hash_name_for(key))).public_bytes(Encoding.DER)
 
 
-def parse_crl(crl_der: bytes) -> ParsedCrl:
-    """Read a complete v2 list. Raises: Malformed `der.…`, `x509.crl`."""
+def parse_crl(crl_der: bytes, *, only: CertificateParts | None = None) -> ParsedCrl:
+    """Read a complete v2 list; with `only`, of its entries at most that about this certificate.
+
+    Raises: Malformed `der.…`, `x509.crl`.
+    """
     outer = der.read_whole(crl_der, max_bytes=MAX_CRL_BYTES)
     tbs = outer.take(der.SEQUENCE)
     algorithm = outer.take(der.SEQUENCE)
@@ -128,7 +131,7 @@ def parse_crl(crl_der: bytes) -> ParsedCrl:
     this_update_at = der.read_time(reader.take())
     has_next = reader.peek() in (der.UTC_TIME, der.GENERALIZED_TIME)
     next_update_at = der.read_time(reader.take()) if has_next else None
-    entries = _read_entries(listed) if (listed := reader.take_if(der.SEQUENCE)) else {}
+    entries = _read_entries(listed, only) if (listed := reader.take_if(der.SEQUENCE)) else {}
     wrapped = reader.take_if(der.context(0))
     reader.finish()
 
@@ -156,8 +159,10 @@ def parse_crl(crl_der: bytes) -> ParsedCrl:
     )
 
 
-def _read_entries(listed: der.Element) -> dict[int, RevokedEntry]:
+def _read_entries(listed: der.Element, only: CertificateParts | None) -> dict[int, RevokedEntry]:
     found: dict[int, RevokedEntry] = {}
+    if only is not None and only.serial_der not in listed.raw:
+        return found  # a list of the field has tens of thousands of entries
     for element in listed.enter().all(limit=_MAX_ENTRIES, tag=der.SEQUENCE):
         reader = element.enter()
         serial_number = der.read_integer(reader.take(der.INTEGER))
@@ -179,14 +184,15 @@ def _read_entries(listed: der.Element) -> dict[int, RevokedEntry]:
     return found
 
 
-def verify_crl(crl_der: bytes, *, issuer: x509.Certificate) -> VerifiedCrl:
-    """Verify that `issuer` signed the list and may do so (cRLSign). Freshness is the caller's question.
+def verify_crl(crl_der: bytes, *, issuer: x509.Certificate, only: CertificateParts | None = None) -> VerifiedCrl:
+    """Verify that `issuer` signed the list and may do so (cRLSign). Freshness is the caller's question. With `only`, no
+    other entries are read than, perhaps, that about this certificate.
 
     Raises:
         Malformed: `der.…`, `x509.crl`.
         Refused: `x509.crl_issuer`, `x509.signature`, `x509.algorithm`.
     """
-    crl = parse_crl(crl_der)
+    crl = parse_crl(crl_der, only=only)
     parts = parts_of(issuer)
     if not names_match(crl.issuer_der, parts.subject_der):
         raise Refused("x509.crl_issuer", "another CA issued this list")

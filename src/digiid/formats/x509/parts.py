@@ -7,7 +7,6 @@ slowly: the exact bytes of names and keys, and each extension's value, in one pa
 import functools
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -49,6 +48,9 @@ _STRING_ENCODINGS: Final = {
 }
 
 
+_BOOLEAN_TAG: Final = bytes((der.BOOLEAN,))
+
+
 class Extension(NamedTuple):
     critical: bool
     value: bytes
@@ -68,7 +70,7 @@ def _once(read: "Callable[[CertificateParts], _T]") -> "Callable[[CertificatePar
 
     @functools.wraps(read)
     def get(parts: "CertificateParts") -> _T:
-        known = parts._known
+        known = parts.read_before
         if name not in known:
             known[name] = read(parts)
         value: _T = known[name]
@@ -77,8 +79,7 @@ def _once(read: "Callable[[CertificateParts], _T]") -> "Callable[[CertificatePar
     return get
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateParts:
+class CertificateParts(NamedTuple):
     """What a certificate says, by its own bytes. `extensions` is keyed by dotted OID."""
 
     tbs_der: bytes
@@ -94,7 +95,7 @@ class CertificateParts:
     extensions: dict[str, Extension]
     algorithm_der: bytes
     signature: bytes
-    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    read_before: dict[str, Any]  # by the methods below; begins empty
 
     @_once
     def basic_constraints(self) -> BasicConstraints | None:
@@ -153,7 +154,7 @@ class CertificateParts:
         found = self.extensions.get(AUTHORITY_KEY_IDENTIFIER)
         if found is None:
             return None
-        key = der.read_whole(found.value, max_bytes=4096).take_if(der.context(0, constructed=False))
+        key = der.read_whole(found.value, max_bytes=4096).take_if(der.PRIMITIVE_0)
         return key.content if key else None
 
     def subject_value(self, attribute: str) -> str | None:
@@ -219,7 +220,7 @@ def parse_parts(data: bytes) -> CertificateParts:
 
     number = 0
     if data[at : at + 1] == b"\xa0":
-        wrapped, stop = expect(data, at, tbs_end, der.context(0))
+        wrapped, stop = expect(data, at, tbs_end, der.CONTEXT_0)
         version, version_end = expect(data, wrapped, stop, der.INTEGER)
         number, at = der.decode_integer(data[version:version_end]), stop
     serial, serial_end = expect(data, at, tbs_end, der.INTEGER)
@@ -239,7 +240,7 @@ def parse_parts(data: bytes) -> CertificateParts:
     reader = der.Reader(data, key_end, tbs_end)
     for unique_id in (1, 2):
         reader.take_if(der.context(unique_id, constructed=False))
-    extensions = reader.take_if(der.context(3))
+    extensions = reader.take_if(der.CONTEXT_3)
     reader.finish()
     if extensions and number != 2:
         raise Malformed("x509.certificate", "extensions in a certificate that is not version 3")
@@ -257,6 +258,7 @@ def parse_parts(data: bytes) -> CertificateParts:
         extensions=_read_wrapped_extensions(extensions) if extensions else {},
         algorithm_der=data[tbs_end:algorithm_end],
         signature=der.decode_bit_string(data[signature:signature_end]),
+        read_before={},
     )
 
 
@@ -277,11 +279,11 @@ def read_extensions(listed: der.Element) -> dict[str, Extension]:
         body, stop = der.expect(data, at, end, der.SEQUENCE)
         oid_body, oid_end = der.expect(data, body, stop, der.OBJECT_IDENTIFIER)
         identifier = der.decode_oid(data[oid_body:oid_end])
-        tag, value_body, value_end = der.header(data, oid_end, stop)
-        critical = False
-        if tag == der.BOOLEAN:
-            critical = der.decode_boolean(data[value_body:value_end])
-            tag, value_body, value_end = der.header(data, value_end, stop)
+        critical, value_at = False, oid_end
+        if data[oid_end : oid_end + 1] == _BOOLEAN_TAG:
+            value_body, value_at = der.expect(data, oid_end, stop, der.BOOLEAN)
+            critical = der.decode_boolean(data[value_body:value_at])
+        tag, value_body, value_end = der.header(data, value_at, stop)
         if tag != der.OCTET_STRING or value_end != stop:
             raise Malformed("x509.extension", f"extension {identifier} is not an OCTET STRING")
         if identifier in found:

@@ -9,7 +9,7 @@ inhibitAnyPolicy. Revocation is apart: the caller asks OCSP or a CRL about each 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 
@@ -66,8 +66,7 @@ class VerifiedPath:
         return self.certificates[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(NamedTuple):
     certificate: x509.Certificate
     parts: CertificateParts
     is_anchor: bool
@@ -89,7 +88,7 @@ class _Search:
     def __init__(self, anchors: Sequence[_Link], intermediates: Sequence[_Link], at: datetime) -> None:
         self.anchors, self.intermediates, self.at = anchors, intermediates, at
         self.checks = 0
-        self.reason = Refused("x509.path.no_anchor", "no trusted issuer is known")
+        self.reason: Refused | None = None
 
     def extend(self, path: tuple[_Link, ...]) -> tuple[_Link, ...] | None:
         """The rest of the path above `path[-1]`, depth first; anchors are tried before others."""
@@ -181,7 +180,7 @@ def verify_path(
     search = _Search(trusted, others, at)
     path = search.extend((first,))
     if path is None:
-        raise search.reason
+        raise search.reason or Refused("x509.path.no_anchor", "no trusted issuer is known")
     return VerifiedPath(tuple(link.certificate for link in path), _allowed_policies(path))
 
 

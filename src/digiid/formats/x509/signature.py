@@ -4,7 +4,10 @@ Accepted: ECDSA with SHA-256/384/512 on P-256, P-384 and P-521; RSA (2048 to 819
 PSS with SHA-256/384/512. SHA-1, MD5, DSA, explicit curve parameters and everything else are refused.
 """
 
-from typing import Final, TypeAlias
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Final, TypeAlias, TypeGuard
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -21,6 +24,13 @@ SHA384: Final = "2.16.840.1.101.3.4.2.2"
 SHA512: Final = "2.16.840.1.101.3.4.2.3"
 HASH_NAMES: Final = {SHA1: "sha1", SHA256: "sha256", SHA384: "sha384", SHA512: "sha512"}
 HASH_OIDS: Final = {name: oid for oid, name in HASH_NAMES.items()}
+# hashlib's own functions: `hashlib.new` looks for the name anew each time. SHA-1 only to compare what names a thing.
+HASH_FUNCTIONS: Final[dict[str, Callable[[bytes], "hashlib._Hash"]]] = {
+    "sha1": functools.partial(hashlib.sha1, usedforsecurity=False),
+    "sha256": hashlib.sha256,
+    "sha384": hashlib.sha384,
+    "sha512": hashlib.sha512,
+}
 
 ECDSA_WITH_SHA256: Final = "1.2.840.10045.4.3.2"
 ECDSA_WITH_SHA384: Final = "1.2.840.10045.4.3.3"
@@ -91,6 +101,15 @@ def sign_ecdsa_deterministic(key: ec.EllipticCurvePrivateKey, message: bytes) ->
     return key.sign(message, ec.ECDSA(hash_algorithm(hash_name_for(key)), deterministic_signing=True))
 
 
+# The library's one class behind its abstract one, whose own `isinstance` is slow enough to show in every verdict.
+_EC_PUBLIC_KEY: Final = type(ec.derive_private_key(1, ec.SECP256R1()).public_key())
+
+
+def is_ec_key(key: object) -> TypeGuard[ec.EllipticCurvePublicKey]:
+    """True for a public key on an elliptic curve."""
+    return type(key) is _EC_PUBLIC_KEY or isinstance(key, ec.EllipticCurvePublicKey)
+
+
 def load_public_key(spki_der: bytes) -> PublicKeyTypes:
     """Read a SubjectPublicKeyInfo; the library checks that an EC point is on its named curve.
 
@@ -104,7 +123,7 @@ def load_public_key(spki_der: bytes) -> PublicKeyTypes:
 
 def check_public_key(key: PublicKeyTypes) -> None:
     """Refuse keys that are too weak or of a kind we do not use. Raises: Refused `x509.public_key`."""
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVE_NAMES:
+    if is_ec_key(key) and key.curve.name in _CURVE_NAMES:
         return
     if isinstance(key, rsa.RSAPublicKey) and _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
         return
@@ -124,7 +143,7 @@ def verify_signature(
         Refused: `x509.algorithm`, `x509.public_key`, or `x509.signature` when it does not verify.
     """
     known = _ECDSA_DER.get(algorithm_der)
-    if known is not None and isinstance(key, ec.EllipticCurvePublicKey):
+    if known is not None and is_ec_key(key):
         if key.curve.name not in _CURVE_NAMES:
             raise Refused("x509.public_key", "key type or size is not accepted")
         try:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
+from digiid.formats.x509.signature import is_ec_key
 from digiid.kernel.errors import Malformed, Refused
 
 _DSIG = "http://www.w3.org/2000/09/xmldsig#"
@@ -116,15 +117,15 @@ def verify_value(method: SignatureMethod, key: PublicKeyTypes, signature: bytes,
     Raises: Refused `xades.key_mismatch`, `xades.signature_value`.
     """
     try:
-        if method.family == "ecdsa":
-            if not isinstance(key, ec.EllipticCurvePublicKey):
-                raise Refused("xades.key_mismatch", "the signature method is ECDSA, the certificate's key is not")
+        if method.family == "ecdsa" and is_ec_key(key):
             size = (key.curve.key_size + 7) // 8
             if len(signature) != 2 * size:
                 raise Refused("xades.signature_value", f"{len(signature)} bytes, a value on this curve has {2 * size}")
             r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
             key.verify(encode_dss_signature(r, s), digest, _ECDSA[method.hash_name])
             return
+        if method.family == "ecdsa":
+            raise Refused("xades.key_mismatch", "the signature method is ECDSA, the certificate's key is not")
         if not isinstance(key, rsa.RSAPublicKey):
             raise Refused("xades.key_mismatch", "the signature method is RSA, the certificate's key is not")
         key.verify(signature, digest, _rsa_padding(method), Prehashed(method.hash))
@@ -165,5 +166,9 @@ def _rsa_padding(method: SignatureMethod) -> padding.AsymmetricPadding:
     return padding.PSS(padding.MGF1(method.hash), method.hash.digest_size)
 
 
+_HASH_FUNCTIONS = {name: getattr(hashlib, name) for name in _HASHES}  # `hashlib.new` looks for the name anew each time
+
+
 def hash_bytes(hash_name: str, data: bytes) -> bytes:
-    return hashlib.new(hash_name, data).digest()
+    digest: bytes = _HASH_FUNCTIONS[hash_name](data).digest()
+    return digest

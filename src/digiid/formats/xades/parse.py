@@ -8,8 +8,9 @@ reference but to a data file and to the one SignedProperties, any unknown algori
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -49,8 +50,8 @@ _XADES = _tags(
     "SignatureProductionPlaceV2 SignerRole SignerRoleV2 ClaimedRoles ClaimedRole Cert CertDigest IssuerSerial "
     "IssuerSerialV2 SignaturePolicyImplied SignaturePolicyId SigPolicyId Identifier DataObjectFormat MimeType "
     "UnsignedProperties UnsignedSignatureProperties SignatureTimeStamp EncapsulatedTimeStamp CertificateValues "
-    "EncapsulatedX509Certificate RevocationValues OCSPValues EncapsulatedOCSPValue CRLValues City StreetAddress "
-    "StateOrProvince PostalCode CountryName",
+    "EncapsulatedX509Certificate RevocationValues OCSPValues EncapsulatedOCSPValue CRLValues EncapsulatedCRLValue "
+    "City StreetAddress StateOrProvince PostalCode CountryName",
 )
 _SIGNATURE_PARTS = [_DS["SignedInfo"], _DS["SignatureValue"], _DS["KeyInfo"], _DS["Object"]]
 _OBJECT_PARTS = [_XADES["QualifyingProperties"]]
@@ -74,8 +75,7 @@ _DATE_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9
 _POLICY_OID = re.compile(r"(?:urn:oid:)?([0-2](?:\.\d{1,20}){1,32})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A ds:Reference. `name` is the data file's name that the URI stands for."""
 
     id: str | None
@@ -85,8 +85,7 @@ class Reference:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateReference:
+class CertificateReference(NamedTuple):
     """One xades:Cert: what the signer says the own certificate is."""
 
     hash_name: str
@@ -105,20 +104,18 @@ class ProductionPlace:
     country_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EncapsulatedTimeStamp:
+class EncapsulatedTimeStamp(NamedTuple):
     """A time-stamp token and the canonicalization that made its message imprint. `place` is its place among the
     unsigned properties: an archive time-stamp covers the places before its own.
     """
 
-    token_der: bytes = field(repr=False)
+    token_der: bytes
     c14n: str
-    element: etree._Element = field(repr=False, compare=False)
+    element: etree._Element
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedSignature:
+class UnverifiedSignature(NamedTuple):
     """One ds:Signature as it stands in the file. Nothing in it has been checked against anything."""
 
     id: str
@@ -127,24 +124,24 @@ class UnverifiedSignature:
     references: tuple[Reference, ...]
     properties_hash_name: str
     properties_digest: bytes
-    signed_info: bytes = field(repr=False)
-    signed_properties: bytes = field(repr=False)
-    signature_value: bytes = field(repr=False)
-    certificates_der: tuple[bytes, ...] = field(repr=False)
-    certificate_references: tuple[CertificateReference, ...] = field(repr=False)
+    signed_info: bytes
+    signed_properties: bytes
+    signature_value: bytes
+    certificates_der: tuple[bytes, ...]
+    certificate_references: tuple[CertificateReference, ...]
     claimed_signing_at: datetime | None
     claimed_roles: tuple[str, ...]
     production_place: ProductionPlace | None
     policy: str | None  # an OID, another identifier as it stands there, "implied", or None
-    media_types: dict[str, str] = field(repr=False)  # by the Id of the reference
-    signature_time_stamps: tuple[EncapsulatedTimeStamp, ...] = field(repr=False)
-    archive_time_stamps: tuple[EncapsulatedTimeStamp, ...] = field(repr=False)
-    certificate_values_der: tuple[bytes, ...] = field(repr=False)
-    ocsp_values_der: tuple[bytes, ...] = field(repr=False)
-    crl_values: int
+    media_types: dict[str, str]  # by the Id of the reference
+    signature_time_stamps: tuple[EncapsulatedTimeStamp, ...]
+    archive_time_stamps: tuple[EncapsulatedTimeStamp, ...]
+    certificate_values_der: tuple[bytes, ...]
+    ocsp_values_der: tuple[bytes, ...]
+    crl_values_der: tuple[bytes, ...]
     unknown_properties: tuple[str, ...]
-    element: etree._Element = field(repr=False, compare=False)
-    time_stamp_ocsp_values_der: tuple[bytes, ...] = field(default=(), repr=False)  # about time-stamping units
+    element: etree._Element
+    time_stamp_ocsp_values_der: tuple[bytes, ...] = ()  # about time-stamping units
     revocation_place: int = 0  # of the last RevocationValues among the unsigned properties
     properties_position: int | None = None  # of the signed properties among the references; None: the last one
 
@@ -153,7 +150,7 @@ class UnverifiedSignature:
         """B, T, LT or LTA by the properties that are there; whether they are right is not said."""
         if not self.signature_time_stamps:
             return "B"
-        if not (self.ocsp_values_der or self.crl_values):
+        if not (self.ocsp_values_der or self.crl_values_der):
             return "T"
         return "LTA" if self.archive_time_stamps else "LT"
 
@@ -290,7 +287,7 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         archive_time_stamps=unsigned.archive_time_stamps,
         certificate_values_der=unsigned.certificates_der,
         ocsp_values_der=unsigned.ocsp_der,
-        crl_values=unsigned.crl_values,
+        crl_values_der=unsigned.crls_der,
         unknown_properties=(*unknown, *unsigned.unknown),
         element=signature,
         time_stamp_ocsp_values_der=unsigned.time_stamp_ocsp_der,
@@ -506,7 +503,7 @@ class _Unsigned:
     certificates_der: tuple[bytes, ...] = ()
     ocsp_der: tuple[bytes, ...] = ()
     time_stamp_ocsp_der: tuple[bytes, ...] = ()
-    crl_values: int = 0
+    crls_der: tuple[bytes, ...] = ()
     revocation_place: int = 0
     unknown: tuple[str, ...] = ()
 
@@ -535,7 +532,7 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
         else:
             found.unknown += (_local(element),)
     stamps = (found.signature_time_stamps, found.archive_time_stamps)
-    listed = (found.certificates_der, found.ocsp_der, found.time_stamp_ocsp_der)
+    listed = (found.certificates_der, found.ocsp_der, found.time_stamp_ocsp_der, found.crls_der)
     if max(map(len, stamps)) > MAX_TIME_STAMPS or max(map(len, listed)) > MAX_CERTIFICATES:
         raise Malformed("xades.value_count", "more validation values than are read")
     return found
@@ -546,14 +543,15 @@ def _parse_values(element: etree._Element, found: _Unsigned, *, about_time_stamp
     if element.tag == _XADES["CertificateValues"]:
         found.certificates_der += tuple(_encapsulated(element, "EncapsulatedX509Certificate", MAX_CERTIFICATE_BYTES))
     elif element.tag == _XADES["RevocationValues"]:
-        for values in element.findall(_XADES["OCSPValues"]):
-            responses = tuple(_encapsulated(values, "EncapsulatedOCSPValue", MAX_TOKEN_BYTES))
-            if about_time_stamps:
-                found.time_stamp_ocsp_der += responses
-            else:
-                found.ocsp_der += responses
-        for values in element.findall(_XADES["CRLValues"]):
-            found.crl_values += 0 if about_time_stamps else len(values)
+        for values in element:
+            if values.tag == _XADES["OCSPValues"]:
+                responses = tuple(_encapsulated(values, "EncapsulatedOCSPValue", MAX_TOKEN_BYTES))
+                if about_time_stamps:
+                    found.time_stamp_ocsp_der += responses
+                else:
+                    found.ocsp_der += responses
+            elif values.tag == _XADES["CRLValues"] and not about_time_stamps:
+                found.crls_der += tuple(_encapsulated(values, "EncapsulatedCRLValue", MAX_XML_BYTES))
     else:
         found.unknown += (_local(element),)
 

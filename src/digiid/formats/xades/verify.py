@@ -5,7 +5,7 @@ Trust in the certificate, time and revocation are the validator's (formats/valid
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from asn1crypto import core
 from asn1crypto import x509 as asn1_x509
@@ -29,13 +29,12 @@ class _IssuerSerial(core.Sequence):  # RFC 5035 §5.4.1
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedSignature:
+class VerifiedSignature(NamedTuple):
     """The signature value is made by the key of `certificate` over these files and these properties."""
 
     signature: UnverifiedSignature
     certificate: x509.Certificate
-    certificate_der: bytes = field(repr=False)
+    certificate_der: bytes
 
 
 FindDigest = Callable[[Reference], bytes | None]
@@ -66,6 +65,8 @@ def find_signing_certificate(signature: UnverifiedSignature) -> tuple[x509.Certi
 
 
 def _check_issuer_serial(reference: CertificateReference, certificate: x509.Certificate) -> None:
+    if reference.serial_number is None and reference.issuer_serial_der is None:
+        return
     wrong = Refused("xades.certificate.mismatch", "issuer and serial number in the signed properties do not match")
     if reference.serial_number is not None and reference.serial_number != certificate.serial_number:
         raise wrong

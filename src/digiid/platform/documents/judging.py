@@ -22,17 +22,23 @@ def validate_document(
     file_name: str = "",
     limits: Limits | None = None,
 ) -> Report:
-    """Judge a container, a DigiDoc document or a PDF file at `at`.
+    """Judge a container, a DigiDoc document or a PDF file at `at`, and what a time-stamped container holds.
 
     Raises: Malformed `validation.unknown_form`, it is no form that is judged here; whatever its parser refuses.
     """
+
+    def judge_pdf(file: BinaryIO, name: str, at: datetime) -> Report:
+        pdf = read_pdf(file.read(MAX_PDF_BYTES + 1))
+        return validate_pdf(pdf, trust=trust, at=at, policy=policy, file_name=name)
+
     kind = sniff(file.read(SNIFFED_BYTES))
     file.seek(0)
     if kind == "DDOC":
         return validate_ddoc(file, trust=trust, at=at, policy=policy, file_name=file_name)
     if kind == "ZIP":
-        return validate_container(file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits)
+        return validate_container(
+            file, trust=trust, at=at, policy=policy, file_name=file_name, limits=limits, judge_pdf=judge_pdf
+        )
     if kind == "PDF":
-        pdf = read_pdf(file.read(MAX_PDF_BYTES + 1))
-        return validate_pdf(pdf, trust=trust, at=at, policy=policy, file_name=file_name)
+        return judge_pdf(file, file_name, at)
     raise Malformed("validation.unknown_form", "the file is no signed document that is known here")
