@@ -34,6 +34,7 @@ lint: setup ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python ops/error_codes.py --check
+	$(BIN)/python ops/report_codes.py --check
 	$(BIN)/python ops/services.py --check
 
 check: lint ## what every commit passes: lint and the unit tests
@@ -53,8 +54,9 @@ nightly: setup ## what takes minutes or gigabytes: the tests marked nightly
 translations: setup ## bring the Estonian catalogues up to date with the texts in the code
 	$(BIN)/python ops/translations.py
 
-error-codes: setup ## regenerate docs/error-codes.md
+error-codes: setup ## regenerate docs/error-codes.md and docs/reference/report-codes.md
 	$(BIN)/python ops/error_codes.py
+	$(BIN)/python ops/report_codes.py
 
 services: setup ## regenerate docs/reference/services.md
 	$(BIN)/python ops/services.py
