@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from digiid.apps import story
-from digiid.apps.demonstration import PIN1
+from digiid.apps.demonstration import PIN1, PIN2
 from digiid.apps.tour import APPLICANT
 from tests.support.browser import DESKTOP, PHONE, assert_accessible, assert_accessible_everywhere
 from tests.support.estate import RunningEState, running_estate
@@ -185,6 +185,7 @@ def test_the_whole_story_by_clicking(estate: RunningEState, person: People, tmp_
     desk = person.page("desk")
     sign_in(desk, origins["bureau"], estate.person("pick-up").document_number, PIN1)
     story.wait_for(lambda: _find_card(desk, origins["bureau"]), "the card at the desk")
+    story.wait_for(lambda: _is_told(applicant, tasks), "the board to hear of it")
     person.look("desk", desk)
     desk.get_by_role("button", name="Hand over").or_(desk.get_by_role("link", name="Hand over")).first.click()
     person.look("desk", desk)
@@ -259,6 +260,8 @@ def test_the_whole_story_by_clicking(estate: RunningEState, person: People, tmp_
     use_card(customer, "#card-sign", document_number, ["", pin2])
     expect(customer.get_by_role("main")).to_contain_text("Your account is open")
     person.look("customer", customer)
+    # an address under a consent: refused before, answered under it, refused after; the person sees all three
+    share_an_address(estate, person)
     # other desks
     bureau = person.page("bureau")
     sign_in(bureau, origins["bureau"], estate.person("bureau officer").document_number, PIN1)
@@ -290,6 +293,60 @@ def test_the_whole_story_by_clicking(estate: RunningEState, person: People, tmp_
     expect(late.locator("#card-error")).to_contain_text("suspended")
     assert_accessible_everywhere(late)
     picture(late, "en")
+
+
+def share_an_address(estate: RunningEState, person: People) -> None:
+    origins, card = estate.origins, estate.person("e-resident").document_number
+    at_bank, at_consents, at_portal = (person.page("sharer") for _ in range(3))
+    # 1 the bank asks, the register refuses, the person is led to the question
+    sign_in(at_consents, origins["consent"], card, PIN1)
+    person.look("sharer", at_consents)
+    sign_in(at_bank, origins["bank"], card, PIN1)
+    at_bank.goto(f"{origins['bank']}/address")
+    person.look("sharer", at_bank)
+    at_bank.get_by_role("button", name="Use my registered address").click()
+    at_bank.wait_for_url(f"{origins['consent']}/consents/*")
+    person.look("sharer", at_bank)
+    consent = at_bank.url
+    # 2 granted with PIN2
+    use_card(at_bank, "#card-sign", card, ["", PIN2])
+    go_on = at_bank.get_by_role("button", name=re.compile("Go on to"))
+    go_on.wait_for()
+    person.look("sharer", at_bank)
+    go_on.click()
+    at_bank.wait_for_url(f"{origins['bank']}/address")
+    expect(at_bank.get_by_role("main")).to_contain_text("Helsinki")
+    person.look("sharer", at_bank)
+    # 3 taken back; the register hears of it at once
+    at_consents.goto(f"{consent.split('?')[0]}/withdraw")
+    person.look("sharer", at_consents)
+    at_consents.locator("form[action$='/withdraw'] button").click()
+    expect(at_consents.get_by_role("main")).to_contain_text("withdr")
+    story.wait_for(lambda: _is_refused(at_bank, origins["bank"]), "the withdrawal to reach the register")
+    # 4 seen
+    sign_in(at_portal, origins["portal"], card, PIN1)
+    at_portal.goto(f"{origins['portal']}/who-looked")
+    looks = at_portal.get_by_role("main")
+    expect(looks).to_contain_text("with your consent")
+    expect(looks).to_contain_text("Asked, and refused")
+    expect(looks).not_to_contain_text("do not agree")
+    person.look("sharer", at_portal)
+    # and what carried it all
+    operator = person.page("operator")
+    operator.goto(origins["exchange"])
+    expect(operator.get_by_role("main")).to_contain_text("Global configuration")
+    person.look("operator", operator)
+
+
+def _is_refused(page: Page, bank: str) -> bool | None:
+    page.goto(f"{bank}/address")
+    page.get_by_role("button", name="Ask the register again").click()
+    return True if "does not hold any more" in page.get_by_role("main").inner_text() else None
+
+
+def _is_told(page: Page, application: str) -> bool | None:
+    page.goto(application)
+    return True if "waits for you" in page.get_by_role("main").inner_text() else None
 
 
 def _find_card(desk: Page, bureau: str) -> bool | None:
