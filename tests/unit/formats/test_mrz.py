@@ -211,7 +211,8 @@ def test_names_too_long_for_the_zone_are_not_written() -> None:
         )
 
 
-NAMES = st.text(alphabet="ABCÄÕŠŽабьщéñ'- ", min_size=1, max_size=9).filter(lambda t: bool(transliterate(t)))
+# Two of them have room in a passport's zone; щ alone becomes five letters.
+NAMES = st.text(alphabet="ABCÄÕŠŽабьщéñ'- ", min_size=1, max_size=9).filter(lambda t: 0 < len(transliterate(t)) < 19)
 
 
 @given(surname=NAMES, given_names=NAMES, born=st.dates(date(1930, 1, 1), TODAY))
