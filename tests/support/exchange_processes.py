@@ -13,8 +13,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import func, select
+
 from digiid.exchange.message_log import LoggedMessage
-from digiid.exchange.message_log.store import find_messages
+from digiid.exchange.message_log.store import RECORDS, find_messages
 from digiid.exchange.security_server.settings import SecurityServerSettings
 from digiid.kernel.identifiers import ServerId
 from digiid.platform.db import Database
@@ -135,6 +137,14 @@ class ServerProcess:
         try:
             with database.read() as tx:
                 return find_messages(tx, message_id, party=None, is_response=None, limit=100)
+        finally:
+            database.close()
+
+    def count_logged(self) -> int:
+        database = Database(self.settings.database)
+        try:
+            with database.read() as tx:
+                return int(tx.scalar(select(func.count()).select_from(RECORDS)) or 0)
         finally:
             database.close()
 

@@ -217,7 +217,10 @@ class RunningServer:
 
 @dataclass
 class ExchangeRoom:
-    """`ask` is the bank's information system calling the board's service through both servers."""
+    """`ask` is the bank's information system calling the board's service through both servers.
+
+    `changes` are made to every configuration that is published.
+    """
 
     folder: Path
     clock: ManualClock
@@ -257,7 +260,7 @@ class ExchangeRoom:
             top=CaInfo(PKI.root.certificate, responder), intermediates=(CaInfo(PKI.ca.certificate, responder),)
         )
         values = {"servers": servers, "sources": (self.central.source(),), "approved_cas": (ca,)}
-        return params(**(values | changes))
+        return params(**(values | self.changes | changes))
 
     def publish(self, **changes: object) -> None:
         """A new configuration, one instant newer than the one before."""

@@ -158,6 +158,7 @@ class Consumer:
         try:
             passage.response_in_at = deps.clock.now()
             # 8 it is the provider's, and the answer to this request
+            await deps.turns.take(member_of(client))
             response = self._verify(envelope, call, request_hash)
             # 9 logged
             await self._log_response(envelope, call)
@@ -241,8 +242,9 @@ class Consumer:
         connection.deadline = None
 
     async def _sign_and_log(self, call: Call, body: Spool | None) -> Signed:
-        deps, at = self._deps, self._deps.clock.now()
-        digests = digests_to_sign(call.message_sha512, body)
+        deps = self._deps
+        await deps.turns.take(member_of(call.client))
+        at, digests = deps.clock.now(), digests_to_sign(call.message_sha512, body)
         signed = await deps.signers.sign(member_of(call.client), digests, at=at)
         await record_request(deps.log, call, party=call.client, body=body, digests=digests, signed=signed, at=at)
         return signed

@@ -15,6 +15,7 @@ from digiid.exchange.security_server.places import Places
 from digiid.exchange.security_server.settings import SecurityServerSettings
 from digiid.exchange.security_server.signing_keys import Signers
 from digiid.exchange.security_server.spool import SpoolFolder
+from digiid.exchange.security_server.turns import Turns
 from digiid.kernel.identifiers import ServerId
 from digiid.platform.clock import Clock
 from digiid.platform.entropy import Entropy
@@ -43,3 +44,4 @@ class Deps:
     spools: SpoolFolder
     outgoing: Places
     incoming: Places
+    turns: Turns

@@ -139,6 +139,7 @@ class Provider:
             call, body = answering.call, envelope.body
             answering.passage.request_size = len(call.message) + (body.size if body is not None else 0)
             async with deps.incoming.taken(member_of(call.client)):
+                await deps.turns.take(member_of(call.client))
                 # 3 what was so when the first part came is so now, and it is signed by the sender's member over
                 # exactly what came
                 conf = self._judge_again(answering, envelope)
@@ -293,8 +294,9 @@ class Provider:
         exchange.finish(encode_end(boundary, await self._sign_and_log(answering, message, body)))
 
     async def _sign_and_log(self, answering: _Answering, message: bytes, body: Spool | None) -> Signed:
-        deps, call, at = self._deps, answering.call, self._deps.clock.now()
-        provider = call.service.provider
+        deps, call, provider = self._deps, answering.call, answering.call.service.provider
+        await deps.turns.take(member_of(call.client))  # the asker's: who asks little is answered soon
+        at = deps.clock.now()
         digests = digests_to_sign(hashlib.sha512(message).digest(), body)
         signed = await deps.signers.sign(provider.member, digests, at=at)
         await record_response(

@@ -43,6 +43,7 @@ from digiid.exchange.security_server.tls import (
     load_or_make_internal_identity,
     server_context,
 )
+from digiid.exchange.security_server.turns import Turns
 from digiid.kernel.errors import Conflict, DigiidError
 from digiid.platform.certificate_files import read_certificates
 from digiid.platform.clock import Clock
@@ -162,6 +163,7 @@ class SecurityServer:
             ),
             outgoing=places(),
             incoming=places(),
+            turns=Turns(),
         )
         inside: dict[str, InsideAnswer] = {
             ASIC: lambda exchange, client: answer_asic(self.log, exchange.head.target.partition("?")[2], client),
