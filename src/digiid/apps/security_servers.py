@@ -288,6 +288,11 @@ class ServerProcesses:
         self._watch = threading.Thread(target=self._watching, name="digiid-security-servers", daemon=True)
         self._http = HttpClient(timeout_seconds=2)
 
+    @property
+    def process_ids(self) -> Mapping[ServerId, int]:
+        """Of those that run."""
+        return {child.server: child.process.pid for child in self._children if child.process is not None}
+
     def load(self) -> None:
         """Have the programs loaded beside what the caller does; they begin with `start`, and read their files then."""
         for child in self._children:
