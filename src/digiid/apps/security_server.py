@@ -6,6 +6,7 @@ beside its own start; and it stops when that input ends, since the parent that h
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from digiid.platform.clock import Clock, SystemClock
 from digiid.platform.entropy import SystemEntropy
 from digiid.platform.log import configure_logging
 
+_DESCRIPTORS = 16_384
 EXIT_DONE, EXIT_REFUSED, EXIT_USAGE = 0, 1, 2
 
 
@@ -71,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_USAGE
     if with_parent and not sys.stdin.buffer.readline():
         return EXIT_DONE
+    _raise_descriptor_limit()
     try:
         settings = load_security_server_settings(Path(arguments[0]))
         configure_logging(settings.log.file, level=settings.log.level)
@@ -79,6 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
         return EXIT_REFUSED
     return EXIT_DONE
+
+
+def _raise_descriptor_limit() -> None:
+    """Every connection and spooled body is a descriptor; the usual soft limit of 1024 is less than the settings allow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _say_ready(server: SecurityServer) -> None:
