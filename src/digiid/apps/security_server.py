@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _raise_descriptor_limit() -> None:
-    """Every connection and spooled body is a descriptor; the usual soft limit of 1024 is less than the settings allow."""
+    """Every connection and spooled body is a descriptor; the usual 1024 are fewer than the settings allow."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
