@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -183,6 +184,38 @@ def test_a_backup_made_while_it_runs_restores_to_the_same_state(state: StateFold
         digiid("down", "--state", str(elsewhere.path))
 
 
+def test_tm07_no_secret_of_a_state_is_in_a_log_an_argument_or_open_in_a_backup(
+    state: StateFolder, tmp_path: Path
+) -> None:
+    ensure_up(state)
+    places = [*(state.path / "secrets").rglob("*"), *state.path.rglob("*passphrase*")]
+    secrets = {file: file.read_bytes().strip() for file in places if file.is_file()}
+    assert len(secrets) > 5 and min(map(len, secrets.values())) >= 16
+    # 1 what its processes were started with, and what they wrote
+    shown = {file: file.read_bytes() for file in (state.path / "log").rglob("*") if file.is_file()}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(state.path).encode() in (arguments := (process / "cmdline").read_bytes()):
+                shown |= {process / "cmdline": arguments, process / "environ": (process / "environ").read_bytes()}
+        except OSError:
+            continue
+    assert sum(path.name == "cmdline" for path in shown) >= 3  # the state and two security servers
+    for place, data in shown.items():
+        assert b"PRIVATE KEY" not in data, place
+        assert [file for file, secret in secrets.items() if secret in data] == [], place
+    # 2 its backup, which is as secret as the state: nobody else may read it, and keys in it are encrypted still
+    backup = tmp_path / "state.tar.gz"
+    assert digiid("backup", str(backup), "--state", str(state.path)).returncode == 0
+    assert backup.stat().st_mode & 0o077 == 0
+    with tarfile.open(backup) as archive:
+        keys = 0
+        for member in archive:
+            if (content := archive.extractfile(member)) and b"PRIVATE KEY" in (data := content.read()):
+                keys += 1
+                assert data.count(b"BEGIN ENCRYPTED PRIVATE KEY") == data.count(b"PRIVATE KEY") / 2, member.name
+    assert keys > 5
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a backup", b"\x1f\x8b\x08\x00 cut"])
 def test_something_else_than_a_backup_is_refused(tmp_path: Path, damage: bytes) -> None:
     file = tmp_path / "x.tar.gz"
@@ -206,8 +239,8 @@ def test_a_state_killed_while_its_first_people_are_made_goes_on_without_doubles(
     moments = (
         lambda: len(read_people(folder.path)) >= 1,
         lambda: len(read_people(folder.path)) >= 5,
-        lambda: count(folder, "police_board", "SELECT count(*) FROM application_steps s JOIN applications a USING (application_id) "
-                      "WHERE a.kind <> 'citizen'") >= 3,
+        lambda: count(folder, "police_board", "SELECT count(*) FROM application_steps s JOIN applications a "
+                      "USING (application_id) WHERE a.kind <> 'citizen'") >= 3,
         lambda: count(folder, "card_bureau", "SELECT count(*) FROM orders WHERE state = 'handed_out'") == 6,
     )  # fmt: skip
     for is_reached in moments:

@@ -14,9 +14,7 @@ from typing import Final, Literal
 from digiid.kernel.errors import Malformed
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")  # RFC 2046 §5.1.1, without the space
-_MULTIPART = {
-    subtype: re.compile(rf"multipart/{subtype}\s*(;.*)?", re.IGNORECASE) for subtype in ("mixed", "related")
-}
+_MULTIPART = {subtype: re.compile(rf"multipart/{subtype}\s*(;.*)?", re.IGNORECASE) for subtype in ("mixed", "related")}
 _PARAMETER = re.compile(r';\s*([a-z-]+)=(?:"([^"\\]*)"|([^\s;"]+))\s*', re.IGNORECASE)
 _WORD = r"!#$%&'*+.^_`|~0-9A-Za-z-"  # RFC 9110 §5.6.2: no slash, no semicolon, so that there is one way to match
 _CONTENT_TYPE = re.compile(rf"[{_WORD}]+/[{_WORD}/]+( *;[\x20-\x7e]*)?")  # signature/bdoc-1.0/ts has two slashes
