@@ -98,11 +98,16 @@ class Database:
             with self._transaction(immediate=True) as connection:
                 yield connection
             return
+        with self.writers_turn(), self._transaction(immediate=True, durable=durable) as connection:
+            yield connection
+
+    @contextmanager
+    def writers_turn(self) -> Iterator[None]:
+        """The one writer that SQLite allows is this thread. Raises: Unavailable `db.busy`, after some seconds."""
         if not self._writer.acquire(timeout=_BUSY_TIMEOUT_SECONDS):
             raise Unavailable("db.busy", "the writer's turn did not come", public="Too busy now; try again.")
         try:
-            with self._transaction(immediate=True, durable=durable) as connection:
-                yield connection
+            yield
         finally:
             self._writer.release()
 

@@ -137,8 +137,11 @@ class MessageLog:
         rows = [self._row(number, entry) for number, entry in zip(numbers, entries, strict=True)]
         # 3 on disk
         try:
-            with self.db.write() as tx:
-                store.record_messages(tx, rows, bodies)
+            if self.db.appends and not bodies and len(rows) <= store.MAX_APPENDED:
+                self.db.append(store.append_statement(len(rows)), [value for row in rows for value in row])
+            else:
+                with self.db.write() as tx:
+                    store.record_messages(tx, rows, bodies)
         except BaseException:
             self._generation = -1  # whether it was committed is not known: look before the next number is given
             raise

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -38,6 +39,7 @@ from digiid.formats.exchange.hash_chain import HashChain
 from digiid.platform.db import UtcDateTime
 
 SEGMENT_BITS: Final = 12  # 4,096 records
+MAX_APPENDED: Final = 64  # records in one statement
 _SEGMENTS_AT_ONCE: Final = 400
 _NUMBERS_AT_ONCE: Final = 400
 _SHA512_OF_NOTHING: Final = hashlib.sha512().digest()
@@ -155,6 +157,13 @@ def record_messages(tx: Connection, rows: Sequence[tuple[Any, ...]], bodies: Seq
         tx.execute(insert(BODIES), [{"record": number, "content": content} for number, content in bodies])
 
 
+@lru_cache(maxsize=MAX_APPENDED)
+def append_statement(rows: int) -> str:
+    """One INSERT of so many rows, which takes the values of all of them one after another (SQLite)."""
+    places = f"({', '.join('?' * len(_COLUMNS))})"
+    return f"INSERT INTO record ({', '.join(_COLUMNS)}) VALUES {', '.join([places] * rows)}"  # noqa: S608 names of ours
+
+
 def find_last_number(tx: Connection) -> int:
     """The highest number that was ever given to a record that is stored, stamped, archived or deleted."""
     counters = tx.execute(select(STATE.c.archived_through, STATE.c.deleted_through)).one_or_none() or (0, 0)
@@ -213,6 +222,48 @@ def find_messages(
         found += [_message(row) for row in tx.execute(query_some)]
         if len(found) >= limit:
             break
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A request that was logged for `party` (who asked, or the provider), and no response to it after it."""
+
+    number: int
+    at: datetime
+    message_id: str
+    request_id: str
+    party: str
+    client: str
+    service: str
+
+    @property
+    def is_incoming(self) -> bool:
+        """Whether it came to a provider here, which may have acted."""
+        return self.party != self.client
+
+
+def find_unanswered(tx: Connection, *, since: datetime, limit: int) -> list[Unanswered]:
+    """The requests since then, the newest first. A response is always logged after its request, on the same side."""
+    c = RECORDS.c
+    query = select(c.number, c.at, c.message_id, c.request_id, c.party, c.client, c.service, c.is_response)
+    answered: set[tuple[str, str]] = set()
+    found: list[Unanswered] = []
+    before = find_last_number(tx) + 1
+    while rows := tx.execute(
+        query.where(c.number < before, c.at >= since).order_by(c.number.desc()).limit(_NUMBERS_AT_ONCE)
+    ).all():
+        for row in rows:
+            key = (row.party, row.request_id)
+            if row.is_response:
+                answered.add(key)
+            elif key not in answered:
+                found.append(Unanswered(*row[:7]))
+                if len(found) >= limit:
+                    return found
+            else:
+                answered.discard(key)
+        before = rows[-1].number
     return found
 
 
