@@ -3,6 +3,7 @@
 No message is delivered unlogged; what the provider did without its answer having come stands in the log.
 """
 
+import json
 import os
 import signal
 import time
@@ -10,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
-from tests.support.exchange_processes import both, process_room
+from digiid.apps.exchange_cli import exchange_app
+from tests.support.exchange_processes import ServerProcess, both, process_room
 
 REQUEST, RESPONSE = "request", "response"
 FUNCTIONS = (
@@ -74,6 +77,12 @@ def asks(room, message_id: str, path: str = "") -> httpx.Response | None:
         return None
 
 
+def unanswered(server: ServerProcess) -> dict[str, bool]:
+    """What `digiid exchange messages` tells: message ids, and whether a provider here may have acted."""
+    told = CliRunner().invoke(exchange_app, ["messages", str(server.file), "--json"])
+    return {each["messageId"]: each["providerMayHaveActed"] for each in json.loads(told.stdout)}
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_server_killed_at_this_step_has_delivered_nothing_unlogged(room, step):
     asker, provider = both(room)
@@ -97,7 +106,10 @@ def test_a_server_killed_at_this_step_has_delivered_nothing_unlogged(room, step)
         assert acted == has_acted
     if acted:
         assert REQUEST in provider.directions(message_id) and REQUEST in asker.directions(message_id)
-    # 4 it starts anew over the same log, and goes on
+    # 4 and whoever looks into a log is told of it, also while the server is down
+    for server in (asker, provider):
+        assert (message_id in unanswered(server)) == (server.directions(message_id) == [REQUEST])
+    # 5 it starts anew over the same log, and goes on
     killed.start()
     again = asks(room, f"{message_id}-again")
     assert again is not None and again.status_code == 200, again

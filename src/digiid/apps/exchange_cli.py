@@ -3,7 +3,7 @@ running state, and on one that is stopped."""
 
 import typer
 
-from digiid.apps import exchange_evidence_cli, exchange_registry_cli, exchange_status
+from digiid.apps import exchange_evidence_cli, exchange_messages_cli, exchange_registry_cli, exchange_status
 
 exchange_app = typer.Typer(no_args_is_help=True, help="The exchange: members, servers, registrations, anchor.")
 
@@ -14,6 +14,7 @@ def _exchange() -> None:
 
 
 exchange_app.command("verify")(exchange_evidence_cli.verify)
+exchange_app.command("messages")(exchange_messages_cli.messages)
 exchange_app.command("status")(exchange_status.status)
 exchange_app.command("maintenance")(exchange_status.maintenance)
 exchange_app.command("members")(exchange_registry_cli.list_members)
