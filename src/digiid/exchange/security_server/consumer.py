@@ -368,12 +368,12 @@ def _head(boundary: str, request: RestRequest) -> bytes:
         ("x-hash-algorithm", "SHA-512"),
         ("x-proxy-version", PROXY_VERSION),
     ]
-    headers += [("x-original-content-type", value) for value in find_all(request.headers, "content-type")[:1]]
+    headers += [("x-original-content-type", value) for value in request.find_all("content-type")[:1]]
     return encode_head("POST / HTTP/1.1", (*headers, ("transfer-encoding", "chunked")))
 
 
 def _wanted_server(request: RestRequest) -> ServerId | None:
-    values = find_all(request.headers, SECURITY_SERVER)
+    values = request.find_all(SECURITY_SERVER)
     if not values:
         return None
     try:

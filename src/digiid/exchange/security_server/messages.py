@@ -13,7 +13,7 @@ from digiid.exchange.security_server.signing_keys import Signed
 from digiid.exchange.security_server.spool import Spool
 from digiid.formats.exchange.faults import Fault
 from digiid.formats.exchange.message_signature import BODY, MESSAGE
-from digiid.formats.exchange.rest_message import RestRequest, find_all
+from digiid.formats.exchange.rest_message import RestRequest
 from digiid.kernel.identifiers import ClientId, MemberId, Party, ServiceId
 
 
@@ -128,7 +128,6 @@ class Passage:
     def record(self, *, own_address: str, at: datetime) -> OperationalRecord:
         """`at`: the answer is out."""
         request = self.call.request if self.call else None
-        headers = request.headers if request else ()
         addresses = (own_address, self.peer_address)
         client_address, service_address = addresses if self.role == "Client" else addresses[::-1]
         return OperationalRecord(
@@ -143,10 +142,10 @@ class Passage:
             method=request.method if request else None,
             path=request.path if request else None,
             endpoint=self.endpoint,
-            represented_party=next(iter(find_all(headers, "x-road-represented-party")), None),
+            represented_party=_first(request, "x-road-represented-party"),
             message_id=request.message_id if request else None,
-            user_id=next(iter(find_all(headers, "x-road-userid")), None),
-            issue=next(iter(find_all(headers, "x-road-issue")), None),
+            user_id=_first(request, "x-road-userid"),
+            issue=_first(request, "x-road-issue"),
             client_server_address=client_address,
             service_server_address=service_address,
             request_size=self.request_size,
@@ -157,3 +156,7 @@ class Passage:
             status_code=self.status,
             request_id=request.request_id if request else None,
         )
+
+
+def _first(request: RestRequest | None, name: str) -> str | None:
+    return next(iter(request.find_all(name)), None) if request else None

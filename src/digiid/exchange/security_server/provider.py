@@ -206,7 +206,7 @@ class Provider:
         if not conf.is_member(client) or not conf.is_client_of(client, server.id):
             raise Refused("exchange.client_not_registered", f"{client} is not registered on {server.id}")
         # 4 we are asked for, and serve the provider
-        named = find_all(request.headers, SECURITY_SERVER)
+        named = request.find_all(SECURITY_SERVER)
         if named and [ServerId(*parse_identifier(each, parts=(4,))) for each in named] != [deps.server]:
             raise Refused("exchange.security_server", "the message is for another security server")
         if not conf.is_client_of(service.provider, deps.server):

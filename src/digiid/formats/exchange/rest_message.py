@@ -11,7 +11,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -62,8 +62,29 @@ _IDENTIFIER_SAFE = "'()+,-.="
 _MAX_IDENTIFIER_CHARS = 255
 
 
-@dataclass(frozen=True, slots=True)
-class RestRequest:
+class _Part:
+    """What is asked of a part's headers many times on a message's way is looked up once."""
+
+    headers: tuple[Header, ...]
+
+    @cached_property
+    def _values(self) -> dict[str, list[str]]:
+        values: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            values.setdefault(name.lower(), []).append(value)
+        return values
+
+    def find_all(self, name: str) -> list[str]:
+        """The values of a header; `name` in lower case."""
+        return self._values.get(name, [])
+
+    def get_only(self, name: str) -> str:
+        """The value of a header that is there exactly once. Raises: Malformed `exchange.message.header`."""
+        return _only(self.find_all(name), name)
+
+
+@dataclass(frozen=True)
+class RestRequest(_Part):
     """A request as it is signed. `target` is the raw path and query, percent-encoding untouched."""
 
     method: str
@@ -74,31 +95,31 @@ class RestRequest:
     def path(self) -> str:
         return self.target.partition("?")[0]
 
-    @property
+    @cached_property
     def client(self) -> tuple[str, ...]:
         """The sender's identifier, decoded: three parts for a member, four for a subsystem."""
-        return parse_identifier(get_only(self.headers, CLIENT), parts=(3, 4))
+        return parse_identifier(self.get_only(CLIENT), parts=(3, 4))
 
-    @property
+    @cached_property
     def service(self) -> tuple[str, ...]:
         """The service's identifier, decoded: instance, class, code, subsystem, service code."""
         return parse_identifier("/".join(self.path.split("/", 7)[2:7]), parts=(5,))
 
     @property
     def message_id(self) -> str:
-        return get_only(self.headers, MESSAGE_ID)
+        return self.get_only(MESSAGE_ID)
 
     @property
     def request_id(self) -> str:
-        return get_only(self.headers, REQUEST_ID)
+        return self.get_only(REQUEST_ID)
 
     def encode(self) -> bytes:
         """The bytes that are signed as `/message.xml`."""
         return _encode_lines((self.method, self.target), self.headers)
 
 
-@dataclass(frozen=True, slots=True)
-class RestResponse:
+@dataclass(frozen=True)
+class RestResponse(_Part):
     """A response as it is signed. `reason` may be empty."""
 
     status: int
@@ -138,7 +159,7 @@ def build_response(
     kept = tuple(header for header in headers if header[0].lower() not in _NOT_FROM_PROVIDER)
     binding = (
         (MESSAGE_ID, request.message_id),
-        (CLIENT, get_only(request.headers, CLIENT)),
+        (CLIENT, request.get_only(CLIENT)),
         (SERVICE, encode_identifier(request.service)),
         (REQUEST_ID, request.request_id),
         (REQUEST_HASH, request_hash),
@@ -179,8 +200,8 @@ def _checked_response(response: RestResponse) -> RestResponse:
     if not 100 <= response.status <= 999 or _CONTROL.search(response.reason):
         raise Malformed("exchange.message.status", "not a status and a reason")
     _check_headers(response.headers, once=(MESSAGE_ID, CLIENT, SERVICE, REQUEST_ID, REQUEST_HASH))
-    parse_identifier(get_only(response.headers, CLIENT), parts=(3, 4))
-    parse_identifier(get_only(response.headers, SERVICE), parts=(5,))
+    parse_identifier(response.get_only(CLIENT), parts=(3, 4))
+    parse_identifier(response.get_only(SERVICE), parts=(5,))
     _check_length(response.encode())
     return response
 
@@ -260,7 +281,10 @@ def find_all(headers: Iterable[Header], name: str) -> list[str]:
 
 def get_only(headers: Iterable[Header], name: str) -> str:
     """The value of a header that is there exactly once. Raises: Malformed `exchange.message.header`."""
-    values = find_all(headers, name)
+    return _only(find_all(headers, name), name)
+
+
+def _only(values: list[str], name: str) -> str:
     if len(values) != 1:
         raise Malformed("exchange.message.header", f"the header {name} is there {len(values)} times")
     return values[0]
@@ -309,13 +333,12 @@ def check_consistent(response: RestResponse, *, request: RestRequest, request_ha
 
     Raises: Refused `exchange.inconsistent_response`, naming the first header that differs.
     """
-    headers = response.headers
     same = {
-        CLIENT: parse_identifier(get_only(headers, CLIENT), parts=(3, 4)) == request.client,
-        MESSAGE_ID: get_only(headers, MESSAGE_ID) == request.message_id,
-        SERVICE: parse_identifier(get_only(headers, SERVICE), parts=(5,)) == request.service,
-        REQUEST_ID: get_only(headers, REQUEST_ID) == request.request_id,
-        REQUEST_HASH: hmac.compare_digest(get_only(headers, REQUEST_HASH).encode(), request_hash.encode()),
+        CLIENT: parse_identifier(response.get_only(CLIENT), parts=(3, 4)) == request.client,
+        MESSAGE_ID: response.get_only(MESSAGE_ID) == request.message_id,
+        SERVICE: parse_identifier(response.get_only(SERVICE), parts=(5,)) == request.service,
+        REQUEST_ID: response.get_only(REQUEST_ID) == request.request_id,
+        REQUEST_HASH: hmac.compare_digest(response.get_only(REQUEST_HASH).encode(), request_hash.encode()),
     }
     for name, is_same in same.items():
         if not is_same:
