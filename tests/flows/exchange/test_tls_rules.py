@@ -58,7 +58,7 @@ def test_our_own_servers_speak_tls_1_3_and_nothing_older(room):
 
 
 @needs_openssl
-def test_nobody_gets_through_without_a_certificate(room):
+def test_tm02_nobody_gets_through_without_a_certificate(room):
     assert not got_through(s_client(room, shows_certificate=False))
 
 
@@ -134,7 +134,7 @@ def ask_inside(room, client, *, system=None, scheme="https") -> httpx.Response:
     return room.ask(client=client, base_url=f"{scheme}://127.0.0.1:{port}", verify=context)
 
 
-def test_sslauth_wants_exactly_the_registered_certificate(inside):
+def test_tm02_sslauth_wants_exactly_the_registered_certificate(inside):
     room, system = inside
     assert ask_inside(room, LOANS, system=system).status_code == 200
     without = ask_inside(room, LOANS)
@@ -144,7 +144,7 @@ def test_sslauth_wants_exactly_the_registered_certificate(inside):
     assert (plain.status_code, plain.json()["type"]) == (400, "client.ssl_authentication_failed")
 
 
-def test_a_certificate_that_is_registered_for_nobody_does_not_get_through_the_handshake(inside):
+def test_tm02_a_certificate_that_is_registered_for_nobody_does_not_get_through_the_handshake(inside):
     room, _ = inside
     with pytest.raises(httpx.HTTPError):
         ask_inside(room, LOANS, system=self_signed("TEST stranger"))

@@ -63,7 +63,7 @@ def test_authentication_verifies_and_leaves_no_pin_behind(card: ChipInMemory) ->
     assert not card.chip.session.verified
 
 
-def test_wrong_pins_say_how_many_tries_are_left_and_then_that_it_is_blocked(card: ChipInMemory) -> None:
+def test_tm01_wrong_pins_say_how_many_tries_are_left_and_then_that_it_is_blocked(card: ChipInMemory) -> None:
     seen = []
     for _ in range(4):
         with pytest.raises(PinRefused) as caught:

@@ -122,7 +122,7 @@ def test_archives_in_a_row_are_valid_in_whatever_order_they_are_given(archives, 
     assert validate_evidence(archives[1:], conf).is_valid  # the row may begin later
 
 
-def test_an_archive_missing_in_between_is_noticed(archives, conf):
+def test_tm06_an_archive_missing_in_between_is_noticed(archives, conf):
     report = validate_evidence([archives[0], archives[2]], conf)
     assert report.exit_code == 1 and "not here" in report.chain_errors[archives[2]].detail
 
@@ -134,7 +134,7 @@ def test_the_first_and_the_last_archive_are_held_to_what_is_known_of_them(archiv
     assert not validate_evidence(archives[:2], conf, until=ends[2]).is_valid
 
 
-def test_an_archive_given_twice_or_two_after_the_same_one_are_noticed(archives, conf, tmp_path):
+def test_tm06_an_archive_given_twice_or_two_after_the_same_one_are_noticed(archives, conf, tmp_path):
     shutil.copy(archives[1], tmp_path / archives[1].name)
     assert not validate_evidence([*archives, tmp_path / archives[1].name], conf).is_valid
 
@@ -205,12 +205,12 @@ def relinked(change):
         relinked(altered),
     ],
 )
-def test_an_altered_archive_is_refused(archives, conf, change):
+def test_tm06_an_altered_archive_is_refused(archives, conf, change):
     rewrite(archives[0], change)
     assert validate_evidence(archives, conf).exit_code == 1
 
 
-def test_a_cut_archive_is_refused(archives, conf):
+def test_tm06_a_cut_archive_is_refused(archives, conf):
     whole = archives[2].read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 1):
         archives[2].write_bytes(whole[:length])
@@ -218,7 +218,7 @@ def test_a_cut_archive_is_refused(archives, conf):
         assert not report.is_valid and report.exit_code == 2 and not report.files[2].is_valid
 
 
-def test_a_message_without_a_time_stamp_is_no_evidence_of_when(made, conf):
+def test_tm06_a_message_without_a_time_stamp_is_no_evidence_of_when(made, conf):
     report = validate_evidence([made / "late.asice"], conf)
     assert report.exit_code == 1 and report.files[0].messages[0].error.code == "exchange.evidence.time_stamp"
 
