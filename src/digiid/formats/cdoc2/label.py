@@ -87,5 +87,8 @@ def label_of_certificate(certificate: x509.Certificate) -> str:
 
 
 def _subject_value(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str:
-    values = certificate.subject.get_attributes_for_oid(oid)
+    try:
+        values = certificate.subject.get_attributes_for_oid(oid)
+    except (ValueError, TypeError):  # the library decodes a stranger's names only now
+        return ""
     return str(values[0].value) if values else ""

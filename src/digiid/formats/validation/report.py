@@ -241,7 +241,7 @@ def _names(certificate: x509.Certificate) -> tuple[x509.Name, x509.Name]:
     """Subject and issuer; empty where they cannot be read: the library decodes a stranger's names only now."""
     try:
         return certificate.subject, certificate.issuer
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: an attribute that is a BIT STRING
         return x509.Name([]), x509.Name([])
 
 

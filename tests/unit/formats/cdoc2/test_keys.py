@@ -7,6 +7,7 @@ import hmac
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509.oid import NameOID
 
 from digiid.formats.cdoc2 import (
     OAEP,
@@ -32,6 +33,7 @@ from digiid.formats.cdoc2 import (
     seal_to_secret,
     verify_header,
 )
+from digiid.formats.x509.parts import certificate_der, load_certificate
 from digiid.kernel.errors import Malformed, Refused
 from digiid.platform.eid_card import CardKey
 from tests.support.cards import DOCUMENT, new_ca
@@ -158,3 +160,19 @@ def test_label_of_a_certificate_names_document_and_holder() -> None:
     assert (fields["last_name"], fields["first_name"]) == ("JÕEORG", "JAAK-KRISTJAN")
     other = parse_label(label_of_certificate(new_ca().certificate))
     assert other is not None and other["type"] == "cert" and len(other["cert_sha1"]) == 40
+
+
+def test_a_certificate_whose_names_cannot_be_read_is_labelled_by_its_digest() -> None:
+    certificate = new_ca().certificate
+    common_name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    assert isinstance(common_name, str)
+    text = common_name.encode()
+    written = bytes((0x0C, len(text))) + text
+    encoded = certificate_der(certificate)
+    assert written in encoded
+    for odd in (bytes((0x03, len(text), 0)) + text[1:], bytes((0x0C, len(text), 0xFF)) + text[1:]):
+        stranger = load_certificate(encoded.replace(written, odd))
+        fields = parse_label(label_of_certificate(stranger))
+        assert fields is not None
+        assert fields["cert_sha1"]
+        assert "cn" not in fields
