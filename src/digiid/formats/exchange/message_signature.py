@@ -5,7 +5,7 @@ text is written in canonical form from the start, as formats/xades does; prefixe
 part of the format, because peers look elements up by them.
 """
 
-import base64
+import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -97,21 +97,15 @@ def prepare_message_signature(
     references, media_type = dict(parts), "text/xml"
     if hash_chain is not None:
         references, media_type = {CHAIN_RESULT: _hash(hash_chain.result)}, "application/hash-chain-result"
-    ids = [f"signature-reference-{i if i == 0 else i + 1}" for i in range(len(references))]
+    ids = _ids(len(references))
 
     # 2 the signed properties
-    formats = "".join(
-        f'<xades:DataObjectFormat ObjectReference="#{each}"><xades:MimeType>{media_type}</xades:MimeType>'
-        "</xades:DataObjectFormat>"
-        for each in ids
-    )
     at = claimed_signing_at.astimezone(UTC)
     properties = (
         ' Id="signed-properties"><xades:SignedSignatureProperties>'
-        f"<xades:SigningTime>{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z</xades:SigningTime>"
+        f"<xades:SigningTime>{at.isoformat(timespec='milliseconds')[:-6]}Z</xades:SigningTime>"
         f"<xades:SigningCertificate>{certificate_reference}</xades:SigningCertificate>"
-        f"{POLICY}</xades:SignedSignatureProperties><xades:SignedDataObjectProperties>{formats}"
-        "</xades:SignedDataObjectProperties></xades:SignedProperties>"
+        f"{_after_certificate(ids, media_type)}"
     )
     properties_digest = _hash(f"<xades:SignedProperties{NAMESPACES}{properties}".encode())
 
@@ -145,7 +139,7 @@ def prepare_message_signature(
 def build_message_signature(prepared: PreparedSignature, signature_value: bytes, *, ocsp_der: Sequence[bytes]) -> bytes:
     """Second step: the XML with the OCSP responses about the signing certificate and those above it."""
     responses = "".join(
-        f'<xades:EncapsulatedOCSPValue Id="ocsp-response-{i}">{_b64(each)}</xades:EncapsulatedOCSPValue>'
+        f'<xades:EncapsulatedOCSPValue Id="ocsp-response-{i}">{_b64_once(each)}</xades:EncapsulatedOCSPValue>'
         for i, each in enumerate(ocsp_der, 1)
     )
     return (
@@ -233,6 +227,26 @@ def _certificate_reference(certificate: x509.Certificate, certificate_der: bytes
     )
 
 
+@lru_cache(maxsize=64)
+def _ids(count: int) -> tuple[str, ...]:
+    """Of the references to parts; 1 is that to the signed properties."""
+    return tuple(f"signature-reference-{i if i == 0 else i + 1}" for i in range(count))
+
+
+@lru_cache(maxsize=64)
+def _after_certificate(ids: tuple[str, ...], media_type: str) -> str:
+    """The rest of the signed properties, which is the same for all messages with so many references."""
+    formats = "".join(
+        f'<xades:DataObjectFormat ObjectReference="#{each}"><xades:MimeType>{media_type}</xades:MimeType>'
+        "</xades:DataObjectFormat>"
+        for each in ids
+    )
+    return (
+        f"{POLICY}</xades:SignedSignatureProperties><xades:SignedDataObjectProperties>{formats}"
+        "</xades:SignedDataObjectProperties></xades:SignedProperties>"
+    )
+
+
 def _digest(digest: bytes) -> str:
     return f"{DIGEST_METHOD}<ds:DigestValue>{_b64(digest)}</ds:DigestValue>"
 
@@ -242,4 +256,7 @@ def _hash(data: bytes) -> bytes:
 
 
 def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+_b64_once = lru_cache(maxsize=64)(_b64)  # of our own OCSP responses, which go with every message until the next ones

@@ -34,8 +34,9 @@ from digiid.formats.xades.parse import TYPE_SIGNED_PROPERTIES
 from digiid.kernel.errors import Malformed, Refused
 
 MAX_PLAIN_BYTES: Final = 256 * 1024
+_MAX_REPEATED_CHARS: Final = 4096  # longer texts are not remembered: strangers could fill the memory
 _METHODS: Final = {uri.encode(): method for uri, method in SIGNATURE_METHODS.items() if method.hash_name == "sha512"}
-_BASE64 = rb"[A-Za-z0-9+/]{4,}+={0,2}"
+_BASE64 = rb"[^<]{4,}+"  # where it ends; what it is, `_decode` says
 _TEXT = rb"(?:[\x20-\x25\x27-\x3b=\x3f-\x7e]|&amp;|&lt;|&gt;)*+"  # ASCII; names with other letters go the general way
 
 
@@ -158,10 +159,10 @@ def _read(found: re.Match[bytes]) -> _Plain | None:
             properties=found["properties"],
             properties_digest=_decode(found["properties_digest"]),
             value=_decode(found["value"]),
-            certificate_der=_decode(found["certificate"]),
+            certificate_der=_decode_repeated(found["certificate"]),
             certificate_digest=_decode(found["certificate_digest"]),
             serial_number=int(found["serial"]),
-            ocsp_ders=tuple(_decode(value) for _, value in responses),
+            ocsp_ders=tuple(_decode_repeated(value) for _, value in responses),
         )
     except ValueError:  # binascii's error is one
         return None
@@ -193,9 +194,9 @@ def _verify(plain: _Plain, parts: Mapping[str, FindDigest], hash_chain: HashChai
     # 3 the signed properties name the certificate
     if not hmac.compare_digest(_sha512(_BEFORE_PROPERTIES, plain.properties), plain.properties_digest):
         raise Refused("xades.reference.digest", "the signed properties were changed")
-    if not hmac.compare_digest(_sha512(plain.certificate_der), plain.certificate_digest):
+    certificate, key, certificate_digest = _load(plain.certificate_der)
+    if not hmac.compare_digest(certificate_digest, plain.certificate_digest):
         raise Refused("xades.certificate.mismatch", "the signed properties name another certificate than KeyInfo has")
-    certificate, key = _load(plain.certificate_der)
     if certificate.serial_number != plain.serial_number:
         raise Refused("xades.certificate.mismatch", "the serial number in the signed properties does not match")
     # 4 the value
@@ -204,10 +205,11 @@ def _verify(plain: _Plain, parts: Mapping[str, FindDigest], hash_chain: HashChai
 
 
 @lru_cache(maxsize=1024)
-def _load(certificate_der: bytes) -> tuple[x509.Certificate, PublicKeyTypes]:
+def _load(certificate_der: bytes) -> tuple[x509.Certificate, PublicKeyTypes, bytes]:
+    """A signer's certificate, its key and its SHA-512: they come with every message, and are read once."""
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        return certificate, certificate.public_key()
+        return certificate, certificate.public_key(), _sha512(certificate_der)
     except (ValueError, x509.InvalidVersion) as error:
         raise Malformed("xades.certificate.der", "the signing certificate cannot be read") from error
 
@@ -224,3 +226,11 @@ def _decode(text: bytes) -> bytes:
     if len(text) != 4 * ((len(value) + 2) // 3):
         raise binascii.Error("too much padding")
     return value
+
+
+def _decode_repeated(text: bytes) -> bytes:
+    """Of what is the same in many messages."""
+    return _decode_once(text) if len(text) <= _MAX_REPEATED_CHARS else _decode(text)
+
+
+_decode_once = lru_cache(maxsize=1024)(_decode)
