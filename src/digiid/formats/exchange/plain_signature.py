@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from digiid.formats.exchange.hash_chain import FindDigest, HashChain, verify_hash_chain
@@ -194,9 +195,9 @@ def _verify(plain: _Plain, parts: Mapping[str, FindDigest], hash_chain: HashChai
     # 3 the signed properties name the certificate
     if not hmac.compare_digest(_sha512(_BEFORE_PROPERTIES, plain.properties), plain.properties_digest):
         raise Refused("xades.reference.digest", "the signed properties were changed")
-    certificate, key, certificate_digest = _load(plain.certificate_der)
-    if not hmac.compare_digest(certificate_digest, plain.certificate_digest):
+    if not hmac.compare_digest(_sha512(plain.certificate_der), plain.certificate_digest):
         raise Refused("xades.certificate.mismatch", "the signed properties name another certificate than KeyInfo has")
+    certificate, key = _load(plain.certificate_der)
     if certificate.serial_number != plain.serial_number:
         raise Refused("xades.certificate.mismatch", "the serial number in the signed properties does not match")
     # 4 the value
@@ -205,12 +206,11 @@ def _verify(plain: _Plain, parts: Mapping[str, FindDigest], hash_chain: HashChai
 
 
 @lru_cache(maxsize=1024)
-def _load(certificate_der: bytes) -> tuple[x509.Certificate, PublicKeyTypes, bytes]:
-    """A signer's certificate, its key and its SHA-512: they come with every message, and are read once."""
+def _load(certificate_der: bytes) -> tuple[x509.Certificate, PublicKeyTypes]:
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        return certificate, certificate.public_key(), _sha512(certificate_der)
-    except (ValueError, x509.InvalidVersion) as error:
+        return certificate, certificate.public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise Malformed("xades.certificate.der", "the signing certificate cannot be read") from error
 
 

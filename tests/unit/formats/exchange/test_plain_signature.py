@@ -1,8 +1,11 @@
 """The quick reader of message signatures accepts nothing that the general one refuses, and agrees with it otherwise."""
 
+import re
+from base64 import b64encode
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +13,7 @@ from digiid.formats.exchange.hash_chain import HashChain, digests_of
 from digiid.formats.exchange.message_signature import (
     BODY,
     MESSAGE,
+    NAMESPACES,
     build_message_signature,
     prepare_message_signature,
     verify_message_signature,
@@ -17,7 +21,7 @@ from digiid.formats.exchange.message_signature import (
 from digiid.formats.exchange.plain_signature import _PATTERN, _read, verify_wire_signature
 from digiid.formats.xades import sign_digest
 from digiid.formats.xades.algorithms import hash_bytes
-from digiid.kernel.errors import DigiidError, Refused
+from digiid.kernel.errors import DigiidError, Malformed, Refused
 from tests.unit.formats.exchange.signing import KINDS, sign, signer
 
 PARTS = {MESSAGE: b"GET\r\n/r1/a\r\nx:y\r\n", BODY: b'{"todo": true}'}
@@ -99,6 +103,24 @@ def test_another_keys_value_is_refused():
 
     with pytest.raises(Refused, match="signature_value"):
         verify(SIGNED.replace(value(SIGNED), value(other)))
+
+
+def test_a_certificate_on_a_curve_that_nobody_knows_is_malformed():
+    der = signer("p256")[1].public_bytes(Encoding.DER)
+    strange = der.replace(bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030177"))
+    assert strange != der
+    digests = [(der, strange), (hash_bytes("sha512", der), hash_bytes("sha512", strange))]
+    changed = SIGNED
+    for before, after in digests:
+        changed = changed.replace(b64encode(before), b64encode(after))
+    declared = re.search(rb"<xades:SignedProperties( Id=.*</xades:SignedProperties>)", changed)
+    assert declared
+    digest = hash_bytes("sha512", f"<xades:SignedProperties{NAMESPACES}".encode() + declared[1])
+    changed = re.sub(
+        rb'(URI="#signed-properties">.*?<ds:DigestValue>)[^<]+', lambda found: found[1] + b64encode(digest), changed
+    )
+    with pytest.raises(Malformed, match=r"xades\.certificate"):
+        verify(changed)
 
 
 @settings(max_examples=400, deadline=None)
