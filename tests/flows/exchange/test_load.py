@@ -69,7 +69,14 @@ class Load:
                 }
                 for client, found in self.seconds.items()
             },
-            **{f"{name} MiB": f"{min(found) // MIB} .. {max(found) // MIB}" for name, found in self.resident.items()},
+            **{
+                f"{name} MiB": {
+                    "at first": found[0] // MIB,
+                    "after a third": found[len(found) // 3] // MIB,
+                    "most": max(found) // MIB,
+                }
+                for name, found in self.resident.items()
+            },
         }
         return json.dumps(told)
 

@@ -333,6 +333,18 @@ def test_tm08_a_slow_sender_is_cut_off_at_every_stage(hasty, stage):
     assert hasty.provider.asked == []
 
 
+@pytest.mark.parametrize("sent", ["", "POST /r1/", "head", "body"])
+def test_tm08_a_slow_information_system_is_cut_off_at_every_stage(hasty, sent):
+    head = f"POST {DOCUMENTS.path} HTTP/1.1\r\nX-Road-Client: {LOANS}\r\nContent-Length: 100\r\n\r\n"
+    data = {"head": head, "body": head + "b" * 50}.get(sent, sent)
+    with socket.create_connection(("127.0.0.1", hasty.private.settings.listeners.http_port)) as connection:
+        connection.sendall(data.encode())
+        began = time.monotonic()
+        assert is_cut_off(connection)
+        assert time.monotonic() - began < 4
+    assert hasty.provider.asked == []
+
+
 def test_tm08_a_byte_now_and_then_does_not_keep_a_connection(hasty):
     data = make_request(hasty, body=b"b" * 1000).http()
     start = data.index(b"x-road-rest-body") + 40
