@@ -4,19 +4,23 @@ Nothing passes while it lasts, the health port says so, and it goes on by itself
 """
 
 import time
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from sqlalchemy import create_engine, text
 
 from digiid.platform.clock import SystemClock
 from tests.support.exchange_processes import ServerProcess, both, process_room
 from tests.support.exchange_room import ExchangeRoom, wait_until
+from tests.support.global_conf import PRIVATE, STATE
 
 CHANGES = {
     "limits": {"memory_body_bytes": 4096},
     "configuration": {"refresh_seconds": 0.3},
 }
+BOTH = ["request", "response"]
 ROLES = pytest.mark.parametrize("role", ["asker", "provider"])
 
 
@@ -125,3 +129,34 @@ def test_a_configuration_that_runs_out_stops_both_servers_and_the_next_one_start
     began = time.monotonic()
     wait_until(lambda: code_of(ask(room, "goes-on")) is None, seconds=10)
     assert time.monotonic() - began < 8
+
+
+def test_a_postgresql_server_that_is_gone_stops_messages_and_they_go_on_when_it_is_back(tmp_path, postgres_sockets):
+    names = {server: f"t{uuid.uuid4().hex}" for server in (PRIVATE, STATE)}
+    admin = create_engine(
+        f"postgresql+psycopg://digiid@/postgres?host={postgres_sockets}", isolation_level="AUTOCOMMIT"
+    )
+
+    def prepare(room: ExchangeRoom) -> None:
+        for server, running in room.servers.items():
+            running.settings = running.settings.model_copy(update={"database": url_of(names[server])})
+
+    with admin.connect() as connection:
+        for name in names.values():
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        end = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+        with process_room(tmp_path, prepare=prepare) as room:
+            for role, server in (("asker", PRIVATE), ("provider", STATE)):
+                starved, name = of(room, role)[0], names[server]
+                assert code_of(ask(room, f"{role}-before")) is None
+                acted = len(room.provider.asked)
+                connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+                connection.execute(end, {"name": name})
+                for turn in range(2):
+                    assert code_of(ask(room, f"{role}-gone-{turn}")) == f"{side(role)}.logging_failed"
+                assert len(room.provider.asked) == acted
+                connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+                assert code_of(ask(room, f"{role}-back")) is None
+                assert starved.directions(f"{role}-before") == starved.directions(f"{role}-back") == BOTH
+                assert starved.directions(f"{role}-gone-0") == []
+    admin.dispose()
