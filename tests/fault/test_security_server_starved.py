@@ -133,9 +133,8 @@ def test_a_configuration_that_runs_out_stops_both_servers_and_the_next_one_start
 
 def test_a_postgresql_server_that_is_gone_stops_messages_and_they_go_on_when_it_is_back(tmp_path, postgres_sockets):
     names = {server: f"t{uuid.uuid4().hex}" for server in (PRIVATE, STATE)}
-    admin = create_engine(
-        f"postgresql+psycopg://digiid@/postgres?host={postgres_sockets}", isolation_level="AUTOCOMMIT"
-    )
+    url_of = f"postgresql+psycopg://digiid@/{{}}?host={postgres_sockets}".format
+    admin = create_engine(url_of("postgres"), isolation_level="AUTOCOMMIT")
 
     def prepare(room: ExchangeRoom) -> None:
         for server, running in room.servers.items():
