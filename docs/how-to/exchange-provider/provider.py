@@ -16,7 +16,7 @@ from pydantic import Field
 from digiid.contracts.operation import Message, Operation
 from digiid.exchange.gate import Caller, Gate, Service
 from digiid.exchange.looks import look_of
-from digiid.exchange.openapi import descriptions
+from digiid.exchange.openapi import Descriptions
 from digiid.kernel.errors import NotFound
 from digiid.kernel.identifiers import ClientId, ServiceId, parse_client_id
 from digiid.platform.disclosures import Look
@@ -73,7 +73,7 @@ def build_provider(library: Library, me: ClientId, *, allowed: frozenset[ClientI
         return Loans(books=books)
 
     services = [Service(operation, count_loans)]
-    return Gate(services, pools=pools, descriptions=descriptions(services))
+    return Gate(services, pools=pools, descriptions=Descriptions(services))
 
 
 def main() -> None:
