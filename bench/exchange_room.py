@@ -298,7 +298,11 @@ def running_exchange(folder: Path, kind: str) -> Iterator[Processes]:
             return process
 
         def server(name: str) -> "subprocess.Popen[Any]":
-            return start("-m", "digiid.apps.security_server", "--with-parent", str(folder / f"{name}.toml"))
+            process = start("-m", "digiid.apps.security_server", "--with-parent", str(folder / f"{name}.toml"))
+            assert process.stdin is not None
+            process.stdin.write(b"begin\n")
+            process.stdin.flush()
+            return process
 
         _expect(start("-m", "bench.exchange_room", str(folder), kind), b"ready")
         provider = start("-m", "bench.exchange_room", "--provider", str(folder / "provider.json"))
