@@ -6,9 +6,11 @@ Keys, configuration, OCSP and time stamps are the test hierarchy's. The room's o
 
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -48,6 +50,7 @@ CLIENT, PROVIDER = "client", "provider"
 BARE_PATH = f"{DOCUMENTS.path}/v1"
 BIG_PATH = f"{DOCUMENTS.path}/big/"
 _VALID_FOR = timedelta(hours=12)
+_READY_SECONDS = 60.0
 _ANSWER = json.dumps({"document": "AA1234567", "status": "valid", "text": "x" * 440}).encode()
 
 
@@ -309,6 +312,7 @@ def running_exchange(folder: Path, kind: str) -> Iterator[Processes]:
         servers = [server(each.server_code) for each in (PRIVATE, STATE)]
         for each in servers:
             _expect(each, b"is ready")
+        _wait_for(json.loads((folder / "provider.json").read_text())["port"])
         asker = start("-m", "bench.exchange_client", str(folder / "ways.json"), text=True)
         yield Processes(folder, servers[0].pid, servers[1].pid, provider.pid, Asker(asker))
 
@@ -317,6 +321,18 @@ def _expect(process: "subprocess.Popen[Any]", said: bytes) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert said in line, f"{process.args}: {line!r}"
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"nobody listens on port {port}"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _end(process: "subprocess.Popen[Any]") -> None:
