@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import structlog
@@ -169,6 +170,7 @@ class OwnStatus:
             self._kept[sha1_of(certificate)] = kept
 
 
+@lru_cache(maxsize=1024)  # our own certificates and those of peers, several times in every message
 def sha1_of(certificate: x509.Certificate) -> bytes:
     """How peers name a certificate on port 5577; it protects nothing."""
     return hashlib.sha1(certificate.public_bytes(Encoding.DER), usedforsecurity=False).digest()
