@@ -8,21 +8,24 @@ with a hundred of them would make everybody else wait for a hundred.
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Hashable
+from typing import Final
+
+PER_ROUND: Final = 8  # as many messages as are signed in one round are logged in one commit
 
 
 class Turns:
     """Used on one event loop.
 
-    It gives one turn in each of its rounds: what arrives meanwhile is in line for the next.
+    It gives so many turns in each of its rounds: what arrives meanwhile is in line for the next round.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, per_round: int = PER_ROUND) -> None:
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
-        self._is_given = False  # in this round
+        self._per_round, self._given = per_round, 0  # in this round
 
     async def take(self, member: Hashable) -> None:
-        """Return when it is this member's turn to use the processor; at once when nobody else wants it."""
-        if not self._is_given:
+        """Return when it is this member's turn to use the processor; at once when few want it."""
+        if self._given < self._per_round and not self._waiting:
             self._give()
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -30,12 +33,13 @@ class Turns:
         await turn
 
     def _give(self) -> None:
-        self._is_given = True
-        asyncio.get_running_loop().call_soon(self._next_round)
+        if not self._given:
+            asyncio.get_running_loop().call_soon(self._next_round)
+        self._given += 1
 
     def _next_round(self) -> None:
-        self._is_given = False
-        while self._waiting and not self._is_given:
+        self._given = 0
+        while self._waiting and self._given < self._per_round:
             member, queue = self._waiting.popitem(last=False)
             turn = queue.popleft()
             if queue:

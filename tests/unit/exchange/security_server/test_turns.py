@@ -9,7 +9,7 @@ def served(asked: str, *, cancelled: frozenset[int] = frozenset()) -> str:
     """The order in which those who ask at once, named by member, have their turns."""
 
     async def run() -> str:
-        turns, order = Turns(), []
+        turns, order = Turns(per_round=1), []
 
         async def work(member: str) -> None:
             await turns.take(member)
@@ -31,6 +31,17 @@ def test_a_member_with_many_waiting_delays_others_by_one_turn_only():
     assert served("aaaabbcc") == "aabc" + "abc" + "a"
 
 
+def test_a_few_at_once_do_not_wait_at_all():
+    async def run() -> None:
+        turns = Turns(per_round=3)
+        taken = [asyncio.create_task(turns.take("a")) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert [task.done() for task in taken] == [True, True, True, False]
+        await asyncio.gather(*taken)
+
+    asyncio.run(run())
+
+
 def test_members_with_as_many_alternate():
     assert served("aaabbb") == "aababb"
 
@@ -42,7 +53,7 @@ def test_who_goes_away_while_waiting_costs_nobody_a_turn():
 
 def test_who_is_alone_does_not_wait():
     async def run() -> None:
-        turns = Turns()
+        turns = Turns(per_round=1)
         for _ in range(3):
             work = turns.take("a")
             try:
@@ -58,7 +69,7 @@ def test_who_is_alone_does_not_wait():
 
 def test_what_arrives_between_turns_is_in_line_at_once():
     async def run() -> list[str]:
-        turns, order = Turns(), []
+        turns, order = Turns(per_round=1), []
 
         async def work(member: str) -> None:
             await turns.take(member)
