@@ -5,7 +5,7 @@ STATE ?= var
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup up down reset status test check lint bench nightly tour translations error-codes services
+.PHONY: sbom help setup up down reset status test check lint bench nightly tour translations error-codes services
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,3 +60,6 @@ error-codes: setup ## regenerate docs/error-codes.md and docs/reference/report-c
 
 services: setup ## regenerate docs/reference/services.md
 	$(BIN)/python ops/services.py
+
+sbom: setup ## a bill of materials (CycloneDX) of everything in the lock file
+	@$(BIN)/python ops/sbom.py
