@@ -104,7 +104,7 @@ class Room:
         exchange = Client(POLICE_BOARD, server_url=self.gate_url, http=http, entropy=entropy)
         self.board: BoardDeps = replace(board, exchange=exchange)
         register = database("population", "digiid.institutions.population_register")
-        self.population = PopulationDeps(register, self.clock, PopulationSettings())
+        self.population = PopulationDeps(register, self.clock, entropy, PopulationSettings())
         self.ca = ca_over(database("ca", CA_PACKAGE), self.clock, entropy)
         services = [
             *bureau_api.services(self.bureau),

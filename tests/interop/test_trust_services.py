@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.contracts import trust_services as contract
 from digiid.contracts.members import CARD_BUREAU, POLICE_BOARD
-from digiid.exchange.gate import Caller
+from digiid.exchange.gate import Caller, Service
 from digiid.formats import ocsp, tsp
 from digiid.formats.x509.build import build_candidate, sign_tbs
 from digiid.formats.x509.crl import RevokedEntry, build_crl, verify_crl
@@ -91,7 +91,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     while not server.started:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    services = {service.operation.service.service_code: service for service in running.services}
+    operations = [service for service in running.services if isinstance(service, Service)]
+    services = {service.operation.service.service_code: service for service in operations}
     try:
         yield Served(folder, hierarchy, running, f"http://127.0.0.1:{port}", services)
     finally:

@@ -25,6 +25,7 @@ from digiid.kernel.identifiers import ClientId, MemberId
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from tests.support.global_conf import BANK, BOARD, INSTANCE, LOANS, PKI, POLICE, ocsp_of, params, signing
+from tests.support.loops import run_async
 from tests.support.pki import AT, Identity
 
 PACKAGE = "digiid.exchange.message_log"
@@ -158,4 +159,4 @@ def record_all(log: MessageLog, entries: Sequence[LogEntry]) -> list[int]:
     async def record() -> list[int]:
         return list(await asyncio.gather(*(log.record(entry) for entry in entries)))
 
-    return asyncio.run(record())
+    return run_async(record())

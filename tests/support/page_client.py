@@ -1,12 +1,17 @@
-"""One person's browser against an ASGI application in this process: cookies, forms, no sockets."""
+"""One person's browser against an ASGI application in this process: cookies, forms, no sockets.
+
+Its loop runs in a thread of its own: in the tests' thread Playwright may keep one running.
+"""
 
 import asyncio
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import httpx
 
+T = TypeVar("T")
 PAGE_TOKEN = re.compile(r'<meta name="csrf-token" content="([0-9a-f]{64})">')
 
 
@@ -15,7 +20,8 @@ class PageClient:
 
     def __init__(self, app: Any, origin: str, *, address: str = "192.0.2.7", language: str = "en") -> None:
         self.origin = origin
-        self._runner = asyncio.Runner()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="page-client")
+        self._runner = self._thread.submit(asyncio.Runner).result()
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, client=(address, 50000), raise_app_exceptions=True),
             base_url=origin,
@@ -30,8 +36,12 @@ class PageClient:
         self.close()
 
     def close(self) -> None:
-        self._runner.run(self._client.aclose())
-        self._runner.close()
+        self._run(self._client.aclose())
+        self._thread.submit(self._runner.close).result()
+        self._thread.shutdown()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self._thread.submit(self._runner.run, coroutine).result()
 
     @property
     def cookies(self) -> httpx.Cookies:
@@ -39,7 +49,7 @@ class PageClient:
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request as it is, without any help."""
-        answer = self._runner.run(self._client.request(method, path, **options))
+        answer = self._run(self._client.request(method, path, **options))
         if found := PAGE_TOKEN.search(answer.text if "html" in answer.headers.get("content-type", "") else ""):
             self._token = found[1]
         return answer

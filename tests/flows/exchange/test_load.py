@@ -17,6 +17,7 @@ from digiid.kernel.identifiers import ClientId, MemberId
 from tests.support.exchange_processes import both, process_room
 from tests.support.exchange_room import DOCUMENTS, ExchangeRoom, make_keys
 from tests.support.global_conf import BANK, BOARD, INSTANCE, LOANS, POLICE, PRIVATE, STATE, params
+from tests.support.loops import run_async
 
 SHOP = MemberId(INSTANCE, "COM", "10000333")
 SALES = ClientId(INSTANCE, "COM", "10000333", "sales")
@@ -119,7 +120,7 @@ def load(room: ExchangeRoom, consumers: dict[ClientId, int], *, seconds: float) 
         await asyncio.gather(*(consumer(client) for client, count in consumers.items() for _ in range(count)))
         sampling.cancel()
 
-    asyncio.run(everybody())
+    run_async(everybody())
     found.took = time.monotonic() - began
     print(found.describe())
     return found

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from digiid.exchange.security_server.settings import load_security_server_settings
 from tests.support.exchange_room import DOCUMENTS, exchange_room, wait_until, write_toml
 from tests.support.global_conf import LOANS
+from tests.support.loops import run_async
 
 
 def test_a_request_that_the_asker_cannot_log_is_not_sent(tmp_path):
@@ -131,5 +132,5 @@ def test_two_hundred_askers_at_once_are_all_answered(tmp_path):
                 answers = await asyncio.gather(*(client.get(url, headers=headers) for _ in range(200)))
                 return [answer.status_code for answer in answers]
 
-        assert set(asyncio.run(crowd())) == {200}
+        assert set(run_async(crowd())) == {200}
         wait_until(lambda: not list((tmp_path / "state" / "spool").iterdir()))

@@ -13,6 +13,7 @@ from digiid.formats.exchange.message_signature import BODY, MESSAGE
 from digiid.kernel.errors import Refused, Unavailable
 from tests.support.global_conf import LOANS, POLICE
 from tests.support.logged import SERVICE, make_entry, open_log, record_all
+from tests.support.loops import run_async
 from tests.support.schema import schema_differences
 
 CARD = b'{"document": "N0000001"}'
@@ -160,7 +161,7 @@ def write_together(writer: GroupWriter, entries, **size):
             return_exceptions=True,
         )
 
-    return asyncio.run(record())
+    return run_async(record())
 
 
 @pytest.fixture
@@ -237,7 +238,7 @@ def test_no_more_wait_than_may(running, limits):
         go_on.set()
         return refused.value.code, await asyncio.gather(first, *waiting)
 
-    assert asyncio.run(record()) == ("exchange.logging_failed", [1, 1, 1, 1])
+    assert run_async(record()) == ("exchange.logging_failed", [1, 1, 1, 1])
 
 
 def test_whoever_gave_up_waiting_disturbs_nobody(running):
@@ -255,7 +256,7 @@ def test_whoever_gave_up_waiting_disturbs_nobody(running):
         go_on.set()
         return await other
 
-    assert asyncio.run(record()) == 1
+    assert run_async(record()) == 1
 
 
 def test_what_waits_when_the_writer_is_stopped_is_written(running):
@@ -268,4 +269,4 @@ def test_what_waits_when_the_writer_is_stopped_is_written(running):
             writer.submit(make_entry(), size_bytes=1)
         return await outcome
 
-    assert asyncio.run(record()) == 1
+    assert run_async(record()) == 1

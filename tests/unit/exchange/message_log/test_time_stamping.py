@@ -11,6 +11,7 @@ from digiid.formats.exchange.message_container import verify_message_container
 from digiid.kernel.errors import DigiidError, Refused, Unavailable
 from tests.support.global_conf import PKI
 from tests.support.logged import Authority, make_entry, open_log, read_conf, record_all
+from tests.support.loops import run_async
 from tests.support.pki import key_usage, make_certificate, new_key
 
 GRACE = timedelta(seconds=14_400)
@@ -217,7 +218,7 @@ def test_whoever_waits_for_a_time_stamp_is_told_when_the_log_stops(db, clock, au
         await log.stamper.wait_for_stamp(1)
 
     with pytest.raises(DigiidError) as failed:
-        asyncio.run(wait())
+        run_async(wait())
     assert failed.value.code == "exchange.timestamping_failed"
 
 
@@ -230,7 +231,7 @@ def test_the_thread_stamps_by_itself(db, clock, authority):
         async def wait():
             await asyncio.wait_for(log.stamper.wait_for_stamp(1), 10)
 
-        asyncio.run(wait())
+        run_async(wait())
     finally:
         log.stop()
     assert stamps(log) == [(1, 1)]

@@ -22,6 +22,7 @@ from digiid.exchange.security_server.status import (
 from digiid.kernel.errors import Malformed, Unavailable
 from digiid.kernel.identifiers import ServerId
 from digiid.platform.clock import ManualClock
+from tests.support.loops import run_async
 from tests.unit.exchange.security_server.test_clocks import sources
 
 AT = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -42,7 +43,7 @@ class Part:
 
 
 def ask(check: HealthCheck) -> tuple[int, str]:
-    answer = asyncio.run(check.answer())
+    answer = run_async(check.answer())
     return answer.status, answer.body.decode()
 
 
@@ -99,7 +100,7 @@ def test_a_check_that_hangs_fails_and_is_not_begun_twice(switch, clock):
         release.set()
         return first.status, second.status
 
-    assert asyncio.run(main()) == (503, 503)
+    assert run_async(main()) == (503, 503)
     assert len(begun) == 1
 
 
@@ -110,7 +111,7 @@ def test_many_who_ask_at_once_cost_one_check(switch, clock):
     async def main():
         return await asyncio.gather(*(check.answer() for _ in range(50)))
 
-    assert {each.status for each in asyncio.run(main())} == {200}
+    assert {each.status for each in run_async(main())} == {200}
     assert part.asked == 1
 
 
@@ -153,7 +154,7 @@ def port(switch, clock, **changes) -> HealthPort:
 
 
 def respond(made, method, target):
-    return asyncio.run(made.respond(method, target))
+    return run_async(made.respond(method, target))
 
 
 def test_status_is_json_that_is_read_again(switch, clock):

@@ -1,4 +1,3 @@
-import asyncio
 import json
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ from digiid.exchange.security_server.metadata import MetadataService, list_clien
 from digiid.formats.global_conf.model import Member, OptionalParts, SharedParams, Subsystem
 from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.kernel.identifiers import ClientId, MemberId, ServiceId
+from tests.support.loops import run_async
 from tests.unit.exchange.security_server.rooms import BANK, POPULATION, SHOP
 
 FILE = """
@@ -77,7 +77,7 @@ def ask(
     service = ServiceId(provider, code)
     target = service.path + below + (f"?{query}" if query else "")
     answer = MetadataService(fetch).answer(client, service, method, target, local=local, conf=conf or Conf())
-    return asyncio.run(answer)
+    return run_async(answer)
 
 
 def refusal(local, code, **options) -> str:

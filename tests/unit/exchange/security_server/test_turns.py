@@ -3,6 +3,7 @@
 import asyncio
 
 from digiid.exchange.security_server.turns import Turns
+from tests.support.loops import run_async
 
 
 def served(asked: str, *, cancelled: frozenset[int] = frozenset()) -> str:
@@ -23,7 +24,7 @@ def served(asked: str, *, cancelled: frozenset[int] = frozenset()) -> str:
         assert not turns._waiting
         return "".join(order)
 
-    return asyncio.run(run())
+    return run_async(run())
 
 
 def test_a_member_with_many_waiting_delays_others_by_one_turn_only():
@@ -39,7 +40,7 @@ def test_a_few_at_once_do_not_wait_at_all():
         assert [task.done() for task in taken] == [True, True, True, False]
         await asyncio.gather(*taken)
 
-    asyncio.run(run())
+    run_async(run())
 
 
 def test_members_with_as_many_alternate():
@@ -64,7 +65,7 @@ def test_who_is_alone_does_not_wait():
                 raise AssertionError("it waited")
             await asyncio.sleep(0)
 
-    asyncio.run(run())
+    run_async(run())
 
 
 def test_what_arrives_between_turns_is_in_line_at_once():
@@ -82,4 +83,4 @@ def test_what_arrives_between_turns_is_in_line_at_once():
             await asyncio.sleep(0)
         return order
 
-    assert asyncio.run(run()).index("late") < 6
+    assert run_async(run()).index("late") < 6
