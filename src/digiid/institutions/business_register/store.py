@@ -8,6 +8,7 @@ from sqlalchemy import (
     Date,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -51,6 +52,7 @@ COMPANIES = Table(
     Column("registered_on", Date, nullable=False),
     Column("deleted_on", Date),
     Column("request_id", String(64), nullable=False, unique=True),
+    Column("request_sha256", LargeBinary(32)),  # NULL for companies that were entered before it was kept
 )
 Index("companies_name", COMPANIES.c.folded_name)
 ROLES = Table(
@@ -87,7 +89,8 @@ _FILING = [FILINGS.c[name] for name in Filing.__dataclass_fields__]
 
 
 def _company(row: RowMapping) -> Company:
-    return Company(**{**row, "status": CompanyStatus(row["status"])})
+    values = {name: row[name] for name in Company.__dataclass_fields__}
+    return Company(**{**values, "status": CompanyStatus(row["status"])})
 
 
 def _role(row: RowMapping) -> Role:
@@ -102,9 +105,13 @@ def find_company(tx: Connection, registry_code: str) -> Company | None:
     return _company(row) if row else None
 
 
-def find_company_of_request(tx: Connection, request_id: str) -> Company | None:
-    row = tx.execute(select(*_COMPANY).where(COMPANIES.c.request_id == request_id)).mappings().one_or_none()
-    return _company(row) if row else None
+def find_company_of_request(tx: Connection, request_id: str) -> tuple[Company, bytes | None] | None:
+    """The company that this request entered, and the SHA-256 of what was asked; None for one of before it was kept."""
+    query = select(*_COMPANY, COMPANIES.c.request_sha256).where(COMPANIES.c.request_id == request_id)
+    row = tx.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    return _company(row), row["request_sha256"]
 
 
 def find_companies_like(tx: Connection, folded_text: str) -> list[Company]:
@@ -126,11 +133,16 @@ def highest_registry_code(tx: Connection) -> str | None:
     return tx.execute(select(func.max(COMPANIES.c.registry_code))).scalar_one_or_none()
 
 
-def insert_company(tx: Connection, company: Company, *, folded_name: str, request_id: str) -> None:
+def insert_company(
+    tx: Connection, company: Company, *, folded_name: str, request_id: str, request_sha256: bytes
+) -> None:
     values = {name: getattr(company, name) for name in Company.__dataclass_fields__}
     tx.execute(
         insert(COMPANIES).values(
-            **{**values, "status": company.status.value}, folded_name=folded_name, request_id=request_id
+            **{**values, "status": company.status.value},
+            folded_name=folded_name,
+            request_id=request_id,
+            request_sha256=request_sha256,
         )
     )
 

@@ -4,8 +4,10 @@ The register is public by law: anybody may look at a company. Which companies a 
 act for one, is answered with a purpose and on record only.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Literal, TypeVar
 
@@ -103,12 +105,13 @@ def enter_company(deps: Deps, entry: Entry, *, entered_by: str) -> str:
 
 def _enter_company(deps: Deps, entry: Entry, entered_by: str) -> str:
     at = deps.clock.now()
-    folded = fold_name(entry.name)
+    folded, digest = fold_name(entry.name), _sha256_of(entry)
     with deps.db.write() as tx:
         # 1 a repeat gets the same answer
-        if earlier := store.find_company_of_request(tx, entry.request_id):
-            if fold_name(earlier.name) != folded:
-                raise Conflict("business.changed_request", "this request entered a company of another name")
+        if found := store.find_company_of_request(tx, entry.request_id):
+            earlier, sha256 = found
+            if sha256 != digest if sha256 else fold_name(earlier.name) != folded:
+                raise Conflict("business.changed_request", "this request entered a company with other data")
             return earlier.registry_code
         # 2 what the law asks of the entry
         check_company(name=entry.name, legal_form=entry.legal_form, share_capital_cents=entry.share_capital_cents)
@@ -126,13 +129,19 @@ def _enter_company(deps: Deps, entry: Entry, entered_by: str) -> str:
             entry.share_capital_cents,
             deps.clock.now().date(),
         )
-        store.insert_company(tx, company, folded_name=folded, request_id=entry.request_id)
+        store.insert_company(tx, company, folded_name=folded, request_id=entry.request_id, request_sha256=digest)
         text = f"{entry.name}, {entry.legal_form}"
         _file(tx, code, "company.entered", text=text, basis="Commercial Code § 33", by=entered_by, at=at)
         # 4 its first roles
         for appointment in entry.appointments:
             _appoint(deps, tx, company, appointment, entered_by)
     return code
+
+
+def _sha256_of(entry: Entry) -> bytes:
+    """What tells a repeat from another request: every field of it. A new field may count only where it is not None."""
+    text = json.dumps(asdict(entry), default=date.isoformat, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).digest()
 
 
 def enter_role(deps: Deps, registry_code: str, appointment: Appointment, *, entered_by: str) -> str:

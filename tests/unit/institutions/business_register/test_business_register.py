@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from digiid.contracts import business_register as contract
 from digiid.contracts.members import BANK, INFORMATION_AUTHORITY
@@ -85,6 +86,34 @@ def test_a_company_gets_a_code_and_stands_in_the_journal_with_its_roles(deps: De
 
 def test_the_same_request_always_gives_the_same_company(deps: Deps) -> None:
     assert enter(deps) == enter(deps)
+    with pytest.raises(Conflict, match="changed_request"):
+        enter(deps, name="TEST Muu OÜ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "test naidis oü"},
+        {"legal_form": "AS"},
+        {"address": "Testi 2, Tallinn"},
+        {"share_capital_cents": 250_001},
+        {"appointments": ()},
+        {"appointments": (member(MARY, "MARY ÄNN TEST", representation="joint"),)},
+        {"appointments": (member(MARY, "MARY ÄNN TEST"), member(HUGO, "HUGO"))},
+    ],
+)
+def test_a_request_that_comes_again_with_anything_else_in_it_is_a_conflict(deps: Deps, changes: dict[str, Any]) -> None:
+    code = enter(deps)
+    with pytest.raises(Conflict, match="changed_request"):
+        enter(deps, **changes)
+    assert enter(deps) == code
+
+
+def test_a_company_entered_before_digests_were_kept_is_known_by_its_name(deps: Deps) -> None:
+    code = enter(deps)
+    with deps.db.write() as tx:
+        tx.execute(update(store.COMPANIES).values(request_sha256=None))
+    assert enter(deps, address="Testi 2, Tallinn") == code
     with pytest.raises(Conflict, match="changed_request"):
         enter(deps, name="TEST Muu OÜ")
 
