@@ -16,8 +16,9 @@ from digiid.exchange.security_server.server_health import health_port_of
 from digiid.kernel.errors import DigiidError
 from digiid.platform.clock import Clock
 from digiid.platform.ports import free_ports
+from tests.support.exchange_peer import ocsp_ders
 from tests.support.exchange_room import DOCUMENTS, ExchangeRoom, RunningServer, exchange_room
-from tests.support.global_conf import STATE
+from tests.support.global_conf import PKI, PRIVATE, STATE
 
 TICK = timedelta(microseconds=1)
 
@@ -199,6 +200,45 @@ def test_tm10_without_its_status_port_a_server_that_is_not_known_yet_is_sent_not
     room.state.run(port.stop(0))
     assert code_of(room.ask()) == "server.clientproxy.network_error"
     assert room.provider.asked == []
+
+
+def tell(room: ExchangeRoom, monkeypatch: pytest.MonkeyPatch, *responses: bytes) -> None:
+    """What the provider's port 5577 answers from now on, once what it told before is old enough to be asked anew."""
+    told = iter(responses * 100)
+    monkeypatch.setattr(room.state.server.status, "find_by_sha1", lambda _fingerprint: next(told))
+    room.clock.advance(timedelta(seconds=1201))
+    room.republish()
+
+
+@pytest.mark.parametrize("rubbish", ["no response", "another certificate's", "not signed by its responder", "too old"])
+def test_tm10_what_a_peer_told_before_holds_when_what_it_tells_now_is_rubbish(room, monkeypatch, rubbish):
+    assert code_of(room.ask()) is None
+    own, other = room.keys[STATE].authentication, room.keys[PRIVATE].authentication
+    right = ocsp_ders(room, own)
+    answers = {
+        "no response": (b"rubbish", b"rubbish"),
+        "another certificate's": tuple(ocsp_ders(room, other)),
+        "not signed by its responder": (PKI.ocsp(own.certificate, at=room.clock.now(), responder=other), right[1]),
+        "too old": (PKI.ocsp(own.certificate, at=room.clock.now() - timedelta(hours=3)), right[1]),
+    }
+    tell(room, monkeypatch, *answers[rubbish])
+    assert code_of(room.ask()) is None
+    room.clock.advance(timedelta(seconds=6))  # it is asked again, and tells the same
+    assert code_of(room.ask()) is None
+    # but no longer than it may
+    room.clock.advance(timedelta(seconds=3600 - 1201))
+    room.republish()
+    assert code_of(room.ask()) == "server.clientproxy.ssl_authentication_failed"
+
+
+def test_tm10_a_peer_that_is_told_to_be_revoked_is_so_at_once_and_rubbish_does_not_bring_it_back(room, monkeypatch):
+    assert code_of(room.ask()) is None
+    tell(room, monkeypatch, *ocsp_ders(room, room.keys[STATE].authentication, status="revoked"))
+    assert code_of(room.ask()) == "server.clientproxy.ssl_authentication_failed"
+    tell(room, monkeypatch, b"rubbish")
+    assert code_of(room.ask()) == "server.clientproxy.ssl_authentication_failed"
+    monkeypatch.undo()
+    assert code_of(room.ask()) is None
 
 
 def test_tm10_without_operational_monitoring_messages_go_on(room):

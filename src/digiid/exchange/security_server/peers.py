@@ -24,7 +24,6 @@ from digiid.formats.global_conf import SecurityServer
 from digiid.formats.x509.parts import load_certificate
 from digiid.kernel.errors import DigiidError, Refused, Unavailable
 from digiid.kernel.identifiers import ClientId, ServerId
-from digiid.platform.clock import Clock
 
 log = structlog.get_logger("exchange.security_server")
 
@@ -49,13 +48,12 @@ class Peers:
         connections: Connections,
         status: PeerStatus,
         *,
-        clock: Clock,
         timeouts: TimeoutSettings,
         max_idle: int,
         find_context: Callable[[], ssl.SSLContext],
     ) -> None:
         self._connections, self._status = connections, status
-        self._clock, self._timeouts, self._find_context = clock, timeouts, find_context
+        self._timeouts, self._find_context = timeouts, find_context
         self._pool = Pool(max_idle=max_idle, idle_seconds=timeouts.kept_connection_seconds)
         self._fastest: dict[frozenset[Address], tuple[Address, float]] = {}
         self._avoided: dict[Address, float] = {}
@@ -153,12 +151,7 @@ class Peers:
                 raise Refused("exchange.trust.unknown_server", "the peer is not a server of the provider")
             certificate = load_known(certificate_der)
             addressed = candidates[address]
-            ocsp_ders = await self._status.fetch(conf, certificate, host=addressed.host, port=addressed.ocsp_port)
-            try:
-                conf.verify_authentication(certificate, ocsp_ders=ocsp_ders, at=self._clock.now())
-            except DigiidError:
-                self._status.forget(certificate)
-                raise
+            await self._status.verify(conf, certificate, host=addressed.host, port=addressed.ocsp_port)
         except DigiidError:
             connection.close()
             raise

@@ -119,7 +119,6 @@ class SecurityServer:
                 timeouts=self._timeouts,
                 answer_seconds=timeouts.shortest_connect_seconds,
             ),
-            clock=clock,
             timeouts=timeouts,
             max_idle=limits.max_idle_connections,
             find_context=lambda: self._client_context,

@@ -43,6 +43,7 @@ _MAX_ASKED: Final = 8
 _MAX_ANSWER_BYTES: Final = _MAX_ASKED * (MAX_RESPONSE_BYTES + 1024)
 _MAX_KEPT_PEERS: Final = 10_000
 _RETRY_SECONDS: Final = 5.0
+_NOT_GOOD: Final = "exchange.trust.ocsp_status"  # a response that was verified says revoked or unknown
 
 
 # ------------------------------------------------------------------ telling
@@ -114,48 +115,64 @@ class PeerStatus:
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[tuple[bytes, ...]]] = {}  # messages that wait for one answer share it
 
-    async def fetch(
-        self, conf: GlobalConf, certificate: x509.Certificate, *, host: str, port: int
-    ) -> tuple[bytes, ...]:
-        """Responses for the certificate and those above it, leaf first. They are not verified here.
+    async def verify(self, conf: GlobalConf, certificate: x509.Certificate, *, host: str, port: int) -> None:
+        """Is the peer's certificate good now, by what its server tells on port 5577?
 
-        When the port does not answer, those in hand are given: whether they still hold is for the judge to say.
+        What was told before and was good is replaced only by what is good as well: a port that is silent or tells what
+        nobody can believe changes nothing until the answers in hand are too old. A responder's signed answer that the
+        certificate is not good counts at once, and nothing before it counts any more.
 
         Raises: Unavailable `exchange.ocsp.peer`; Malformed `exchange.ocsp.…`, `exchange.multipart.…`;
             Refused `exchange.trust.…`.
         """
         key = sha1_of(certificate)
         kept, now = self._kept.get(key), self._clock.now()
-        if kept is not None and now - kept.fetched_at < self._refresh:
-            return kept.response_ders
-        if kept is not None and now - kept.tried_at < timedelta(seconds=_RETRY_SECONDS):
-            return kept.response_ders
+        # 1 the answers in hand, while they are young or were asked for just now
+        if kept is not None and not self._is_due(kept, now):
+            self._judge_kept(conf, certificate, kept)
+            return
+        # 2 new ones, judged before they take the others' place
         try:
-            asking = self._asking.get(key)
-            if asking is None:
-                asking = asyncio.create_task(self._ask(conf.chain_of(certificate), host, port))
-                self._asking[key] = asking
-                asking.add_done_callback(lambda done: self._asked(key, done))
-            responses = await asyncio.shield(asking)
+            responses = await self._fetch(conf, certificate, host, port)
+            conf.verify_authentication(certificate, ocsp_ders=responses, at=self._clock.now())
         except DigiidError as error:
-            if kept is None:
+            if kept is None or error.code == _NOT_GOOD:
+                self._kept.pop(key, None)
                 raise
-            log.warning("exchange.peer_status_not_fetched", host=host, port=port, code=error.code)
+            log.warning("exchange.peer_status_not_taken", host=host, port=port, code=error.code, reason=error.detail)
             kept.tried_at = now
-            return kept.response_ders
-        self._kept[key] = _Kept(responses, now, now)
-        if len(self._kept) > _MAX_KEPT_PEERS:
-            self._kept.popitem(last=False)
-        return responses
+        else:
+            self._kept[key] = _Kept(responses, now, now)
+            if len(self._kept) > _MAX_KEPT_PEERS:
+                self._kept.popitem(last=False)
+            return
+        # 3 else those in hand, as long as they hold
+        self._judge_kept(conf, certificate, kept)
+
+    def _is_due(self, kept: _Kept, now: datetime) -> bool:
+        return now - kept.fetched_at >= self._refresh and now - kept.tried_at >= timedelta(seconds=_RETRY_SECONDS)
+
+    def _judge_kept(self, conf: GlobalConf, certificate: x509.Certificate, kept: _Kept) -> None:
+        try:
+            conf.verify_authentication(certificate, ocsp_ders=kept.response_ders, at=self._clock.now())
+        except DigiidError:
+            self._kept.pop(sha1_of(certificate), None)  # the next message asks anew
+            raise
+
+    async def _fetch(self, conf: GlobalConf, certificate: x509.Certificate, host: str, port: int) -> tuple[bytes, ...]:
+        """Responses for the certificate and those above it, leaf first. They are not verified here."""
+        key = sha1_of(certificate)
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(conf.chain_of(certificate), host, port))
+            self._asking[key] = asking
+            asking.add_done_callback(lambda done: self._asked(key, done))
+        return await asyncio.shield(asking)
 
     def _asked(self, key: bytes, asking: "asyncio.Task[tuple[bytes, ...]]") -> None:
         del self._asking[key]
         if not asking.cancelled():
             asking.exception()  # told to whoever still waits; nobody may
-
-    def forget(self, certificate: x509.Certificate) -> None:
-        """They were refused: the next message asks again."""
-        self._kept.pop(sha1_of(certificate), None)
 
     async def _ask(self, chain: Sequence[x509.Certificate], host: str, port: int) -> tuple[bytes, ...]:
         sha1 = [f"cert={sha1_of(each).hex()}" for each in chain]
