@@ -3,6 +3,9 @@
 SQLite runs in WAL mode with synchronous=FULL: what was committed survives the power cut. Every
 write transaction takes the write lock at its start (BEGIN IMMEDIATE), so that two use cases never
 deadlock half-way and a decision is always made on what is still true at its commit.
+
+On PostgreSQL transactions are serialisable, and those of an institution with a journal begin with that
+table's lock: each appends to one chain, so of two that run at once the other could only be sent away.
 """
 
 import threading
@@ -14,7 +17,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import DateTime, Dialect, create_engine, event, make_url
+from sqlalchemy import DateTime, Dialect, create_engine, event, func, make_url, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import TypeDecorator
@@ -25,7 +28,8 @@ _BUSY_TIMEOUT_SECONDS = 5
 _SQLITE_CONNECTIONS = 20  # a thread of either pool mostly finds one ready
 _PG_LOCK_TIMEOUT = "5s"
 _PG_STATEMENT_TIMEOUT = "30s"
-_PG_RETRIES = 9  # of N transactions that meet one gets through at a time
+_PG_RETRIES = 9
+_JOURNAL = "journal"  # what journal_table calls it
 
 T = TypeVar("T")
 
@@ -60,6 +64,7 @@ class Database:
         # SQLite has one writer at a time. Its busy handler polls and knows no order: under load it costs more than
         # the transactions, so the threads of this process queue here and only other processes are met there.
         self._writer = threading.Lock()
+        self._has_journal: bool | None = None  # PostgreSQL only; None until somebody writes
         if self.is_sqlite:
             self.engine = create_engine(
                 url,
@@ -90,16 +95,28 @@ class Database:
         """One write transaction: committed at the end of the block, rolled back when it raises.
 
         `durable=False` is for what may be lost in a power cut (a new session): SQLite then does not wait for the
-        disk at the commit. What was committed stays whole and in order either way, and survives the process.
+        disk at the commit. What was committed stays whole and in order either way, and survives the process. It
+        appends nothing to the journal.
 
         Raises: Unavailable `db.busy` when the lock was not had in time or the server is gone.
         """
         if not self.is_sqlite:
+            is_in_turn = durable and self._keeps_journal()
             with self._transaction(immediate=True) as connection:
+                if is_in_turn:
+                    # The first statement: a snapshot is taken by the one behind it, so it shows what the writer
+                    # before has committed. An advisory lock is had by a SELECT, whose snapshot is older than the lock.
+                    connection.exec_driver_sql(f"LOCK TABLE {_JOURNAL} IN EXCLUSIVE MODE")
                 yield connection
             return
         with self.writers_turn(), self._transaction(immediate=True, durable=durable) as connection:
             yield connection
+
+    def _keeps_journal(self) -> bool:
+        if self._has_journal is None:
+            with self.read() as tx:
+                self._has_journal = tx.execute(select(func.to_regclass(_JOURNAL))).scalar_one() is not None
+        return self._has_journal
 
     @contextmanager
     def writers_turn(self) -> Iterator[None]:
@@ -134,7 +151,8 @@ class Database:
     def retry(self, work: Callable[[], T]) -> T:
         """Do `work`, one whole transaction of what must not be lost, again when another was in its way.
 
-        PostgreSQL ends one of two transactions that cannot be serialised; on SQLite they wait for each other.
+        PostgreSQL ends one of two transactions that cannot be serialised where they did not wait for each other at the
+        journal; on SQLite they always wait.
         Raises: what `work` raises; Unavailable `db.busy` when it was in the way every time.
         """
         for _ in range(0 if self.is_sqlite else _PG_RETRIES):
@@ -154,6 +172,7 @@ class Database:
             with connection.begin():
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+        self._has_journal = None
 
     def check(self) -> None:
         """Ask the database for an answer. Raises: Unavailable, or Broken when SQLite finds damage."""
