@@ -4,7 +4,6 @@ import base64
 import hashlib
 import secrets
 import threading
-import uuid
 from typing import Protocol
 
 
@@ -38,7 +37,10 @@ class SeededEntropy:
 
 def new_id(entropy: Entropy) -> str:
     """A random UUID (RFC 9562 version 4) in lower-case text."""
-    return str(uuid.UUID(bytes=entropy.token_bytes(16), version=4))
+    number = bytearray(entropy.token_bytes(16))
+    number[6], number[8] = number[6] & 0x0F | 0x40, number[8] & 0x3F | 0x80  # §4.1 variant, §4.2 version
+    text = number.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def token_urlsafe(entropy: Entropy, count: int = 32) -> str:

@@ -101,7 +101,7 @@ class TrustJudge:
         for authority in self._authorities:
             self._by_subject.setdefault(authority.parts.subject_der, []).append(authority)
         self._tsa_certificates = frozenset(tsa.certificate for tsa in shared.approved_tsas)
-        self._paths: _Remembered[tuple[x509.Certificate, bool], JudgedPath]
+        self._paths: _Remembered[tuple[int, bool], JudgedPath]
         self._paths = _Remembered()
         self._responses: _Remembered[tuple[bytes, bytes, bytes], ocsp.VerifiedOcsp]
         self._responses = _Remembered()
@@ -198,9 +198,10 @@ class TrustJudge:
     def _judge(
         self, certificate: x509.Certificate, *, is_signing: bool, extra: Sequence[x509.Certificate], at: datetime
     ) -> JudgedPath:
-        key = (certificate, is_signing)
+        # By the object, which the path holds: hashing a certificate walks all of its names.
+        key = (id(certificate), is_signing)
         path = self._paths.get(key)
-        if path is None or not path.borrowed.issubset(extra):
+        if path is None or path.certificates[0] is not certificate or not path.borrowed.issubset(extra):
             path = self._find_path(certificate, is_signing=is_signing, extra=extra, at=at)
             self._paths.put(key, path)
         if not path.not_before_at <= at <= path.not_after_at:

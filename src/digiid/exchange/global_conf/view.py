@@ -12,12 +12,15 @@ from digiid.exchange.global_conf.trust import JudgedPath, TrustJudge
 from digiid.formats.global_conf import CaInfo, OptionalParts, PrivateParams, SecurityServer, SharedParams
 from digiid.formats.ocsp import VerifiedOcsp
 from digiid.formats.x509.parts import certificate_der
+from digiid.formats.x509.remembered import once_per_certificate
 from digiid.kernel.errors import Refused
 from digiid.kernel.identifiers import ClientId, MemberId, Party, ServerId
 
 SHARED_FILE: Final = "shared-params.xml"
 PRIVATE_FILE: Final = "private-params.xml"
 INSTANCE_FILE: Final = "instance-identifier"
+
+_encoded = once_per_certificate(certificate_der)
 
 
 class GlobalConf:
@@ -143,7 +146,7 @@ class GlobalConf:
 
         Raises: Refused `exchange.trust.unregistered`, no server has it; and what verify_signer raises but for members.
         """
-        server = self.server_of_authentication_certificate(certificate_der(certificate))
+        server = self.server_of_authentication_certificate(_encoded(certificate))
         if server is None:
             raise Refused("exchange.trust.unregistered", "the certificate is registered at no security server")
         self._judge.verify_authentication(certificate, ocsp_ders=ocsp_ders, at=at)

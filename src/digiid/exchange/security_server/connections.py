@@ -331,6 +331,7 @@ class Exchange:
         self._timeouts = timeouts
         self._is_head = head.method == "HEAD"
         self._is_chunked = False
+        self._unsent = b""  # a head, which goes with the first piece of its body
         self._body: Body | None = None
         self._max_bytes = max_bytes
         self.has_started = False
@@ -368,23 +369,29 @@ class Exchange:
         """Start a response that is written piece by piece: of this length, or chunked."""
         self._is_chunked = length is None
         framing = ("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))
-        self.connection.write(self._begin(status, reason, (*headers, framing)))
+        self._unsent = self._begin(status, reason, (*headers, framing))
 
     async def write(self, data: bytes) -> None:
         """A piece of the body. Raises: Unavailable `exchange.http.cut`."""
         if data and not self._is_head:
             rated = len(data) / self._timeouts.lowest_bytes_per_second
             self.connection.expect_within(self._timeouts.body_seconds + rated)
-            self.connection.write(encode_chunk(data) if self._is_chunked else data)
+            self.connection.write(self._take_unsent() + (encode_chunk(data) if self._is_chunked else data))
             await self.connection.drain()
             self.connection.deadline = None
 
     def finish(self, data: bytes = b"") -> None:
         """The last piece, and the end."""
+        last = self._take_unsent()
         if not self._is_head:
-            chunk = encode_chunk(data) if data and self._is_chunked else data
-            self.connection.write(chunk + LAST_CHUNK if self._is_chunked else chunk)
+            last += encode_chunk(data) if data and self._is_chunked else data
+            last += LAST_CHUNK if self._is_chunked else b""
+        self.connection.write(last)
         self.has_finished = True
+
+    def _take_unsent(self) -> bytes:
+        unsent, self._unsent = self._unsent, b""
+        return unsent
 
     def _begin(self, status: int, reason: str | None, headers: Iterable[Header]) -> bytes:
         self.has_started = True

@@ -4,6 +4,7 @@ The switch is a file, so that it works while the process is down and stays over 
 message on; the announcement at the central server comes before it and leads others to another server of the client.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +18,12 @@ class MaintenanceSwitch:
     """A file: while it is there this server is in maintenance, and what it holds is told to callers."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self._file, self._name = file, os.fspath(file)
 
     def message(self) -> str | None:
         """None when messages are answered. A file that cannot be read counts as one without a message."""
         try:
+            os.stat(self._name)  # noqa: PTH116 for every message: pathlib's costs twice as much
             with self._file.open("rb") as stream:
                 content = stream.read(4 * MAX_MESSAGE_CHARS)
         except FileNotFoundError:

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 
 import structlog
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from digiid.exchange.global_conf import GlobalConf
 from digiid.formats import ocsp
 from digiid.formats.global_conf import CaInfo
+from digiid.formats.x509.remembered import once_per_certificate
 from digiid.kernel.errors import DigiidError, NotFound, Refused, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.entropy import Entropy
@@ -170,7 +170,7 @@ class OwnStatus:
             self._kept[sha1_of(certificate)] = kept
 
 
-@lru_cache(maxsize=1024)  # our own certificates and those of peers, several times in every message
+@once_per_certificate  # our own certificates and those of peers, several times in every message
 def sha1_of(certificate: x509.Certificate) -> bytes:
     """How peers name a certificate on port 5577; it protects nothing."""
     return hashlib.sha1(certificate.public_bytes(Encoding.DER), usedforsecurity=False).digest()

@@ -24,6 +24,7 @@ from digiid.formats.exchange.hash_chain import (
     verify_hash_chain,
 )
 from digiid.formats.hardened_xml import C14N_10, escape_attribute, escape_text
+from digiid.formats.x509.remembered import once_per_certificate
 from digiid.formats.xades import (
     Reference,
     SignatureMethod,
@@ -211,7 +212,7 @@ def _check_algorithms(signature: UnverifiedSignature) -> None:
         raise Refused("exchange.signature.algorithm", f"hashes {sorted(names - ACCEPTED_HASHES)} are not accepted")
 
 
-@lru_cache(maxsize=256)
+@once_per_certificate
 def _template(certificate: x509.Certificate) -> tuple[SignatureMethod, str, str]:
     """What is the same in every signature by this certificate: method, the certificate, the reference to it."""
     certificate_der = certificate.public_bytes(Encoding.DER)

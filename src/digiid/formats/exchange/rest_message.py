@@ -103,7 +103,11 @@ class RestRequest(_Part):
     @cached_property
     def service(self) -> tuple[str, ...]:
         """The service's identifier, decoded: instance, class, code, subsystem, service code."""
-        return parse_identifier("/".join(self.path.split("/", 7)[2:7]), parts=(5,))
+        return parse_identifier("/".join(self._segments[2:7]), parts=(5,))
+
+    @cached_property
+    def _segments(self) -> list[str]:
+        return self.path.split("/", 7)
 
     @property
     def message_id(self) -> str:
@@ -115,6 +119,10 @@ class RestRequest(_Part):
 
     def encode(self) -> bytes:
         """The bytes that are signed as `/message.xml`."""
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
         return _encode_lines((self.method, self.target), self.headers)
 
 
@@ -128,6 +136,10 @@ class RestResponse(_Part):
 
     def encode(self) -> bytes:
         """The bytes that are signed as `/message.xml`."""
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
         return _encode_lines((str(self.status), self.reason), self.headers)
 
 
@@ -146,7 +158,9 @@ def build_request(
     kept = tuple(header for header in headers if header[0].lower() not in _NOT_FROM_CONSUMER)
     if not find_all(kept, MESSAGE_ID):
         kept += ((MESSAGE_ID, fresh_message_id),)
-    return _checked_request(RestRequest(method, target, (*kept, (REQUEST_ID, request_id))))
+    request = _checked_request(RestRequest(method, target, (*kept, (REQUEST_ID, request_id))))
+    _check_length(request.encode())
+    return request
 
 
 def build_response(
@@ -164,7 +178,9 @@ def build_response(
         (REQUEST_ID, request.request_id),
         (REQUEST_HASH, request_hash),
     )
-    return _checked_response(RestResponse(status, reason, (*kept, *binding)))
+    response = _checked_response(RestResponse(status, reason, (*kept, *binding)))
+    _check_length(response.encode())
+    return response
 
 
 # ------------------------------------------------------------------ parsing
@@ -187,12 +203,11 @@ def parse_response(part: bytes) -> RestResponse:
 def _checked_request(request: RestRequest) -> RestRequest:
     if request.method not in METHODS:
         raise Malformed("exchange.message.method", "not a method of the protocol")
-    segments = request.path.split("/")
+    segments = request._segments
     if not _TARGET.fullmatch(request.target) or len(segments) < 7 or segments[1] != "r1":
         raise Malformed("exchange.message.target", "the target is not /r1/ and a service of five parts")
     _check_headers(request.headers, once=(CLIENT, MESSAGE_ID, REQUEST_ID))
     _ = request.client, request.service  # reading them is the check
-    _check_length(request.encode())
     return request
 
 
@@ -202,7 +217,6 @@ def _checked_response(response: RestResponse) -> RestResponse:
     _check_headers(response.headers, once=(MESSAGE_ID, CLIENT, SERVICE, REQUEST_ID, REQUEST_HASH))
     parse_identifier(response.get_only(CLIENT), parts=(3, 4))
     parse_identifier(response.get_only(SERVICE), parts=(5,))
-    _check_length(response.encode())
     return response
 
 
@@ -211,9 +225,11 @@ def _check_headers(headers: tuple[Header, ...], *, once: tuple[str, ...]) -> Non
         raise Malformed("exchange.message.header_count", f"{len(headers)} headers, at most {MAX_HEADERS}")
     values: dict[str, str] = {}
     repeated = set()
+    if _CONTROL.search("".join([value for _, value in headers])):
+        raise Malformed("exchange.message.header", "not a header")
     for name, value in headers:
         lower = _lower(name)
-        if not lower or _CONTROL.search(value):
+        if not lower:
             raise Malformed("exchange.message.header", "not a header")
         if lower in HOP_BY_HOP:
             raise Malformed("exchange.message.header", f"the header {lower} belongs to one connection")
