@@ -348,6 +348,15 @@ def run(
     )
 
 
+def test_the_folder_for_signed_files_is_made_when_it_is_not_there(room: SigningRoom, tmp_path: Path) -> None:
+    paper, folder = tmp_path / "leping.pdf", tmp_path / "new" / "signed"
+    paper.write_bytes(simple_pdf("leping"))
+    assert run(room, [paper], folder=folder) == 0
+    assert judge(room, (folder / "leping-signed.pdf").read_bytes()).is_valid
+    (tmp_path / "file").write_bytes(b"no folder")
+    assert run(room, [paper], folder=tmp_path / "file") == 2
+
+
 def test_the_command_signs_each_file_into_one_beside_it(room: SigningRoom, tmp_path: Path) -> None:
     paths = [tmp_path / "esimene.pdf", tmp_path / "teine.pdf"]
     for path in paths:

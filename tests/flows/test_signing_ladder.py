@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from rich.console import Console
+from typer.testing import CliRunner
 
+from digiid.apps.trusted_list_cli import tl_app
 from digiid.formats.asic import DataFile, parse_container
 from digiid.formats.trusted_list import VerifiedTrust, verify_trusted_list
 from digiid.formats.validation import validate_container
@@ -506,6 +508,10 @@ def test_levels_below_lt_are_asked_for_by_name_and_are_never_valid(desk: Desk, p
     assert stamped.read_bytes() == kept  # not due
     basic = tmp_path / "B.asice"
     assert extend_command([basic], services=desk.trust, level="LTA", only_due=False, console=where) == 1
+    assert extend_command([paper], services=desk.trust, level="LTA", only_due=False, console=where) == 2  # no container
+    absent, told_where = tmp_path / "none.asice", console()
+    assert extend_command([absent], services=desk.trust, level="LTA", only_due=False, console=told_where) == 2
+    assert output(told_where).count("none.asice") == 1
 
 
 def test_time_stamp_and_renew_from_the_command_line(desk: Desk, paper: Path, tmp_path: Path) -> None:
@@ -522,6 +528,26 @@ def test_time_stamp_and_renew_from_the_command_line(desk: Desk, paper: Path, tmp
     junk = tmp_path / "junk.asics"
     junk.write_bytes(b"junk")
     assert timestamp_command([junk], None, services=desk.trust, console=where) == 2
+
+
+def test_a_list_at_an_address_is_shown_and_checked(desk: Desk, tmp_path: Path) -> None:
+    address, signer = f"{desk.server.base}/tl.xml", tmp_path / "signer.crt"
+    desk.server.lists["/tl.xml"] = desk.pki.trusted_list()
+    shown = CliRunner().invoke(tl_app, ["show", address, "--json"])
+    assert json.loads(shown.stdout)["territory"] == "EE"
+    signer.write_bytes(desk.pki.list_signer.certificate.public_bytes(Encoding.PEM))
+    checked = CliRunner().invoke(tl_app, ["check", address, "--tl-cert", str(signer), "--json"])
+    assert json.loads(checked.stdout)[0]["list"] == address and "problems" in json.loads(checked.stdout)[0]
+    absent = CliRunner().invoke(tl_app, ["show", f"{desk.server.base}/none.xml"])
+    assert isinstance(absent.exception, Unavailable) and "404" in absent.exception.detail
+
+
+def test_programs_read_every_answer_of_time_stamping_as_json(desk: Desk, paper: Path, tmp_path: Path) -> None:
+    absent, where = tmp_path / "none.txt", console()
+    assert timestamp_command([absent, paper], None, services=desk.trust, console=where, as_json=True) == 2
+    told = json.loads(output(where))
+    assert told["containers"] == [f"{paper}.asics"]
+    assert [(one["file"], one["error"]["code"]) for one in told["errors"]] == [(str(absent), "documents.file")]
 
 
 def test_many_are_told_in_short_and_written_down(desk: Desk, tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from digiid.apps import document_cli, encryption_cli, signing_cli
 from digiid.apps.card_cli import card_app
 from digiid.apps.exchange_cli import exchange_app
 from digiid.apps.provider_cli import client_app, seal_app
 from digiid.apps.trusted_list_cli import tl_app
-from digiid.kernel.errors import DigiidError, Malformed
+from digiid.kernel.errors import DigiidError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
@@ -53,8 +54,10 @@ def main() -> None:
     try:
         app()
     except DigiidError as error:
-        err.print(f"[red]{error.public or error.detail}[/red]  [dim]({error.code})[/dim]", highlight=False)
-        sys.exit(2 if isinstance(error, Malformed) else 1)
+        from digiid.platform.documents.output import exit_code_of
+
+        err.print(f"[red]{escape(error.public or error.detail)}[/red] [dim]({error.code})[/dim]", highlight=False)
+        sys.exit(exit_code_of(error))
     except BrokenPipeError:
         sys.exit(1)
     except KeyboardInterrupt:

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from digiid.kernel.errors import Malformed, NotFound
+from digiid.kernel.errors import Malformed, NotFound, Unavailable
 from digiid.platform.clock import SystemClock
+from digiid.platform.visible_text import make_visible
 
 if TYPE_CHECKING:
     from digiid.platform.documents import KeySigner
@@ -65,7 +68,7 @@ def sign(
 
 @tl_app.command()
 def check(
-    lists: Annotated[list[Path], typer.Argument(help="Lists to check.")],
+    lists: Annotated[list[str], typer.Argument(help="Lists to check, files or URLs.")],
     tl_cert: Annotated[list[Path] | None, typer.Option(help="Who may sign them (PEM or DER).")] = None,
     former: Annotated[Path | None, typer.Option(help="The list that was published before.")] = None,
     as_json: JsonOption = False,
@@ -74,44 +77,51 @@ def check(
     from digiid.platform.certificate_files import read_certificates
     from digiid.platform.documents.files import read_file
     from digiid.platform.documents.output import print_json
+    from digiid.platform.http import HttpClient
+    from digiid.platform.trust import read_location
     from digiid.platform.trust.list_files import check_list
 
     signers = [certificate for path in tl_cert or () for certificate in read_certificates(path)]
     before = read_file(former) if former else None
-    worst = 0
+    worst, http = 0, HttpClient()
     answers: list[dict[str, object]] = []
     for path in lists:
         try:
-            problems = check_list(read_file(path), signers=signers, at=SystemClock().now(), former=before)
-        except (Malformed, NotFound) as error:
+            problems = check_list(read_location(path, http), signers=signers, at=SystemClock().now(), former=before)
+        except (Malformed, NotFound, Unavailable) as error:
             worst = 2
-            answers.append({"list": str(path), "error": {"code": error.code, "detail": error.detail}})
+            answers.append({"list": path, "error": {"code": error.code, "detail": error.detail}})
             if not as_json:
-                out.print(f"[red]✗[/red] {path}: {error.detail} ({error.code})", highlight=False)
+                where = "" if path in error.detail else f"{path}: "
+                out.print(f"[red]✗[/red] {escape(where + error.detail)} ({error.code})", highlight=False)
             continue
         worst = max(worst, 1 if any(problem.is_error for problem in problems) else 0)
         told = [{"code": one.code, "text": one.text, "isError": one.is_error} for one in problems]
-        answers.append({"list": str(path), "problems": told})
+        answers.append({"list": path, "problems": told})
         if as_json:
             continue
         for problem in problems:
             mark = "[red]✗[/red]" if problem.is_error else "[yellow]![/yellow]"
-            out.print(f"{mark} {path}: {problem.text} ({problem.code})", highlight=False)
+            out.print(f"{mark} {escape(f'{path}: {problem.text}')} ({problem.code})", highlight=False)
         if not problems:
-            out.print(f"[green]✓[/green] {path}: nothing is wrong with it", highlight=False)
+            out.print(f"[green]✓[/green] {escape(path)}: nothing is wrong with it", highlight=False)
     if as_json:
         print_json(out, answers)
     raise typer.Exit(worst)
 
 
 @tl_app.command()
-def show(trusted_list: Path, as_json: JsonOption = False) -> None:
+def show(
+    trusted_list: Annotated[str, typer.Argument(help="A list, file or URL.")],
+    as_json: JsonOption = False,
+) -> None:
     """What a list says. Nothing is verified: see `digiid tl check`."""
     from digiid.formats.trusted_list import parse_trusted_list
-    from digiid.platform.documents.files import read_file
     from digiid.platform.documents.output import print_json
+    from digiid.platform.http import HttpClient
+    from digiid.platform.trust import read_location
 
-    content = parse_trusted_list(read_file(trusted_list))
+    content = parse_trusted_list(read_location(trusted_list, HttpClient()))
     services = [
         {
             "provider": service.provider_name,
@@ -137,10 +147,16 @@ def show(trusted_list: Path, as_json: JsonOption = False) -> None:
         print_json(out, {**head, "services": services})
         return
     for name, value in head.items():
-        out.print(f"{name}: {value}", highlight=False, markup=False)
-    table = Table("provider", "service", "type", "status", "since", "earlier")
+        if name != "pointers":
+            out.print(f"{name}: {make_visible(str(value))}", highlight=False, markup=False)
+    for pointer in content.pointers:
+        out.print(f"points to: {make_visible(pointer.location)}", highlight=False, markup=False)
+    table = Table()
+    for heading in ("provider", "service", "type", "status", "since", "earlier"):
+        table.add_column(heading, overflow="fold")
     for service in services:
-        table.add_row(*(str(value) for value in service.values()))
+        row = {**service, "since": str(service["since"])[:10]}
+        table.add_row(*(Text(make_visible(str(value))) for value in row.values()))
     out.print(table)
 
 

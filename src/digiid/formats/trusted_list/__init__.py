@@ -43,7 +43,7 @@ from digiid.formats.trusted_list.model import (
 from digiid.formats.trusted_list.parse import parse_trusted_list
 from digiid.formats.trusted_list.pivots import follow_pivots, pivot_locations
 from digiid.formats.trusted_list.trust import ServiceCertificate, VerifiedTrust, granted_period, qualifiers_for
-from digiid.formats.trusted_list.verify import check_current, resolve_trusted_lists, verify_trusted_list
+from digiid.formats.trusted_list.verify import check_current, check_period, resolve_trusted_lists, verify_trusted_list
 
 __all__ = [
     "CA_QC",
@@ -79,6 +79,7 @@ __all__ = [
     "VerifiedTrustedList",
     "build_trusted_list",
     "check_current",
+    "check_period",
     "follow_pivots",
     "granted_period",
     "parse_trusted_list",

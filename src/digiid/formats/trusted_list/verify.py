@@ -21,6 +21,7 @@ from digiid.formats.trusted_list.model import (
     NS_XADES,
     TYPE_LIST_OF_LISTS,
     Pointer,
+    TrustedList,
     VerifiedTrustedList,
 )
 from digiid.formats.trusted_list.parse import parse_document, parse_root, parse_trusted_list
@@ -145,7 +146,11 @@ def check_current(verified: VerifiedTrustedList, *, at: datetime) -> None:
 
     Raises: Refused `trusted_list.expired`, `trusted_list.not_yet`.
     """
-    content = verified.content
+    check_period(verified.content, at=at)
+
+
+def check_period(content: TrustedList, *, at: datetime) -> None:
+    """As `check_current`, by what a list says of itself: for who looks at a list without believing it."""
     if content.next_update_at is None or content.next_update_at < at:
         raise Refused("trusted_list.expired", f"list {content.territory} {content.sequence_number} has run out")
     if content.issued_at > at:

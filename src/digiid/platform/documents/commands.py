@@ -15,8 +15,16 @@ from digiid.formats.xades import ProductionPlace
 from digiid.kernel.errors import DigiidError, Refused
 from digiid.platform.documents.batch import BatchItem, Outcome, sign_batch
 from digiid.platform.documents.extending import ExtendedLevel, extend_document, extend_due
-from digiid.platform.documents.files import guess_media_type, read_file, write_whole
-from digiid.platform.documents.output import EXIT_NOT_VALID, EXIT_OK, error_json, print_error, print_json
+from digiid.platform.documents.files import guess_media_type, make_folder, read_file, write_whole
+from digiid.platform.documents.output import (
+    EXIT_NOT_VALID,
+    EXIT_OK,
+    error_json,
+    exit_code_of,
+    named_before,
+    print_error,
+    print_json,
+)
 from digiid.platform.documents.removing import remove_signature
 from digiid.platform.documents.signing import Level, Signer, TrustServices, sign_container, sign_files
 from digiid.platform.documents.time_stamping import renew_time_stamp, time_stamp_document
@@ -126,8 +134,9 @@ def batch_command(
     columns = (TextColumn("Signing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        with Progress(*columns, console=console, transient=True, disable=as_json) as progress:
+            make_folder(folder)
+        shown = console.is_terminal and not as_json
+        with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
             task = progress.add_task("Signing", total=len(paths))
             report = sign_batch(
                 paths,
@@ -161,6 +170,7 @@ def _batch_json(item: BatchItem) -> dict[str, str | None]:
         "outcome": item.outcome,
         "verdict": item.verdict,
         "code": item.code,
+        "detail": item.detail,
     }
 
 
@@ -185,11 +195,11 @@ def extend_command(
                 {"container": str(path), "extended": changed, "error": error_json(problem) if problem else None}
             )
             if problem is not None:
-                worst = max(worst, EXIT_NOT_VALID)
+                worst = max(worst, exit_code_of(problem))
             if as_json:
                 continue
             if problem is not None:
-                print_error(problem, console, as_json=False, prefix=f"{path}: ")
+                print_error(problem, console, as_json=False, prefix=named_before(path, problem))
             elif changed:
                 console.print(f"[green]Extended:[/green] {escape(str(path))}", highlight=False)
             else:
@@ -245,19 +255,22 @@ def timestamp_command(
     """Put each file into a time-stamped ASiC-S container beside it (FILE.asics); a time-stamped container gets a new
     token over all that it has. `output` names the container when there is one file. Every file is tried.
     """
-    worst, done = EXIT_OK, []
+    worst, done, errors = EXIT_OK, [], []
     with console.status("Stamping …"):
         for path in paths:
             try:
                 target = _stamp(path, output, services, policy)
             except DigiidError as error:
-                worst = max(worst, print_error(error, console, as_json=False, prefix=f"{path}: "))
+                worst = max(worst, exit_code_of(error))
+                errors.append({"file": str(path), "error": error_json(error)})
+                if not as_json:
+                    print_error(error, console, as_json=False, prefix=named_before(path, error))
                 continue
             done.append(str(target))
             if not as_json:
                 console.print(f"[green]Time-stamped:[/green] {escape(str(target))}", highlight=False)
     if as_json:
-        print_json(console, {"containers": done})
+        print_json(console, {"containers": done, "errors": errors})
     return worst
 
 

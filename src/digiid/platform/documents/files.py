@@ -26,6 +26,17 @@ def read_file(path: Path, *, max_bytes: int = MAX_CONTAINER_BYTES) -> bytes:
     return data
 
 
+def make_folder(folder: Path) -> None:
+    """The folder that somebody named for what is written, with those above it.
+
+    Raises: NotFound `documents.output`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotFound("documents.output", f"{folder}: {error.strerror}") from error
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Whole or not at all: a new file beside the target, renamed over it.
 

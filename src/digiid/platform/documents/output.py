@@ -1,6 +1,7 @@
 """What the document commands print, and their exit codes."""
 
 import json
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
@@ -29,6 +30,12 @@ def print_error(error: DigiidError, console: Console, *, as_json: bool, prefix: 
     else:
         console.print(f"[red]{escape(prefix)}{escape(error.public or error.detail)}[/red] ({error.code})")
     return exit_code_of(error)
+
+
+def named_before(path: Path, error: DigiidError) -> str:
+    """The file's name as a prefix, unless the error begins with it already."""
+    text = error.public or error.detail
+    return "" if text.startswith(str(path)) else f"{path}: "
 
 
 def exit_code_of(error: DigiidError) -> int:

@@ -10,8 +10,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from digiid.kernel.errors import DigiidError, Malformed, Refused, Unavailable
 from digiid.platform.documents.commands import SigningWish
-from digiid.platform.documents.files import read_file, write_whole
-from digiid.platform.documents.output import EXIT_NOT_VALID, EXIT_OK, error_json, exit_code_of, print_error, print_json
+from digiid.platform.documents.files import make_folder, read_file, write_whole
+from digiid.platform.documents.output import (
+    EXIT_NOT_VALID,
+    EXIT_OK,
+    error_json,
+    exit_code_of,
+    named_before,
+    print_error,
+    print_json,
+)
 from digiid.platform.documents.pades import PdfWish, VisibleSignature, sign_pdf
 from digiid.platform.documents.signing import Level, Signer, TrustServices
 from digiid.platform.pdf import MAX_PDF_BYTES
@@ -33,19 +41,22 @@ def sign_pdf_command(
     as_json: bool = False,
 ) -> int:
     """Sign inside each PDF file. What is written is FILE-signed.pdf beside it, or in `folder`; `output` names it when
-    there is one file, and may be that file itself.
+    there is one file, and may be that file itself. `folder` is made when it is not there.
 
     Every file is tried; exit code 1 when one could not be signed, 2 when it cannot be read.
     """
     try:
         targets = [output or _target(path, folder) for path in paths]
         _check_targets(paths, targets)
+        if folder is not None:
+            make_folder(folder)
         key = signer()
     except DigiidError as error:
         return print_error(error, console, as_json=as_json)
     worst, failures, answers = EXIT_OK, 0, []
+    shown = console.is_terminal and not as_json and len(paths) > 1
     columns = (TextColumn("Signing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json or len(paths) == 1) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         for path, target in progress.track(zip(paths, targets, strict=True), total=len(paths)):
             problem = _sign(path, target, key, issuers=issuers, trust=trust, wish=wish, pdf=pdf)
             answers.append(_answer(path, target, wish, problem))
@@ -54,7 +65,7 @@ def sign_pdf_command(
                 continue
             worst = max(worst, exit_code_of(problem))
             if not as_json:
-                print_error(problem, console, as_json=False, prefix=f"{path}: ")
+                print_error(problem, console, as_json=False, prefix=named_before(path, problem))
             failures += isinstance(problem, Unavailable)
             if failures == _STOP_AFTER:
                 break

@@ -2,7 +2,7 @@
 
 from digiid.platform.trust.clients import OcspClient, TsaClient, find_ocsp_address
 from digiid.platform.trust.hosts import AllowedHosts
-from digiid.platform.trust.lists import ListSource, StoreState, TrustedListStore, read_trusted_lists
+from digiid.platform.trust.lists import ListSource, StoreState, TrustedListStore, read_location, read_trusted_lists
 
 __all__ = [
     "AllowedHosts",
@@ -12,5 +12,6 @@ __all__ = [
     "TrustedListStore",
     "TsaClient",
     "find_ocsp_address",
+    "read_location",
     "read_trusted_lists",
 ]

@@ -20,7 +20,7 @@ from digiid.formats.trusted_list import (
     ListedService,
     PostalAddress,
     TrustedList,
-    check_current,
+    check_period,
     parse_trusted_list,
     verify_trusted_list,
 )
@@ -215,6 +215,7 @@ def check_list(
     """
     content = parse_trusted_list(xml)
     problems = list(_check_signature(xml, signers, at))
+    problems += _check_period(content, at)
     problems += _check_sequence(content, former)
     problems += _check_services(content, at)
     problems += _check_pointers(content, at)
@@ -223,18 +224,22 @@ def check_list(
 
 def _check_signature(xml: bytes, signers: Sequence[x509.Certificate], at: datetime) -> Iterator[ListProblem]:
     if not signers:
-        yield ListProblem(
-            "trusted_list.not_checked", "The signature was not checked: name its signer's certificate", False
-        )
+        yield ListProblem("trusted_list.not_checked", "The signature was not checked: name its signer's certificate")
         return
     try:
         verified = verify_trusted_list(xml, signers=signers)
-        check_current(verified, at=at)
     except DigiidError as error:
         yield ListProblem(error.code, error.detail)
         return
     if not verified.signer.not_valid_before_utc <= at <= verified.signer.not_valid_after_utc:
         yield ListProblem("trusted_list.signer_expired", "The signer's certificate is not valid now")
+
+
+def _check_period(content: TrustedList, at: datetime) -> Iterator[ListProblem]:
+    try:
+        check_period(content, at=at)
+    except DigiidError as error:
+        yield ListProblem(error.code, error.detail)
 
 
 def _check_sequence(content: TrustedList, former: bytes | None) -> Iterator[ListProblem]:

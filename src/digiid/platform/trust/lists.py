@@ -287,12 +287,19 @@ def read_trusted_lists(
     """
     if not signers:
         raise Refused("trusted_list.no_signer", "name the certificate of the list's signer")
-    documents = [_read_location(location, http) for location in locations]
+    documents = [read_location(location, http) for location in locations]
     lists: tuple[VerifiedTrustedList, ...] = resolve_trusted_lists(documents, signers=signers, at=at)
     return VerifiedTrust(lists, at=at)
 
 
-def _read_location(location: str, http: HttpClient) -> bytes:
+def read_location(location: str, http: HttpClient) -> bytes:
+    """A list that a person named, unverified: a file, or an http(s) address, within the limits of a list.
+
+    Raises:
+        NotFound: `trusted_list.file`.
+        Malformed: `trusted_list.too_large`, `http.too_large`.
+        Unavailable: `trusted_list.http`; nobody answers.
+    """
     if location.startswith(("http://", "https://")):
         answer = http.request("GET", location, max_bytes=MAX_LIST_BYTES)
         if answer.status != 200:

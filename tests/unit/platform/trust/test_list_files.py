@@ -90,7 +90,10 @@ def test_a_mistake_in_the_file_is_named_with_its_place(toml: Path, old: str, new
 
 def test_what_is_wrong_with_a_list_is_told(toml: Path) -> None:
     good = signed(toml)
-    assert codes(good, signers=[]) == ["trusted_list.not_checked"]
+    (unchecked,) = check_list(good, signers=[], at=AT)
+    assert unchecked.code == "trusted_list.not_checked" and unchecked.is_error, "nobody believes a list on its own word"
+    late = codes(good, signers=[], at=AT + timedelta(days=31))
+    assert late == ["trusted_list.not_checked", "trusted_list.expired"]
     assert codes(good, signers=[PKI.ca.certificate]) != []
     assert codes(good, at=AT + timedelta(days=31)) != []
     assert codes(good, former=good) == ["trusted_list.rollback"]

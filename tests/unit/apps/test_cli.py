@@ -1,0 +1,75 @@
+"""The command line as a whole: one table from a kind of error to an exit code, and what is printed stays what it is."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from typer.testing import CliRunner, Result
+
+from digiid.apps import cli
+from digiid.apps.trusted_list_cli import tl_app
+from digiid.formats.trusted_list import build_trusted_list, sign_trusted_list
+from digiid.kernel.errors import NotFound
+from digiid.platform.trust.list_files import read_list_file
+from tests.support.pki import AT, shared_pki
+from tests.unit.platform.trust.test_list_files import TOML
+
+PKI = shared_pki()
+
+
+@pytest.fixture
+def trusted_list(tmp_path: Path) -> Path:
+    (tmp_path / "ca.crt").write_bytes(PKI.ca.certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "list.toml").write_text(TOML, encoding="utf-8")
+    xml = build_trusted_list(read_list_file(tmp_path / "list.toml", now=AT))
+    file = tmp_path / "tl.xml"
+    file.write_bytes(sign_trusted_list(xml, key=PKI.list_signer.key, certificate=PKI.list_signer.certificate))
+    return file
+
+
+def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["digiid", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def tl(*arguments: str) -> Result:
+    return CliRunner().invoke(tl_app, list(arguments), env={"COLUMNS": "80"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tl", "show", "none.xml"),
+        ("tl", "build", "none.toml", "-o", "tl.xml"),
+        ("extract", "none.asice"),
+        ("sign", "paper.txt", "--state", "none"),
+        ("timestamp", "paper.txt", "--state", "none"),
+    ],
+)
+def test_what_is_not_there_is_unreadable_input_everywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(monkeypatch, *arguments) == 2
+
+
+def test_a_file_name_is_no_markup(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(monkeypatch, "extract", "[/red]x[bold].asice") == 2
+    assert "[/red]x[bold].asice" in capsys.readouterr().err
+
+
+def test_what_a_list_says_is_not_cut_in_a_narrow_terminal(trusted_list: Path) -> None:
+    shown = tl("show", str(trusted_list)).stdout
+    assert "2020-01-01" in shown and "…" not in shown
+
+
+def test_an_address_that_is_none_is_said_to_be_no_file(trusted_list: Path) -> None:
+    told = tl("show", "ftp://example.org/tl.xml")
+    assert isinstance(told.exception, NotFound) and "ftp://example.org/tl.xml" in told.exception.detail
