@@ -43,7 +43,7 @@ from digiid.platform.documents.verifying import Judge, compare_command, read_anc
 from digiid.platform.entropy import SeededEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.trust import AllowedHosts, ListSource, OcspClient, TrustedListStore, TsaClient
-from tests.support.pki import AT, DAY, FILES, Identity, Pki, person, shared_pki
+from tests.support.pki import AT, DAY, FILES, Identity, Pki, key_usage, person, shared_pki
 from tests.support.trust_server import TrustServer, running_trust_server
 
 
@@ -102,6 +102,13 @@ def test_files_become_a_container_that_our_own_validator_accepts(desk: Desk) -> 
     assert report.is_valid
     assert report.signatures[0].level == "QESIG"
     assert desk.server.requests == ["/tsa", "/ocsp"]  # in this order
+
+
+def test_a_certificate_below_the_policy_is_refused_by_name_and_is_no_fault_of_ours(desk: Desk) -> None:
+    plain = desk.pki.issue(person("PLAIN", "38001085718"), extensions=(key_usage(content_commitment=True),))
+    desk.server.knows(plain.certificate)
+    desk = replace(desk, signer=plain)
+    assert code_of(desk) == "documents.certificate.level"
 
 
 def test_two_steps_with_the_state_kept_in_between(desk: Desk) -> None:

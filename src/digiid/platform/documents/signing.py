@@ -36,7 +36,7 @@ from digiid.formats.asic import (
 from digiid.formats.asic.hashcode import FileHash, build_hashcode_container, is_hashcode_container, read_file_hashes
 from digiid.formats.ocsp import CertStatus, VerifiedOcsp
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation import POLV4, Indication, Policy, Report, SignatureReport, validate_container
+from digiid.formats.validation import POLV4, Indication, Policy, Report, Severity, SignatureReport, validate_container
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, certificate_der, load_certificate, parts_of
 from digiid.formats.x509.path import verify_path
 from digiid.formats.xades import (
@@ -555,7 +555,8 @@ def judge_signed(
 
 
 def check_verdict(signed: SignedDocument) -> None:
-    """Our validator accepts what was made. Raises: Broken, Refused as `judge_signed`."""
+    """Our validator accepts what was made. Raises: Broken, Refused as `judge_signed`; Refused
+    `documents.certificate.level`."""
     found = [signature for signature in signed.report.signatures if signature.file_name == signed.signature_name]
     if len(found) != 1:
         raise Broken("documents.not_valid", f"our validator does not find our own signature: {explain(signed.report)}")
@@ -566,10 +567,21 @@ def check_verdict(signed: SignedDocument) -> None:
     if not is_expected and found[0].is_valid:
         # Somebody put something that is not valid beside it between the two steps.
         raise _not_valid(explain(signed.report))
+    if not is_expected and _error_codes(found[0]) == {"validation.policy.level"}:
+        # Everything holds but the certificate is not qualified: what the holder brought, and no fault of ours.
+        raise Refused(
+            "documents.certificate.level",
+            f"level {found[0].level}",
+            public="The certificate is not a qualified one, and the policy accepts no other. Nothing was signed.",
+        )
     if not is_expected:
         raise Broken(
             "documents.not_valid", f"our validator does not accept our own signature: {explain(signed.report)}"
         )
+
+
+def _error_codes(signature: SignatureReport) -> set[str]:
+    return {message.code for message in signature.messages if message.severity is Severity.ERROR}
 
 
 def _digest_of(files: Sequence[FileDigest]) -> bytes:
