@@ -71,7 +71,7 @@ def _print(asked: Sequence[Any]) -> None:
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("state", "clock", "left", "", "server"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     shown = all_clocks(asked)
     for row in shown:
         clock = row.clock

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -20,9 +21,11 @@ _SITES = (
     ("bureau", "card bureau and pick-up desk"),
     ("portal", "state portal: sign in, sign a document, report a card lost, validate"),
     ("bank", "a bank that accepts e-residents"),
+    ("consent", "who may have your data: allow, refuse, withdraw"),
     ("population", "register desk"),
     ("central", "the exchange's central server: members, servers, registrations"),
     ("business", "business register: companies, and your own after the sign-in"),
+    ("exchange", "what can stop the exchange, with the time left"),
 )
 
 
@@ -72,6 +75,15 @@ def health_table(health: Mapping[str, Mapping[str, Any]]) -> RenderableType:
     for name, entry in health.items():
         status = str(entry.get("status", "?"))
         colour = "green" if status == "ok" else "red"
-        details = ", ".join(f"{key} {value}" for key, value in entry.items() if key != "status")
-        table.add_row(name, f"[{colour}]{status}[/{colour}]", details)
+        details = ", ".join(_detail(key, value) for key, value in entry.items() if key != "status")
+        table.add_row(name, f"[{colour}]{escape(status)}[/{colour}]", escape(details))
     return table
+
+
+def _detail(key: str, value: Any) -> str:
+    """`certificates 22`; of several things under one name what is well and what is not."""
+    if not isinstance(value, Mapping):
+        return f"{key} {value}"
+    words = {True: "ok", False: "not ok"}
+    each = ", ".join(f"{name} {words.get(one, one) if isinstance(one, bool) else one}" for name, one in value.items())
+    return f"{key} ({each})"

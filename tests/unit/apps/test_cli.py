@@ -1,14 +1,18 @@
 """The command line as a whole: one table from a kind of error to an exit code, and what is printed stays what it is."""
 
+import io
 import sys
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from digiid.apps import cli
+from digiid.apps.state import StateFolder, StateSettings
 from digiid.apps.trusted_list_cli import tl_app
+from digiid.apps.welcome import health_table, text
 from digiid.formats.trusted_list import build_trusted_list, sign_trusted_list
 from digiid.kernel.errors import NotFound
 from digiid.platform.trust.list_files import read_list_file
@@ -73,3 +77,20 @@ def test_what_a_list_says_is_not_cut_in_a_narrow_terminal(trusted_list: Path) ->
 def test_an_address_that_is_none_is_said_to_be_no_file(trusted_list: Path) -> None:
     told = tl("show", "ftp://example.org/tl.xml")
     assert isinstance(told.exception, NotFound) and "ftp://example.org/tl.xml" in told.exception.detail
+
+
+def test_details_of_a_status_are_words_for_people() -> None:
+    where = Console(file=io.StringIO(), width=120)
+    where.print(health_table({"trust": {"status": "ok", "crls": {"root": True, "issuing": False}, "number": 2}}))
+    assert isinstance(where.file, io.StringIO)
+    assert "crls (root ok, issuing not ok), number 2" in where.file.getvalue()
+
+
+def test_every_site_with_pages_is_in_the_welcome(tmp_path: Path) -> None:
+    settings = StateSettings()
+    where = Console(file=io.StringIO(), width=200)
+    where.print(text(StateFolder(tmp_path), settings))
+    assert isinstance(where.file, io.StringIO)
+    sites = settings.origins.items() - {("pay", settings.origins["pay"])}  # one comes there with a fee to pay
+    missing = [name for name, origin in sites if origin not in where.file.getvalue()]
+    assert missing == []

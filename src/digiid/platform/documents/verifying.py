@@ -250,7 +250,9 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def _signature_table(report: Report) -> Table:
-    table = Table("Signed by", "Proven time (UTC)", "Verdict", "Level", "Format")
+    table = Table()
+    for heading in ("Signed by", "Proven time (UTC)", "Verdict", "Level", "Format"):
+        table.add_column(heading, overflow="fold")  # half of a sub-indication says nothing
     for signature in report.signatures:
         at = signature.best_signature_at
         table.add_row(
