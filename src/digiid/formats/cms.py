@@ -30,6 +30,7 @@ from digiid.formats.x509.signature import (
     hash_algorithm,
     hash_identifier,
     hash_name_for,
+    hash_of_identifier,
     read_hash_identifier,
     sign_ecdsa,
     signature_identifier,
@@ -52,6 +53,15 @@ _MAX_CERTIFICATES: Final = 64
 _MAX_REVOCATION_VALUES: Final = 64
 _MAX_SIGNERS: Final = 32
 _MAX_ATTRIBUTES: Final = 64
+
+
+# What stands where, up to the next part that may be left out (RFC 5652 §3, §5.1, §5.3).
+_CONTENT_INFO: Final = bytes((der.OBJECT_IDENTIFIER, der.CONTEXT_0))
+_SIGNED_DATA: Final = bytes((der.INTEGER, der.SET, der.SEQUENCE))
+_ISSUER_AND_SERIAL: Final = bytes((der.SEQUENCE, der.INTEGER))
+_SIGNATURE: Final = bytes((der.SEQUENCE, der.OCTET_STRING))
+_ATTRIBUTE: Final = bytes((der.OBJECT_IDENTIFIER, der.SET))
+_SIGNED_DATA_OID: Final = der.oid(ID_SIGNED_DATA)[2:]
 
 
 class SignerInfo(NamedTuple):
@@ -100,46 +110,84 @@ def parse_signed_data(
 
     Raises: Malformed `der.…`, `cms.…`, `x509.…`.
     """
-    outer = der.read_whole(data, max_bytes=max_bytes)
-    if der.read_oid(outer.take(der.OBJECT_IDENTIFIER)) != ID_SIGNED_DATA:
+    # 1 down to what is inside, by offsets: every time-stamp comes this way
+    size = len(data)
+    if size > max_bytes:
+        raise Malformed("der.too_large", f"{size} bytes, at most {max_bytes} are read")
+    at, outer_end = der.expect(data, 0, size, der.SEQUENCE)
+    oid, oid_end, explicit, explicit_end = der.fields(data, at, outer_end, _CONTENT_INFO)
+    if data[oid:oid_end] != _SIGNED_DATA_OID:
         raise Malformed("cms.content_type", "not SignedData")
-    explicit = outer.open(der.CONTEXT_0)
-    outer.finish()
-    reader = explicit.open(der.SEQUENCE)
-    explicit.finish()
+    at, end = der.expect(data, explicit, explicit_end, der.SEQUENCE)
+    if not end == explicit_end == outer_end == size:
+        raise Malformed("der.trailing", "something after the SignedData")
 
-    if der.decode_integer(reader.content(der.INTEGER)) not in (1, 3, 4, 5):
+    # 2 what is signed
+    version, version_end, _, _, encapsulated, at = der.fields(data, at, end, _SIGNED_DATA)
+    if der.decode_integer(data[version:version_end]) not in (1, 3, 4, 5):
         raise Malformed("cms.version", "no such SignedData version")
-    reader.raw(der.SET)
-    encapsulated = reader.open(der.SEQUENCE)
-    content_type = der.decode_oid(encapsulated.content(der.OBJECT_IDENTIFIER))
-    content = b""
-    if not is_detached:
-        wrapped = encapsulated.open(der.CONTEXT_0)
-        content = wrapped.content(der.OCTET_STRING)
-        wrapped.finish()
-    encapsulated.finish()
-    certificates_der = _read_certificates(listed) if (listed := reader.take_if(der.CONTEXT_0)) else ()
-    ocsp_der, crls_der = _read_revocation(listed) if (listed := reader.take_if(der.CONTEXT_1)) else ((), ())
-    signer_elements = reader.take(der.SET).enter().all(limit=_MAX_SIGNERS, tag=der.SEQUENCE)
-    reader.finish()
+    content_type, content = _read_content(data, encapsulated, at, is_detached=is_detached)
+
+    # 3 what comes beside it, and the signers
+    certificates_der: tuple[bytes, ...] = ()
+    ocsp_der: tuple[bytes, ...] = ()
+    crls_der: tuple[bytes, ...] = ()
+    if at < end and data[at] == der.CONTEXT_0:
+        body, at = der.expect(data, at, end, der.CONTEXT_0)
+        certificates_der = _read_certificates(data, body, at)
+    if at < end and data[at] == der.CONTEXT_1:
+        listed = der.Reader(data, at, end).take()
+        ocsp_der, crls_der = _read_revocation(listed)
+        at = listed.end
+    at, signers_end = der.expect(data, at, end, der.SET)
+    if signers_end != end:
+        raise Malformed("der.trailing", "something after the signers")
+    signers: list[SignerInfo] = []
+    while at < end:
+        if len(signers) >= _MAX_SIGNERS:
+            raise Malformed("der.too_many", f"more than {_MAX_SIGNERS} signers")
+        body, at = der.expect(data, at, end, der.SEQUENCE)
+        signers.append(_read_signer(data, body, at))
     return SignedData(
-        content_type=content_type,
-        content=content,
-        certificates_der=certificates_der,
-        certificates=tuple(
-            known[encoded][0] if encoded in known else load_certificate(encoded) for encoded in certificates_der
-        ),
-        signers=tuple(_read_signer(element) for element in signer_elements),
-        ocsp_der=ocsp_der,
-        crls_der=crls_der,
-        known=known,
+        content_type,
+        content,
+        certificates_der,
+        tuple([known[encoded][0] if encoded in known else load_certificate(encoded) for encoded in certificates_der]),
+        tuple(signers),
+        ocsp_der,
+        crls_der,
+        known,
     )
 
 
-def _read_certificates(listed: der.Element) -> tuple[bytes, ...]:
-    found = listed.enter().all(limit=_MAX_CERTIFICATES)
-    return tuple(element.raw for element in found if element.tag == der.SEQUENCE)
+def _read_content(data: bytes, at: int, end: int, *, is_detached: bool) -> tuple[str, bytes]:
+    """What EncapsulatedContentInfo says it holds, and what it holds."""
+    oid, at = der.expect(data, at, end, der.OBJECT_IDENTIFIER)
+    content_type = der.decode_oid(data[oid:at])
+    content = b""
+    if not is_detached:
+        wrapped, at = der.expect(data, at, end, der.CONTEXT_0)
+        body, stop = der.expect(data, wrapped, at, der.OCTET_STRING)
+        if stop != at:
+            raise Malformed("der.trailing", "something after the content")
+        content = data[body:stop]
+    if at != end:
+        raise Malformed("der.trailing", "something after the content")
+    return content_type, content
+
+
+def _read_certificates(data: bytes, at: int, end: int) -> tuple[bytes, ...]:
+    """The certificates; of other kinds, all with tags of their own, none is read."""
+    found: list[bytes] = []
+    count = 0
+    while at < end:
+        if (count := count + 1) > _MAX_CERTIFICATES:
+            raise Malformed("der.too_many", f"more than {_MAX_CERTIFICATES} certificates")
+        tag, _, stop = der.header(data, at, end)
+        if tag == der.SEQUENCE:
+            found.append(data[at:stop])
+        at = stop
+    return tuple(found)
 
 
 def _read_revocation(listed: der.Element) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
@@ -167,58 +215,71 @@ def wrap_basic_response(basic_der: bytes) -> bytes:
     return der.sequence(der.enumerated(0), der.tlv(der.CONTEXT_0, inner))
 
 
-def _read_signer(element: der.Element) -> SignerInfo:
-    reader = element.enter()
-    if der.decode_integer(reader.content(der.INTEGER)) not in (1, 3):
+def _read_signer(data: bytes, at: int, end: int) -> SignerInfo:
+    version, at = der.expect(data, at, end, der.INTEGER)
+    if der.decode_integer(data[version:at]) not in (1, 3):
         raise Malformed("cms.version", "no such SignerInfo version")
     issuer_der: bytes | None = None
     serial_number: int | None = None
-    key_identifier = reader.take_if(der.PRIMITIVE_0)
-    if key_identifier is None:
-        identifier = reader.open(der.SEQUENCE)
-        issuer_der = identifier.raw(der.SEQUENCE)
-        serial_number = der.decode_integer(identifier.content(der.INTEGER))
-        identifier.finish()
-    digest_algorithm = reader.take(der.SEQUENCE)
-    signed = reader.take_if(der.CONTEXT_0)
-    algorithm_der = reader.raw(der.SEQUENCE)
-    signature = reader.content(der.OCTET_STRING)
-    unsigned = reader.take_if(der.CONTEXT_1)
-    reader.finish()
-    return SignerInfo(
-        issuer_der=issuer_der,
-        serial_number=serial_number,
-        subject_key_identifier=key_identifier.content if key_identifier else None,
-        digest_name=read_hash_identifier(digest_algorithm),
-        digest_algorithm_der=digest_algorithm.raw,
+    key_identifier: bytes | None = None
+    if at < end and data[at] == der.PRIMITIVE_0:
+        body, at = der.expect(data, at, end, der.PRIMITIVE_0)
+        key_identifier = data[body:at]
+    else:
+        issuer_at, at = der.expect(data, at, end, der.SEQUENCE)
+        _, issuer_end, serial, serial_end = der.fields(data, issuer_at, at, _ISSUER_AND_SERIAL)
+        if serial_end != at:
+            raise Malformed("der.trailing", "something after the serial number")
+        issuer_der, serial_number = data[issuer_at:issuer_end], der.decode_integer(data[serial:serial_end])
+    digest_at, (_, at) = at, der.expect(data, at, end, der.SEQUENCE)
+    digest_algorithm_der = data[digest_at:at]
+    attributes: dict[str, der.Element] = {}
+    signed_attributes_der: bytes | None = None
+    if at < end and data[at] == der.CONTEXT_0:
+        start, (body, at) = at, der.expect(data, at, end, der.CONTEXT_0)
+        attributes = _read_attributes(data, body, at)
         # RFC 5652 §5.4: signed with the tag of SET OF, not with the [0] it travels under.
-        signed_attributes_der=b"\x31" + signed.raw[1:] if signed else None,
-        attributes=_read_attributes(signed) if signed else {},
-        algorithm_der=algorithm_der,
-        signature=signature,
-        unsigned_attributes=tuple(map(_read_attribute, _attribute_elements(unsigned))) if unsigned else (),
+        signed_attributes_der = b"\x31" + data[start + 1 : at]
+    _, algorithm_end, signature, signature_end = der.fields(data, at, end, _SIGNATURE)
+    unsigned: tuple[tuple[str, der.Element], ...] = ()
+    if signature_end != end:
+        body, stop = der.expect(data, signature_end, end, der.CONTEXT_1)
+        if stop != end:
+            raise Malformed("der.trailing", "something after the unsigned attributes")
+        unsigned = tuple(_list_attributes(data, body, end))
+    return SignerInfo(
+        issuer_der,
+        serial_number,
+        key_identifier,
+        hash_of_identifier(digest_algorithm_der),
+        digest_algorithm_der,
+        signed_attributes_der,
+        attributes,
+        data[at:algorithm_end],
+        data[signature:signature_end],
+        unsigned,
     )
 
 
-def _attribute_elements(listed: der.Element) -> list[der.Element]:
-    return listed.enter().all(limit=_MAX_ATTRIBUTES, tag=der.SEQUENCE)
+def _list_attributes(data: bytes, at: int, end: int) -> list[tuple[str, der.Element]]:
+    found: list[tuple[str, der.Element]] = []
+    while at < end:
+        if len(found) >= _MAX_ATTRIBUTES:
+            raise Malformed("der.too_many", f"more than {_MAX_ATTRIBUTES} attributes")
+        body, at = der.expect(data, at, end, der.SEQUENCE)
+        oid, oid_end, values, values_end = der.fields(data, body, at, _ATTRIBUTE)
+        if values_end != at:
+            raise Malformed("der.trailing", "something after the values of an attribute")
+        found.append((der.decode_oid(data[oid:oid_end]), der.Element(data, der.SET, oid_end, values, values_end)))
+    return found
 
 
-def _read_attribute(element: der.Element) -> tuple[str, der.Element]:
-    reader = element.enter()
-    identifier = der.decode_oid(reader.content(der.OBJECT_IDENTIFIER))
-    values = reader.take(der.SET)
-    if reader.at != element.end:
-        reader.finish()
-    return identifier, values
-
-
-def _read_attributes(signed: der.Element) -> dict[str, der.Element]:
-    found: dict[str, der.Element] = {}
-    for identifier, values in map(_read_attribute, _attribute_elements(signed)):
-        if identifier in found:
-            raise Malformed("cms.attribute", f"attribute {identifier} occurs twice")
-        found[identifier] = values
+def _read_attributes(data: bytes, at: int, end: int) -> dict[str, der.Element]:
+    listed = _list_attributes(data, at, end)
+    found = dict(listed)
+    if len(found) != len(listed):
+        names = [identifier for identifier, _ in listed]
+        raise Malformed("cms.attribute", f"attribute {max(names, key=names.count)} occurs twice")
     return found
 
 
@@ -281,8 +342,9 @@ def _find_certificate(
 ) -> tuple[x509.Certificate, bytes, CertificateParts]:
     offered = list(zip(signed_data.certificates, signed_data.certificates_der, strict=True))
     offered += [(certificate, certificate_der(certificate)) for certificate in extra]
+    known = signed_data.known
     for certificate, encoded in offered:
-        parts = signed_data.known[encoded][1] if encoded in signed_data.known else parse_parts(encoded)
+        parts = known[encoded][1] if encoded in known else parse_parts(encoded)
         if signer.issuer_der is not None:
             if parts.serial_number == signer.serial_number and names_match(parts.issuer_der, signer.issuer_der):
                 return certificate, encoded, parts
@@ -297,35 +359,41 @@ def _check_ess_certificate(signer: SignerInfo, encoded: bytes, parts: Certificat
     if value is None or value.tag != der.SEQUENCE:
         raise Refused("cms.signer_certificate", "the signer does not name its certificate")
     # The first one is the signer's own (RFC 5035 §5.4.1); the rest would be its chain.
-    reader = value.enter().open(der.SEQUENCE).open(der.SEQUENCE)
+    data = value.data
+    at, end = der.expect(data, value.body, value.end, der.SEQUENCE)
+    at, end = der.expect(data, at, end, der.SEQUENCE)
     hash_name = "sha256" if second else "sha1"
-    if second and (named := reader.take_if(der.SEQUENCE)):
-        hash_name = read_hash_identifier(named)
+    if second and at < end and data[at] == der.SEQUENCE:
+        named, (_, at) = at, der.expect(data, at, end, der.SEQUENCE)
+        hash_name = hash_of_identifier(data[named:at])
     if hash_name not in HASH_NAMES.values():
         raise Refused("cms.algorithm", f"certificate hash {hash_name} is not accepted")
-    expected = reader.content(der.OCTET_STRING)
-    issuer_serial = reader.take_if(der.SEQUENCE)
-    reader.finish()
-    actual = HASH_FUNCTIONS[hash_name](encoded).digest()
-    if expected != actual:
+    digest, at = der.expect(data, at, end, der.OCTET_STRING)
+    if data[digest:at] != HASH_FUNCTIONS[hash_name](encoded).digest():
         raise Refused("cms.signer_certificate", "the certificate is not the one that the signer named")
-    if issuer_serial:
-        inside = issuer_serial.enter()
-        names = inside.take(der.SEQUENCE).enter().all(limit=4)
-        serial_number = der.read_integer(inside.take(der.INTEGER))
-        issuer_matches = any(
-            name.tag == der.context(4) and names_match(name.enter().take(der.SEQUENCE).raw, parts.issuer_der)
-            for name in names
-        )
-        if serial_number != parts.serial_number or not issuer_matches:
-            raise Refused("cms.signer_certificate", "issuer and serial number are not those of the certificate")
+    if at != end:
+        body, stop = der.expect(data, at, end, der.SEQUENCE)
+        if stop != end:
+            raise Malformed("der.trailing", "something after issuer and serial number")
+        _check_issuer_serial(der.Reader(data, body, end), parts)
+
+
+def _check_issuer_serial(reader: der.Reader, parts: CertificateParts) -> None:
+    names = reader.take(der.SEQUENCE).enter().all(limit=4)
+    serial_number = der.read_integer(reader.take(der.INTEGER))
+    issuer_matches = any(
+        name.tag == der.context(4) and names_match(name.enter().take(der.SEQUENCE).raw, parts.issuer_der)
+        for name in names
+    )
+    if serial_number != parts.serial_number or not issuer_matches:
+        raise Refused("cms.signer_certificate", "issuer and serial number are not those of the certificate")
 
 
 def _check_algorithm_protection(signer: SignerInfo) -> None:
     value = single_value(signer, ID_CMS_ALGORITHM_PROTECT)
-    if value is None:
+    if value is None or value.content == signer.digest_algorithm_der + b"\xa1" + signer.algorithm_der[1:]:
         return
-    reader = value.enter()
+    reader = value.enter()  # written otherwise, and perhaps the same
     digest = reader.take(der.SEQUENCE)
     signature = reader.take_if(der.CONTEXT_1)
     if read_hash_identifier(digest) != signer.digest_name:

@@ -86,6 +86,20 @@ def expect(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     return body, stop
 
 
+def fields(data: bytes, at: int, end: int, tags: bytes) -> list[int]:
+    """Where the content of each of the next elements starts and ends, which have to carry `tags` one after the other.
+
+    An element begins where the one before it ends; what comes behind the last one is the caller's to look at.
+    """
+    found: list[int] = []
+    for tag in tags:
+        body = at + 2
+        if not (body <= end and data[at] == tag and (length := data[at + 1]) < 0x80 and (at := body + length) <= end):
+            body, at = expect(data, body - 2, end, tag)
+        found += (body, at)
+    return found
+
+
 class Element(NamedTuple):
     """One tag-length-value inside `data`: header from `start`, content from `body` to `end`."""
 
@@ -282,13 +296,20 @@ def read_named_bits(element: Element) -> frozenset[int]:
 
 def read_time(element: Element) -> datetime:
     """UTCTime or GeneralizedTime in the DER form of RFC 5280 §4.1.2.5, with `Z`; a fraction is refused."""
-    content = element.content
+    return decode_time(element.tag, element.content)
+
+
+def decode_time(tag: int, content: bytes) -> datetime:
+    """The content of a UTCTime or GeneralizedTime, as `read_time` takes it."""
+    size = len(content)
     try:
-        if element.tag == GENERALIZED_TIME and len(content) == 15 and content[14] == 0x5A and content[:14].isdigit():
-            return datetime.fromisoformat(f"{content[:8].decode()}T{content[8:].decode()}")
-        if element.tag == UTC_TIME and len(content) == 13 and content[12] == 0x5A and content[:12].isdigit():
+        if tag == GENERALIZED_TIME and size == 15 and content[14] == 0x5A and content[:14].isdigit():
+            text = content.decode()
+            return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
+        if tag == UTC_TIME and size == 13 and content[12] == 0x5A and content[:12].isdigit():
+            text = content.decode()
             century = "19" if content[0] >= 0x35 else "20"  # RFC 5280 §4.1.2.5.1: from 50 on
-            return datetime.fromisoformat(f"{century}{content[:6].decode()}T{content[6:].decode()}")
+            return datetime.fromisoformat(f"{century}{text[:6]}T{text[6:]}")
     except ValueError as error:
         raise Malformed("der.time", "no such instant") from error
     raise Malformed("der.time", "not a DER time with seconds and Z")

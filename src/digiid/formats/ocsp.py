@@ -29,7 +29,7 @@ from digiid.formats.x509.parts import CertificateParts, certificate_der, names_m
 from digiid.formats.x509.signature import (
     HASH_FUNCTIONS,
     HASH_OIDS,
-    read_hash_identifier,
+    hash_of_identifier,
     sign_ecdsa,
     signature_identifier,
     verify_signature,
@@ -46,15 +46,10 @@ MAX_RESPONSE_BYTES: Final = 64 * 1024
 _MAX_NONCE_BYTES: Final = 128  # RFC 9654 §2.1
 _MAX_EXTENSIONS: Final = 8
 _MAX_CERTIFICATES: Final = 8
+_MAX_SINGLES: Final = 8
 _NONCE_OID: Final = der.oid(ID_PKIX_OCSP_NONCE)[2:]
 _FRAME: Final = struct.Struct(">2sH 5sH 2sH 11s 2sH 2sH")
 _SHA1_WITH_RSA: Final = der.sequence(der.oid("1.2.840.113549.1.1.5"), b"\x05\x00")  # RFC 3279 §2.2.1
-# The AlgorithmIdentifiers of CertIDs as clients write them: NULL parameters, or none.
-_CERT_ID_HASHES: Final = {
-    der.sequence(der.oid(HASH_OIDS[name]), parameters): name
-    for name in ("sha1", "sha256", "sha384", "sha512")
-    for parameters in (b"\x05\x00", b"")
-}
 
 
 class ResponseStatus(IntEnum):
@@ -143,8 +138,7 @@ def parse_request(request_der: bytes) -> OcspRequest:
 def _read_cert_id(data: bytes, at: int, end: int) -> tuple[str, bytes, bytes, int]:
     body, stop = der.expect(data, at, end, der.SEQUENCE)
     _, algorithm_end = der.expect(data, body, stop, der.SEQUENCE)
-    encoded = data[body:algorithm_end]
-    name = _CERT_ID_HASHES.get(encoded) or read_hash_identifier(der.Reader(encoded).take())
+    name = hash_of_identifier(data[body:algorithm_end])
     name_hash, name_hash_end = der.expect(data, algorithm_end, stop, der.OCTET_STRING)
     key_hash, key_hash_end = der.expect(data, name_hash_end, stop, der.OCTET_STRING)
     serial, serial_end = der.expect(data, key_hash_end, stop, der.INTEGER)
@@ -235,8 +229,12 @@ def _build_cert_id(certificate: CertificateParts, issuer: CertificateParts, hash
 
 def issuer_hashes(issuer: CertificateParts, hash_name: str) -> tuple[bytes, bytes]:
     """issuerNameHash and issuerKeyHash: over the issuer's subject name and its key's BIT STRING content."""
-    new = HASH_FUNCTIONS[hash_name]
-    return new(issuer.subject_der).digest(), new(issuer.public_key_bits).digest()
+    found: tuple[bytes, bytes] | None = issuer.read_before.get(hash_name)
+    if found is None:
+        new = HASH_FUNCTIONS[hash_name]
+        found = new(issuer.subject_der).digest(), new(issuer.public_key_bits).digest()
+        issuer.read_before[hash_name] = found
+    return found
 
 
 # ----------------------------------------------------------------------------------------- responder
@@ -344,7 +342,16 @@ class VerifiedOcsp:
     archive_cutoff_at: datetime | None
 
 
+# What stands where, up to the next part that may be left out (RFC 6960 §4.2.1).
+_RESPONSE_BYTES: Final = bytes((der.OBJECT_IDENTIFIER, der.OCTET_STRING))
+_BASIC_RESPONSE: Final = bytes((der.SEQUENCE, der.SEQUENCE, der.BIT_STRING))
+_BASIC_OID: Final = der.oid(ID_PKIX_OCSP_BASIC)[2:]
+
+
 class _Response(NamedTuple):
+    """`singles` are the places in `data` where the single responses begin and end."""
+
+    data: bytes
     tbs_der: bytes
     algorithm_der: bytes
     signature: bytes
@@ -352,7 +359,7 @@ class _Response(NamedTuple):
     responder_name_der: bytes | None
     responder_key_hash: bytes | None
     produced_at: datetime
-    singles: tuple[der.Element, ...]
+    singles: tuple[tuple[int, int], ...]
     nonce: bytes | None
     archive_cutoff_at: datetime | None
 
@@ -424,74 +431,101 @@ def check_fresh(verified: VerifiedOcsp, *, now: datetime, max_age: timedelta, ma
 
 
 def _parse_response(response_der: bytes) -> _Response:
-    outer = der.read_whole(response_der, max_bytes=MAX_RESPONSE_BYTES)
-    status = der.read_integer(outer.take(der.ENUMERATED))
-    wrapped = outer.take_if(der.CONTEXT_0)
-    outer.finish()
+    # 1 down to the basic response, by offsets: it is read in every verdict
+    data, size = response_der, len(response_der)
+    if size > MAX_RESPONSE_BYTES:
+        raise Malformed("der.too_large", f"{size} bytes, at most {MAX_RESPONSE_BYTES} are read")
+    at, outer_end = der.expect(data, 0, size, der.SEQUENCE)
+    body, at = der.expect(data, at, outer_end, der.ENUMERATED)
+    status = der.decode_integer(data[body:at])
+    wrapped, wrapped_end = (at, at) if at == outer_end else der.expect(data, at, outer_end, der.CONTEXT_0)
+    if not wrapped_end == outer_end == size:
+        raise Malformed("der.trailing", "something after the response")
     if status != ResponseStatus.SUCCESSFUL:
         names = {int(member): member.name.lower() for member in ResponseStatus}
         raise Refused("ocsp.response_status", f"the responder answered {names.get(status, status)}")
-    if wrapped is None:
+    if at == outer_end:
         raise Malformed("ocsp.response", "successful without responseBytes")
-    response_bytes = wrapped.enter().open(der.SEQUENCE)
-    if der.decode_oid(response_bytes.content(der.OBJECT_IDENTIFIER)) != ID_PKIX_OCSP_BASIC:
+    at, end = der.expect(data, wrapped, wrapped_end, der.SEQUENCE)
+    oid, oid_end, holder, holder_end = der.fields(data, at, end, _RESPONSE_BYTES)
+    if data[oid:oid_end] != _BASIC_OID:
         raise Malformed("ocsp.response", "not a basic response")
-    holder = response_bytes.open(der.OCTET_STRING)
-    response_bytes.finish()
-    basic = holder.open(der.SEQUENCE)
-    holder.finish()
-    tbs = basic.take(der.SEQUENCE)
-    algorithm_der = basic.raw(der.SEQUENCE)
-    signature = der.decode_bit_string(basic.content(der.BIT_STRING))
-    certificates: tuple[bytes, ...] = ()
-    listed = basic.take_if(der.CONTEXT_0)
-    if listed:
-        found = listed.enter().take(der.SEQUENCE).enter().all(limit=_MAX_CERTIFICATES, tag=der.SEQUENCE)
-        certificates = tuple(element.raw for element in found)
-    basic.finish()
+    at, end = der.expect(data, holder, holder_end, der.SEQUENCE)
+    if not end == holder_end == outer_end:
+        raise Malformed("der.trailing", "something after the basic response")
 
-    reader = tbs.enter()
-    version = reader.take_if(der.CONTEXT_0)
-    if version and der.read_integer(version.enter().take(der.INTEGER)) != 0:
-        raise Malformed("ocsp.response", "unknown version")
-    by_name = reader.take_if(der.CONTEXT_1)
-    by_key = None if by_name else reader.take(der.CONTEXT_2)
-    produced_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
-    singles = reader.take(der.SEQUENCE).enter().all(limit=_MAX_EXTENSIONS, tag=der.SEQUENCE)
-    extensions = reader.take_if(der.CONTEXT_1)
-    reader.finish()
-    nonce, cutoff_at = _read_response_extensions(extensions) if extensions else (None, None)
+    # 2 its parts
+    tbs_at, (body, tbs_end, _, algorithm_end, bits, bits_end) = at, der.fields(data, at, end, _BASIC_RESPONSE)
+    certificates = () if bits_end == end else _read_certificates(data, bits_end, end)
+
+    # 3 what is signed
+    at = body
+    if at < tbs_end and data[at] == der.CONTEXT_0:
+        body, at = der.expect(data, at, tbs_end, der.CONTEXT_0)
+        if data[body:at] != b"\x02\x01\x00":
+            raise Malformed("ocsp.response", "unknown version")
+    name_der, key_hash, at = _read_responder_id(data, at, tbs_end)
+    body, at = der.expect(data, at, tbs_end, der.GENERALIZED_TIME)
+    produced_at = der.decode_time(der.GENERALIZED_TIME, data[body:at])
+    body, at = der.expect(data, at, tbs_end, der.SEQUENCE)
+    singles = _list_sequences(data, body, at, limit=_MAX_SINGLES)
+    nonce, cutoff_at = (None, None) if at == tbs_end else _read_response_extensions(data, at, tbs_end)
     return _Response(
-        tbs_der=tbs.raw,
-        algorithm_der=algorithm_der,
-        signature=signature,
-        certificates=certificates,
-        responder_name_der=by_name.enter().take(der.SEQUENCE).raw if by_name else None,
-        responder_key_hash=by_key.enter().take(der.OCTET_STRING).content if by_key else None,
-        produced_at=produced_at,
-        singles=tuple(singles),
-        nonce=nonce,
-        archive_cutoff_at=cutoff_at,
+        data,
+        data[tbs_at:tbs_end],
+        data[tbs_end:algorithm_end],
+        der.decode_bit_string(data[bits:bits_end]),
+        certificates,
+        name_der,
+        key_hash,
+        produced_at,
+        singles,
+        nonce,
+        cutoff_at,
     )
 
 
-def _read_ocsp_time(element: der.Element) -> datetime:
-    if element.tag != der.GENERALIZED_TIME:
-        raise Malformed("ocsp.response", "times in OCSP are GeneralizedTime")
-    return der.read_time(element)
+def _read_certificates(data: bytes, at: int, end: int) -> tuple[bytes, ...]:
+    body, stop = der.expect(data, at, end, der.CONTEXT_0)
+    body, body_end = der.expect(data, body, stop, der.SEQUENCE)
+    if not body_end == stop == end:
+        raise Malformed("der.trailing", "something after the certificates")
+    return tuple([data[start:stop] for start, stop in _list_sequences(data, body, end, limit=_MAX_CERTIFICATES)])
 
 
-def _read_response_extensions(wrapped: der.Element) -> tuple[bytes | None, datetime | None]:
-    inside = wrapped.enter()
-    listed = inside.take(der.SEQUENCE)
-    inside.finish()
+def _list_sequences(data: bytes, at: int, end: int, *, limit: int) -> tuple[tuple[int, int], ...]:
+    found: list[tuple[int, int]] = []
+    while at < end:
+        if len(found) >= limit:
+            raise Malformed("der.too_many", f"more than {limit} elements")
+        start, (_, at) = at, der.expect(data, at, end, der.SEQUENCE)
+        found.append((start, at))
+    return tuple(found)
+
+
+def _read_responder_id(data: bytes, at: int, end: int) -> tuple[bytes | None, bytes | None, int]:
+    """The responder's name or else the hash of its key, and where that ends."""
+    is_name = at < end and data[at] == der.CONTEXT_1
+    body, at = der.expect(data, at, end, der.CONTEXT_1 if is_name else der.CONTEXT_2)
+    inner, inner_end = der.expect(data, body, at, der.SEQUENCE if is_name else der.OCTET_STRING)
+    if inner_end != at:
+        raise Malformed("der.trailing", "something after the responder's name")
+    return (data[body:at], None, at) if is_name else (None, data[inner:inner_end], at)
+
+
+def _read_response_extensions(data: bytes, at: int, end: int) -> tuple[bytes | None, datetime | None]:
+    """Nonce and archive cutoff among the `[1] Extensions`, which are the last thing before `end`."""
+    body, stop = der.expect(data, at, end, der.CONTEXT_1)
+    listed = der.Reader(data, body, stop).take(der.SEQUENCE)
+    if not listed.end == stop == end:
+        raise Malformed("der.trailing", "something after the extensions")
     nonce: bytes | None = None
     cutoff_at: datetime | None = None
     for oid, extension in x509_parts.read_extensions(listed).items():
         if oid == ID_PKIX_OCSP_NONCE:
             nonce = _unwrap_nonce(extension.value)
         elif oid == ID_PKIX_OCSP_ARCHIVE_CUTOFF:
-            cutoff_at = _read_ocsp_time(der.Reader(extension.value).take())
+            cutoff_at = der.read_time(der.Reader(extension.value).take(der.GENERALIZED_TIME))
         elif extension.critical:
             raise Malformed("ocsp.response", f"unknown critical extension {oid}")
     return nonce, cutoff_at
@@ -508,16 +542,18 @@ def _unwrap_nonce(value: bytes) -> bytes:
     return content
 
 
-def _find_single(response: _Response, subject: CertificateParts, issuer: CertificateParts) -> der.Reader:
-    matching: list[der.Reader] = []
-    for element in response.singles:
-        reader = element.enter()
-        cert_id = reader.take(der.SEQUENCE)
-        hash_name, name_hash, key_hash, serial_number = _read_cert_id(cert_id.data, cert_id.start, cert_id.end)
+def _find_single(response: _Response, subject: CertificateParts, issuer: CertificateParts) -> tuple[int, int]:
+    """The place, behind the CertID, of the one answer about this certificate."""
+    data = response.data
+    matching: list[tuple[int, int]] = []
+    for start, end in response.singles:
+        at, _ = der.expect(data, start, end, der.SEQUENCE)
+        _, cert_id_end = der.expect(data, at, end, der.SEQUENCE)
+        hash_name, name_hash, key_hash, serial_number = _read_cert_id(data, at, cert_id_end)
         if hash_name not in HASH_OIDS or serial_number != subject.serial_number:
             continue
         if (name_hash, key_hash) == issuer_hashes(issuer, hash_name):
-            matching.append(reader)
+            matching.append((cert_id_end, end))
     if len(matching) != 1:
         raise Refused("ocsp.cert_id", f"{len(matching)} answers about this certificate, expected one")
     if not names_match(subject.issuer_der, issuer.subject_der):
@@ -615,15 +651,20 @@ def _check_responder_revocation(
         raise Refused("ocsp.responder_revocation_unknown", "no ocsp-nocheck and no CRL for the responder's certificate")
 
 
-def _read_single(reader: der.Reader, response: _Response, responder: x509.Certificate) -> VerifiedOcsp:
-    encoded = reader.take()
-    status, revoked_at, reason = _read_status(encoded)
-    this_update_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
-    next_element = reader.take_if(der.CONTEXT_0)
-    next_update_at = _read_ocsp_time(next_element.enter().take()) if next_element else None
-    extensions = reader.take_if(der.CONTEXT_1)
-    reader.finish()
-    _, cutoff_at = _read_response_extensions(extensions) if extensions else (None, None)
+def _read_single(place: tuple[int, int], response: _Response, responder: x509.Certificate) -> VerifiedOcsp:
+    data, (at, end) = response.data, place
+    status, revoked_at, reason, at = _read_status(data, at, end)
+    body, at = der.expect(data, at, end, der.GENERALIZED_TIME)
+    this_update_at = der.decode_time(der.GENERALIZED_TIME, data[body:at])
+    next_update_at, cutoff_at = None, None
+    if at < end and data[at] == der.CONTEXT_0:
+        wrapped, at = der.expect(data, at, end, der.CONTEXT_0)
+        body, stop = der.expect(data, wrapped, at, der.GENERALIZED_TIME)
+        if stop != at:
+            raise Malformed("der.trailing", "something after nextUpdate")
+        next_update_at = der.decode_time(der.GENERALIZED_TIME, data[body:stop])
+    if at != end:
+        _, cutoff_at = _read_response_extensions(data, at, end)
     if this_update_at > response.produced_at or (next_update_at is not None and next_update_at < this_update_at):
         raise Refused("ocsp.times", "thisUpdate, producedAt and nextUpdate contradict one another")
     return VerifiedOcsp(
@@ -639,20 +680,22 @@ def _read_single(reader: der.Reader, response: _Response, responder: x509.Certif
     )
 
 
-def _read_status(element: der.Element) -> tuple[CertStatus, datetime | None, str | None]:
-    if element.tag == der.PRIMITIVE_0 and element.end == element.body:
-        return CertStatus.GOOD, None, None
-    if element.tag == der.PRIMITIVE_2 and element.end == element.body:
-        return CertStatus.UNKNOWN, None, None
-    if element.tag != der.CONTEXT_1:
+def _read_status(data: bytes, at: int, end: int) -> tuple[CertStatus, datetime | None, str | None, int]:
+    """The status, when and why it was revoked, and where that ends."""
+    tag, body, end = der.header(data, at, end)
+    if tag == der.PRIMITIVE_0 and end == body:
+        return CertStatus.GOOD, None, None, end
+    if tag == der.PRIMITIVE_2 and end == body:
+        return CertStatus.UNKNOWN, None, None, end
+    if tag != der.CONTEXT_1:
         raise Malformed("ocsp.response", "no such certStatus")
-    reader = element.enter()
-    revoked_at = _read_ocsp_time(reader.take(der.GENERALIZED_TIME))
-    wrapped = reader.take_if(der.CONTEXT_0)
+    at, at_end = der.expect(data, body, end, der.GENERALIZED_TIME)
+    revoked_at = der.decode_time(der.GENERALIZED_TIME, data[at:at_end])
+    if at_end == end:
+        return CertStatus.REVOKED, revoked_at, None, end
+    reader = der.Reader(data, at_end, end)
+    number = der.read_integer(reader.take(der.CONTEXT_0).only(der.ENUMERATED))
     reader.finish()
-    if wrapped is None:
-        return CertStatus.REVOKED, revoked_at, None
-    number = der.read_integer(wrapped.enter().take(der.ENUMERATED))
     if number not in _REASON_NAMES:
         raise Malformed("ocsp.response", f"no such reason {number}")
-    return CertStatus.REVOKED, revoked_at, _REASON_NAMES[number]
+    return CertStatus.REVOKED, revoked_at, _REASON_NAMES[number], end

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from digiid.formats import ber, cms, der
 from digiid.formats.x509 import parts as x509_parts
 from digiid.formats.x509.parts import parts_of
-from digiid.formats.x509.signature import HASH_OIDS, read_hash_identifier
+from digiid.formats.x509.signature import HASH_OIDS, hash_of_identifier
 from digiid.kernel.errors import Malformed, Refused
 
 ID_CT_TST_INFO: Final = "1.2.840.113549.1.9.16.1.4"
@@ -30,6 +30,12 @@ IMPRINT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
 _MAX_NONCE_BITS: Final = 512
 _MAX_SERIAL_BITS: Final = 160  # RFC 3161 §2.4.2
 _ACCURACY_ONE_SECOND: Final = b"\x30\x03\x02\x01\x01"
+_ONE_SECOND: Final = timedelta(seconds=1)
+_DIRECTORY_NAME: Final = der.context(4)  # among the GeneralNames
+_NO_ACCURACY: Final = timedelta(0)
+# What stands where, up to the next part that may be left out.
+_TST_INFO: Final = bytes((der.INTEGER, der.OBJECT_IDENTIFIER, der.SEQUENCE, der.INTEGER))
+_IMPRINT: Final = bytes((der.SEQUENCE, der.OCTET_STRING))
 
 
 class FailureInfo(IntEnum):
@@ -96,10 +102,15 @@ def parse_request(request_der: bytes) -> TimeStampRequest:
 
 
 def _read_imprint(element: der.Element) -> tuple[str, bytes]:
-    reader = element.enter()
-    hash_name = read_hash_identifier(reader.take(der.SEQUENCE))
-    imprint = reader.take(der.OCTET_STRING).content
-    reader.finish()
+    return _imprint_at(element.data, element.start, element.end)
+
+
+def _imprint_at(data: bytes, at: int, end: int) -> tuple[str, bytes]:
+    body, stop = der.expect(data, at, end, der.SEQUENCE)
+    _, algorithm_end, digest, digest_end = der.fields(data, body, stop, _IMPRINT)
+    if digest_end != stop:
+        raise Malformed("der.trailing", "something after the imprint")
+    hash_name, imprint = hash_of_identifier(data[body:algorithm_end]), data[digest:digest_end]
     expected = IMPRINT_BYTES.get(hash_name)
     if len(imprint) > 64 or (expected is not None and len(imprint) != expected):
         raise Malformed("tsp.imprint", "the imprint has not the length of its hash")
@@ -297,35 +308,35 @@ def _parse_signed_data(token_der: bytes, known: x509_parts.KnownCertificates) ->
 
 
 def _parse_tst_info(data: bytes) -> _TstInfo:
-    reader = der.read_whole(data, max_bytes=MAX_RESPONSE_BYTES)
-    if der.decode_integer(reader.content(der.INTEGER)) != 1:
+    # RFC 3161 §2.4.2, by offsets; the parts that may be left out come in their order, each at most once.
+    size = len(data)
+    at, end = der.expect(data, 0, size, der.SEQUENCE)
+    if end != size:
+        raise Malformed("der.trailing", "something after the TSTInfo")
+    version, version_end, policy, policy_end, _, imprint_end, serial, at = der.fields(data, at, end, _TST_INFO)
+    if data[version:version_end] != b"\x01":
         raise Malformed("tsp.token", "unknown version")
-    policy = der.decode_oid(reader.content(der.OBJECT_IDENTIFIER))
-    hash_name, imprint = _read_imprint(reader.take(der.SEQUENCE))
-    serial_number = der.decode_integer(reader.content(der.INTEGER))
-    gen_at = _read_gen_time(reader.take(der.GENERALIZED_TIME))
-    accuracy = _read_accuracy(element) if (element := reader.take_if(der.SEQUENCE)) else timedelta(0)
-    ordering = reader.take_if(der.BOOLEAN)
-    if ordering:
-        der.read_boolean(ordering)
-    nonce = reader.take_if(der.INTEGER)
-    tsa = reader.take_if(der.CONTEXT_0)
-    extensions = reader.take_if(der.CONTEXT_1)
-    reader.finish()
+    hash_name, imprint = _imprint_at(data, policy_end, imprint_end)
+    serial_number = der.decode_integer(data[serial:at])
     if serial_number.bit_length() > _MAX_SERIAL_BITS or serial_number < 0:
         raise Malformed("tsp.token", "serial number out of range")
-    if extensions:
-        _check_extensions(extensions)
-    return _TstInfo(
-        gen_at=gen_at,
-        accuracy=accuracy,
-        serial_number=serial_number,
-        policy=policy,
-        hash_name=hash_name,
-        imprint=imprint,
-        nonce=_read_nonce(nonce) if nonce else None,
-        tsa=tsa,
-    )
+    body, at = der.expect(data, at, end, der.GENERALIZED_TIME)
+    gen_at = _decode_gen_time(data[body:at])
+
+    accuracy, nonce = _NO_ACCURACY, None
+    reader = der.Reader(data, at, end)
+    if found := reader.take_if(der.SEQUENCE):
+        accuracy = _read_accuracy(found)
+    if found := reader.take_if(der.BOOLEAN):  # ordering
+        der.read_boolean(found)
+    if found := reader.take_if(der.INTEGER):
+        nonce = _read_nonce(found)
+    tsa = reader.take_if(der.CONTEXT_0)
+    if found := reader.take_if(der.CONTEXT_1):
+        _check_extensions(found)
+    reader.finish()
+    named = der.decode_oid(data[policy:policy_end])
+    return _TstInfo(gen_at, accuracy, serial_number, named, hash_name, imprint, nonce, tsa)
 
 
 def _check_extensions(extensions: der.Element) -> None:
@@ -335,20 +346,20 @@ def _check_extensions(extensions: der.Element) -> None:
             raise Malformed("tsp.token", f"unknown critical extension {identifier}")
 
 
-def _read_gen_time(element: der.Element) -> datetime:
+def _decode_gen_time(content: bytes) -> datetime:
     # RFC 3161 §2.4.2 allows a fraction of a second here, unlike certificates.
-    content = element.content
     if len(content) == 15:
-        return der.read_time(element)
+        return der.decode_time(der.GENERALIZED_TIME, content)
     whole, dot, fraction = content[:-1].partition(b".")
     if content[-1:] != b"Z" or (dot and (not fraction.isdigit() or fraction.endswith(b"0") or len(fraction) > 9)):
         raise Malformed("tsp.token", "genTime is not a DER GeneralizedTime")
-    encoded = der.tlv(der.GENERALIZED_TIME, whole + b"Z")
-    at = der.read_time(der.Element(encoded, der.GENERALIZED_TIME, 0, 2, len(encoded)))
+    at = der.decode_time(der.GENERALIZED_TIME, whole + b"Z")
     return at + timedelta(microseconds=int(fraction.ljust(6, b"0")[:6])) if dot else at
 
 
 def _read_accuracy(element: der.Element) -> timedelta:
+    if element.raw == _ACCURACY_ONE_SECOND:  # what units of the field say
+        return _ONE_SECOND
     reader = element.enter()
     seconds = reader.take_if(der.INTEGER)
     millis = reader.take_if(der.PRIMITIVE_0)
@@ -373,8 +384,9 @@ def _check_usage(parts: x509_parts.CertificateParts) -> None:
 
 def _check_tsa_name(tsa: der.Element, parts: x509_parts.CertificateParts) -> None:
     # RFC 3161 §2.4.2: when present it is one of the subject names of the certificate.
-    name = tsa.enter().take()
-    if name.tag == der.context(4) and not x509_parts.names_match(
-        name.enter().take(der.SEQUENCE).raw, parts.subject_der
-    ):
+    tag, body, end = der.header(tsa.data, tsa.body, tsa.end)
+    if tag != _DIRECTORY_NAME:
+        return
+    _, name_end = der.expect(tsa.data, body, end, der.SEQUENCE)
+    if not x509_parts.names_match(tsa.data[body:name_end], parts.subject_der):
         raise Refused("tsp.signer", "the token names another TSA")

@@ -282,14 +282,13 @@ def test_content_that_is_no_tst_info_is_malformed(pki: SmallHierarchy) -> None:
 
 @pytest.mark.parametrize(("content", "microseconds"), [(b"20261123120000.5Z", 500_000), (b"20261123120000.000001Z", 1)])
 def test_a_fraction_of_a_second_in_gen_time_is_read(content: bytes, microseconds: int) -> None:
-    element = der.Reader(der.tlv(der.GENERALIZED_TIME, content)).take()
-    assert tsp._read_gen_time(element) == NOW + timedelta(microseconds=microseconds)
+    assert tsp._decode_gen_time(content) == NOW + timedelta(microseconds=microseconds)
 
 
 @pytest.mark.parametrize("content", [b"20261123120000.50Z", b"20261123120000.Z", b"20261123120000.5", b"202611231200Z"])
 def test_a_gen_time_that_is_not_der_is_malformed(content: bytes) -> None:
     with pytest.raises(Malformed):
-        tsp._read_gen_time(der.Reader(der.tlv(der.GENERALIZED_TIME, content)).take())
+        tsp._decode_gen_time(content)
 
 
 # ---------------------------------------------------------------------------------------------- responses

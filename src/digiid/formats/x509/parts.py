@@ -48,7 +48,10 @@ _STRING_ENCODINGS: Final = {
 }
 
 
-_BOOLEAN_TAG: Final = bytes((der.BOOLEAN,))
+# What stands where in a certificate (RFC 5280 §4.1), between the parts that may be left out.
+_CERTIFICATE: Final = bytes((der.SEQUENCE, der.SEQUENCE, der.BIT_STRING))
+_TBS_CERTIFICATE: Final = bytes((der.INTEGER, *(der.SEQUENCE,) * 5))
+_PUBLIC_KEY: Final = bytes((der.SEQUENCE, der.BIT_STRING))
 
 
 class Extension(NamedTuple):
@@ -95,7 +98,7 @@ class CertificateParts(NamedTuple):
     extensions: dict[str, Extension]
     algorithm_der: bytes
     signature: bytes
-    read_before: dict[str, Any]  # by the methods below; begins empty
+    read_before: dict[str, Any]  # by the methods below, and what others make of it; begins empty
 
     @_once
     def basic_constraints(self) -> BasicConstraints | None:
@@ -208,41 +211,27 @@ def parse_parts(data: bytes) -> CertificateParts:
     if size > MAX_CERTIFICATE_BYTES:
         raise Malformed("der.too_large", f"{size} bytes, at most {MAX_CERTIFICATE_BYTES} are read")
     # Straight down by offsets: every path reads several certificates.
-    expect = der.expect
-    tbs_at, end = expect(data, 0, size, der.SEQUENCE)
+    body, end = der.expect(data, 0, size, der.SEQUENCE)
     if end != size:
         raise Malformed("der.trailing", "something after the certificate")
-    at, tbs_end = expect(data, tbs_at, end, der.SEQUENCE)
-    _, algorithm_end = expect(data, tbs_end, end, der.SEQUENCE)
-    signature, signature_end = expect(data, algorithm_end, end, der.BIT_STRING)
+    at, tbs_end, _, algorithm_end, signature, signature_end = der.fields(data, body, end, _CERTIFICATE)
     if signature_end != end:
         raise Malformed("der.trailing", "something after the signature")
-
-    number = 0
-    if data[at : at + 1] == b"\xa0":
-        wrapped, stop = expect(data, at, tbs_end, der.CONTEXT_0)
-        version, version_end = expect(data, wrapped, stop, der.INTEGER)
+    tbs_at, number = body, 0
+    if data[at] == der.CONTEXT_0:
+        wrapped, stop = der.expect(data, at, tbs_end, der.CONTEXT_0)
+        version, version_end = der.expect(data, wrapped, stop, der.INTEGER)
+        if version_end != stop:
+            raise Malformed("der.trailing", "something after the version")
         number, at = der.decode_integer(data[version:version_end]), stop
-    serial, serial_end = expect(data, at, tbs_end, der.INTEGER)
-    _, inner_end = expect(data, serial_end, tbs_end, der.SEQUENCE)
-    _, issuer_end = expect(data, inner_end, tbs_end, der.SEQUENCE)
-    validity, validity_end = expect(data, issuer_end, tbs_end, der.SEQUENCE)
-    times = der.Reader(data, validity, validity_end)
-    not_before_at, not_after_at = der.read_time(times.take()), der.read_time(times.take())
-    times.finish()
-    _, subject_end = expect(data, validity_end, tbs_end, der.SEQUENCE)
-    key, key_end = expect(data, subject_end, tbs_end, der.SEQUENCE)
-    _, key_algorithm_end = expect(data, key, key_end, der.SEQUENCE)
-    bits, bits_end = expect(data, key_algorithm_end, key_end, der.BIT_STRING)
+    found = der.fields(data, at, tbs_end, _TBS_CERTIFICATE)
+    serial, serial_end, _, inner_end, _, issuer_end, validity, validity_end, _, subject_end, key, key_end = found
+    not_before_at, not_after_at = _read_validity(data, validity, validity_end)
+    _, _, bits, bits_end = der.fields(data, key, key_end, _PUBLIC_KEY)
     if bits_end != key_end:
         raise Malformed("der.trailing", "something after the public key")
-
-    reader = der.Reader(data, key_end, tbs_end)
-    for unique_id in (1, 2):
-        reader.take_if(der.context(unique_id, constructed=False))
-    extensions = reader.take_if(der.CONTEXT_3)
-    reader.finish()
-    if extensions and number != 2:
+    extensions = _find_extensions(data, key_end, tbs_end)
+    if extensions is not None and number != 2:
         raise Malformed("x509.certificate", "extensions in a certificate that is not version 3")
     return CertificateParts(
         tbs_der=data[tbs_at:tbs_end],
@@ -255,23 +244,41 @@ def parse_parts(data: bytes) -> CertificateParts:
         subject_der=data[validity_end:subject_end],
         spki_der=data[subject_end:key_end],
         public_key_bits=der.decode_bit_string(data[bits:bits_end]),
-        extensions=_read_wrapped_extensions(extensions) if extensions else {},
+        extensions=_read_extensions(data, *extensions) if extensions else {},
         algorithm_der=data[tbs_end:algorithm_end],
         signature=der.decode_bit_string(data[signature:signature_end]),
         read_before={},
     )
 
 
-def _read_wrapped_extensions(wrapped: der.Element) -> dict[str, Extension]:
-    outer = wrapped.enter()
-    listed = outer.take(der.SEQUENCE)
-    outer.finish()
-    return read_extensions(listed)
+def _read_validity(data: bytes, at: int, end: int) -> tuple[datetime, datetime]:
+    tag, body, stop = der.header(data, at, end)
+    later_tag, later_body, later_stop = der.header(data, stop, end)
+    if later_stop != end:
+        raise Malformed("der.trailing", "something after the validity")
+    return der.decode_time(tag, data[body:stop]), der.decode_time(later_tag, data[later_body:later_stop])
+
+
+def _find_extensions(data: bytes, at: int, end: int) -> tuple[int, int] | None:
+    """The extensions behind the public key; unique identifiers before them are passed over."""
+    for tag in (der.PRIMITIVE_1, der.PRIMITIVE_2):
+        if at < end and data[at] == tag:
+            _, at = der.expect(data, at, end, tag)
+    if at == end:
+        return None
+    wrapped, stop = der.expect(data, at, end, der.CONTEXT_3)
+    body, body_end = der.expect(data, wrapped, stop, der.SEQUENCE)
+    if body_end != end:
+        raise Malformed("der.trailing", "something after the extensions")
+    return body, body_end
 
 
 def read_extensions(listed: der.Element) -> dict[str, Extension]:
     """Extensions (RFC 5280 §4.1.2.9) by OID. Raises: Malformed `x509.extension` when one occurs twice."""
-    data, at, end = listed.data, listed.body, listed.end
+    return _read_extensions(listed.data, listed.body, listed.end)
+
+
+def _read_extensions(data: bytes, at: int, end: int) -> dict[str, Extension]:
     found: dict[str, Extension] = {}
     while at < end:
         if len(found) >= _MAX_EXTENSIONS:
@@ -280,7 +287,7 @@ def read_extensions(listed: der.Element) -> dict[str, Extension]:
         oid_body, oid_end = der.expect(data, body, stop, der.OBJECT_IDENTIFIER)
         identifier = der.decode_oid(data[oid_body:oid_end])
         critical, value_at = False, oid_end
-        if data[oid_end : oid_end + 1] == _BOOLEAN_TAG:
+        if oid_end < stop and data[oid_end] == der.BOOLEAN:
             value_body, value_at = der.expect(data, oid_end, stop, der.BOOLEAN)
             critical = der.decode_boolean(data[value_body:value_at])
         tag, value_body, value_end = der.header(data, value_at, stop)

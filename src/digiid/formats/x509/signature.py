@@ -209,6 +209,11 @@ _HASH_IDENTIFIERS: Final = {
 }
 
 
+def hash_of_identifier(encoded: bytes) -> str:
+    """The hash that an encoded AlgorithmIdentifier names, as `read_hash_identifier` says it."""
+    return _HASH_IDENTIFIERS.get(encoded) or read_hash_identifier(der.Reader(encoded).take())
+
+
 def read_hash_identifier(element: der.Element) -> str:
     """The hash named by an AlgorithmIdentifier: sha1, sha256, sha384, sha512, or its OID when we know no name."""
     known = _HASH_IDENTIFIERS.get(element.raw)
