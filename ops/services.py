@@ -26,6 +26,9 @@ Whoever asks about a person says why in the header `X-Digiid-Purpose`; without i
 (`exchange.no_purpose`). Purpose, receiver, right, categories and message are written down with the answer, and the
 person can read them. Where the right is **the consent of the person**, the consent receipt travels in
 `X-Digiid-Consent`, and only the fields that its scope names are answered; with a law, only the fields of this table.
+
+Where the table says who may keep a look back, that client may send `X-Digiid-Hidden-Until` and `X-Digiid-Hidden-Reason`
+([protocol](../protocols/data-tracker.md), § 2). Anybody else is refused (`exchange.delay_not_allowed`).
 """
 REST = """
 ## Services with paths of their own
@@ -84,6 +87,8 @@ def _row(operation: Operation[Any, Any]) -> str:
         )
     else:
         who = ", ".join(sorted(NAMES[client] for client in operation.allowed))
+    if operation.may_delay:
+        who += f"<br>may be kept back by: {', '.join(sorted(NAMES[client] for client in operation.may_delay))}"
     return f"| `{operation.service.service_code}` | {answers} | {data} | {who} |\n"
 
 

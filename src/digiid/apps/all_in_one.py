@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -322,7 +323,8 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     answering = _WithHealth(_ByPrefix(prefixed, programs), running, pools, ready)
     services = [service for institution in running for service in institution.services]
     listeners = _listeners(settings, sites=sites, programs=answering, agent=agent)
-    listeners += exchange_of_state.gates(services, pools)
+    longest_delay = timedelta(days=police_settings.longest_delay_days)
+    listeners += exchange_of_state.gates(services, pools, longest_delay=longest_delay)
     exchange_of_state.write(provisioned, services)
     if tls:
         secure = HostDispatch(sites, programs={})

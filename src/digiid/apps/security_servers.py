@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -24,6 +25,7 @@ from digiid.apps.serving import Listener
 from digiid.apps.state import ServerPorts, StateFolder, StateSettings, write_new
 from digiid.exchange.central_server.registering import ProvisionedServer
 from digiid.exchange.client import Client
+from digiid.exchange.delay import DelayRules
 from digiid.exchange.gate import AnyService, Gate, Service
 from digiid.exchange.openapi import Descriptions, description_path
 from digiid.exchange.security_server.local_conf import Offer, build_local_conf, write_local_conf
@@ -116,12 +118,16 @@ class ExchangeOfState:
 
     # ------------------------------------------------------------------ answering
 
-    def gates(self, services: Sequence[AnyService], pools: Pools) -> list[Listener]:
-        """For each server the gate behind it, which lets in that server alone, and knows only its own services."""
+    def gates(self, services: Sequence[AnyService], pools: Pools, *, longest_delay: timedelta) -> list[Listener]:
+        """For each server the gate behind it, which lets in that server alone, and knows only its own services.
+
+        `longest_delay`: for how long a look may be kept back from its person.
+        """
+        delays = DelayRules(self._clock, longest_delay)
         listeners = []
         for server in self.servers.values():
             own = [service for service in services if self.server_of(_id_of(service).provider) is server]
-            gate = Gate(own, pools=pools, descriptions=Descriptions(own))
+            gate = Gate(own, pools=pools, descriptions=Descriptions(own), delays=delays)
             identity = self._gate_identity(server)
             listeners.append(
                 Listener(

@@ -126,6 +126,7 @@ ROLES_OF_PERSON = Operation(
     frozenset({INFORMATION_AUTHORITY, POLICE_BOARD}),
     discloses=("role", "representation"),
     legal_bases={INFORMATION_AUTHORITY: _OWN, POLICE_BOARD: _CHECKS},
+    may_delay=frozenset({POLICE_BOARD}),
 )
 RIGHT_OF_REPRESENTATION = Operation(
     _service("right-of-representation"),

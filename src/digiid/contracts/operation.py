@@ -37,7 +37,8 @@ class Operation(Generic[Request, Reply]):
     then write the look down, about the same persons: `about` says where their personal codes stand, as paths
     (`request.personal_code`, `reply.matches.personal_code`). Empty beside `discloses`: the messages name the person
     only by another identifier, and the asker says about whom it asks. `legal_bases` says by what right each client is
-    answered: a law, or CONSENT.
+    answered: a law, or CONSENT. `may_delay` are the clients whose look the law lets be kept back from the person for a
+    time (Personal Data Protection Act § 24 (2)): they may order that with the request; everybody else is refused.
     """
 
     service: ServiceId
@@ -48,6 +49,7 @@ class Operation(Generic[Request, Reply]):
     discloses: tuple[str, ...] = ()
     about: tuple[str, ...] = ("request.personal_code",)
     legal_bases: Mapping[ClientId, str] = field(default_factory=dict, compare=False)
+    may_delay: frozenset[ClientId] = frozenset()
 
     def needs_consent(self, client: ClientId) -> bool:
         """Whether this client has to bring the person's consent."""

@@ -223,6 +223,7 @@ FIND_PERSONS = Operation(
     discloses=("name", "birth_date", "personal_code"),
     about=("reply.matches.personal_code",),
     legal_bases={POLICE_BOARD: _ISSUE},
+    may_delay=frozenset({POLICE_BOARD}),
 )
 GET_PERSON = Operation(
     _service("get-person"),

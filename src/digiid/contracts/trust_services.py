@@ -120,4 +120,5 @@ CERTIFICATE_STATUS = Operation(
         POLICE_BOARD: "Identity Documents Act § 15: issue and annulment of documents",
         INFORMATION_AUTHORITY: "GDPR art. 15: asked by the person",
     },
+    may_delay=_POLICE,
 )

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from pydantic import ValidationError
 
 from digiid.contracts.operation import Message, Operation
+from digiid.exchange.delay import DelayOrder, not_allowed
 from digiid.exchange.gate import RestAnswer
 from digiid.exchange.problems import read_problem
 from digiid.kernel.errors import Broken, Malformed, Refused, Unavailable
@@ -97,42 +98,49 @@ class Client:
         consent: str | None = None,
         purpose: str | None = None,
         about: Sequence[str] | None = None,
+        delay: DelayOrder | None = None,
     ) -> Reply:
         """Ask the provider and return its reply.
 
         `user_id` is who asked, in X-Road's form `EE38001085718`; `issue` is the case number; `consent` is the
         person's consent receipt, `purpose` why it is asked. Both travel as signed headers. `about` are the personal
-        codes of those whom the request is about, where its own fields do not name them.
+        codes of those whom the request is about, where its own fields do not name them. `delay` orders that the look is
+        shown to the person only after a day; our own record keeps it back until then as well. It needs `user_id`.
         Call it outside any transaction: the network may take its time.
 
         Raises: the provider's error, of the same kind and code; Unavailable `exchange.unreachable`
-        when no answer came (the provider may have acted: repeat with the same content).
+        when no answer came (the provider may have acted: repeat with the same content); Refused
+        `exchange.delay_not_allowed`, Malformed `exchange.delay`, before anything is sent.
         """
+        if delay is not None and self.me not in operation.may_delay:
+            raise not_allowed(self.me)
         message_id = message_id or self._new_id()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        headers |= self._headers(user_id, issue, message_id, consent, purpose)
+        headers |= self._headers(
+            user_id=user_id, issue=issue, message_id=message_id, consent=consent, purpose=purpose, delay=delay
+        )
         content = request.model_dump_json().encode()
         # 1 what is asked about whom is on record before it leaves
         persons = self._persons(operation, request, about)
         if operation.discloses:
-            self._begin(message_id, operation.service, persons or (NOT_KNOWN_YET,))
+            self._begin(message_id, operation.service, persons or (NOT_KNOWN_YET,), delay)
         # 2 asked; without an answer the record stays open, since the provider may have told
         answer = self._send(operation.service, "POST", operation.path, content, headers)
         if answer.status != 200:
             if answer.status < 500:
-                self._settle(message_id, operation.service, persons, REFUSED)
+                self._settle(message_id, operation.service, persons, REFUSED, delay)
             raise _error_of(answer, operation)
         # 3 answered, about those whom the reply names too
         try:
             reply = operation.reply.model_validate_json(answer.body)
         except ValidationError as error:
-            self._settle(message_id, operation.service, persons, ANSWERED)
+            self._settle(message_id, operation.service, persons, ANSWERED, delay)
             raise Broken(
                 "exchange.reply", f"{operation.service} broke its contract: {error.error_count()} errors"
             ) from error
         if operation.discloses:
             persons = tuple(about) if about is not None else operation.persons(request=request, reply=reply)
-            self._settle(message_id, operation.service, persons, ANSWERED)
+            self._settle(message_id, operation.service, persons, ANSWERED, delay)
         return reply
 
     def _persons(
@@ -146,13 +154,22 @@ class Client:
             raise Broken("exchange.about_whom", f"{operation.service} is asked without saying about whom")
         return operation.persons(request=request)
 
-    def _begin(self, message_id: str, service: ServiceId, persons: Sequence[str]) -> None:
+    def _begin(self, message_id: str, service: ServiceId, persons: Sequence[str], delay: DelayOrder | None) -> None:
         if self._sent is not None and persons:
-            self._sent.begin(message_id, str(service), persons)
+            until = delay.until if delay else None
+            self._sent.begin(message_id, str(service), persons, hidden_until=until)
 
-    def _settle(self, message_id: str, service: ServiceId, persons: Sequence[str], outcome: Outcome) -> None:
+    def _settle(
+        self,
+        message_id: str,
+        service: ServiceId,
+        persons: Sequence[str],
+        outcome: Outcome,
+        delay: DelayOrder | None,
+    ) -> None:
         if self._sent is not None and persons:
-            self._sent.settle(message_id, str(service), persons, outcome)
+            until = delay.until if delay else None
+            self._sent.settle(message_id, str(service), persons, outcome, hidden_until=until)
 
     def rest(
         self,
@@ -170,6 +187,7 @@ class Client:
         consent: str | None = None,
         purpose: str | None = None,
         about: Sequence[str] = (),
+        delay: DelayOrder | None = None,
     ) -> RestAnswer:
         """Call a service that has paths and verbs of its own; `path` follows the service code (`/v2/findUsage`).
 
@@ -183,19 +201,30 @@ class Client:
             body = json.dumps(json_body, ensure_ascii=False).encode()
         message_id = message_id or self._new_id()
         headers = {"Accept": "application/json"} | ({"Content-Type": media_type} if body is not None else {})
-        headers |= self._headers(user_id, issue, message_id, consent, purpose)
+        headers |= self._headers(
+            user_id=user_id, issue=issue, message_id=message_id, consent=consent, purpose=purpose, delay=delay
+        )
         target = asked.path + path + (f"?{urlencode(query, doseq=True)}" if query else "")
-        self._begin(message_id, asked, about)
+        self._begin(message_id, asked, about, delay)
         answer = self._send(asked, method, target, body, headers)
         if answer.status < 500:
-            self._settle(message_id, asked, about, ANSWERED if answer.status < 400 else REFUSED)
+            self._settle(message_id, asked, about, ANSWERED if answer.status < 400 else REFUSED, delay)
         if "x-road-error" in answer.headers:
             raise _refusal_of(answer, asked)
         return RestAnswer(answer.status, answer.headers.get("content-type", ""), answer.body)
 
     def _headers(
-        self, user_id: str | None, issue: str | None, message_id: str | None, consent: str | None, purpose: str | None
+        self,
+        *,
+        user_id: str | None,
+        issue: str | None,
+        message_id: str,
+        consent: str | None,
+        purpose: str | None,
+        delay: DelayOrder | None,
     ) -> dict[str, str]:
+        if delay is not None and user_id is None:
+            raise Malformed("exchange.delay", "user_id names the official who orders a look to be kept back")
         optional = {
             "X-Road-UserId": user_id,
             "X-Road-Issue": issue,
@@ -204,9 +233,10 @@ class Client:
         }
         return {
             "X-Road-Client": str(self.me),
-            "X-Road-Id": message_id or self._new_id(),
+            "X-Road-Id": message_id,
             "X-Digiid-Correlation": correlation_id.get(),
             **{name: value for name, value in optional.items() if value},
+            **(delay.headers() if delay else {}),
         }
 
     def _new_id(self) -> str:

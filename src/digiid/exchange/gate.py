@@ -11,7 +11,7 @@ REST service, for published protocols that have paths and verbs of their own.
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -20,8 +20,10 @@ from pydantic import ValidationError
 
 from digiid.contracts.operation import Message, Operation
 from digiid.exchange import problems
+from digiid.exchange.delay import DelayRules, accept_delay, parse_delay
 from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.kernel.identifiers import ClientId, ServiceId, parse_client_id, parse_service_path
+from digiid.platform.disclosures import Delay
 from digiid.platform.log import correlation_id
 from digiid.platform.pools import Pools
 
@@ -44,7 +46,8 @@ class Caller:
 
     `user_id` is the person on whose behalf or at whose hand it is asked (`EE38001085718`), `issue` the case number,
     `request_id` the security server's own number of the message, `consent` a compact consent receipt that nobody has
-    verified yet, `purpose` why it is asked, at most 200 characters.
+    verified yet, `purpose` why it is asked, at most 200 characters. `delay` keeps the look back from the person for a
+    time: it was ordered with the message, by somebody who may.
     """
 
     client: ClientId
@@ -55,6 +58,7 @@ class Caller:
     consent: str | None = None
     purpose: str | None = None
     represented_party: str | None = None
+    delay: Delay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,10 @@ class Gate:
         *,
         pools: Pools,
         descriptions: Mapping[str, bytes] | None = None,
+        delays: DelayRules | None = None,
     ) -> None:
-        """`descriptions`: OpenAPI documents by path (`exchange.openapi.Descriptions`), for who reaches the gate."""
+        """`descriptions`: OpenAPI documents by path (`exchange.openapi.Descriptions`), for who reaches the gate.
+        `delays`: how orders to keep a look back are judged; without it all are refused."""
         self._operations: dict[str, Service] = {}
         self._endpoints: dict[str, dict[str, RestService]] = {}
         for service in services:
@@ -134,7 +140,7 @@ class Gate:
                     self._operations[path] = service
                 else:
                     self._endpoints.setdefault(path, {})[method] = service
-        self._pools, self._descriptions = pools, descriptions or {}
+        self._pools, self._descriptions, self._delays = pools, descriptions or {}, delays
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -178,6 +184,10 @@ class Gate:
                 return refusal
             if scope["method"] != "POST":
                 return _refusal(400, problems.INVALID_REQUEST, "services are called with POST")
+            try:
+                caller = self._delayed(scope, caller, operation.operation.may_delay)
+            except DigiidError as error:
+                return _problem(error)
             return await self._answer_operation(operation, caller, receive)
         if by_method := self._endpoints.get(raw_path):
             any_of_them = next(iter(by_method.values()))
@@ -186,6 +196,10 @@ class Gate:
                 return refusal
             if rest is None:
                 return _refusal(400, problems.INVALID_REQUEST, f"this path is called with {', '.join(by_method)}")
+            try:
+                caller = self._delayed(scope, caller, frozenset())
+            except DigiidError as error:
+                return _problem(error)
             return await self._answer_rest(rest, caller, scope, receive)
         return _refusal(500, problems.UNKNOWN_SERVICE, "no such service")
 
@@ -238,6 +252,16 @@ class Gate:
             log.exception("exchange.failed", service=str(service), message_id=caller.message_id)
             return _refusal(500, problems.SERVICE_FAILED, "the service failed")
 
+    def _delayed(self, scope: Scope, caller: Caller, may_delay: frozenset[ClientId]) -> Caller:
+        """The caller with what it ordered to be kept back. Raises: as `parse_delay` and `accept_delay`."""
+        order = parse_delay(_header_list(scope))
+        if order is None:
+            return caller
+        delay = accept_delay(
+            order, client=caller.client, user_id=caller.user_id, may_delay=may_delay, rules=self._delays
+        )
+        return replace(caller, delay=delay)
+
     def _caller(self, headers: Mapping[str, str]) -> Caller | None:
         try:
             client = parse_client_id(headers.get("x-road-client", ""))
@@ -259,7 +283,11 @@ class Gate:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    return dict(_header_list(scope))
+
+
+def _header_list(scope: Scope) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
 
 
 def _raw_path(scope: Scope) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from digiid.contracts.operation import CONSENT, Operation
 from digiid.exchange.gate import Caller
 from digiid.kernel.errors import Broken, Refused
-from digiid.platform.disclosures import Delay, Look
+from digiid.platform.disclosures import Look
 
 
 def look_of(
@@ -14,9 +14,9 @@ def look_of(
     *,
     consent_reference: str | None = None,
     purpose: str | None = None,
-    delay: Delay | None = None,
 ) -> Look:
-    """Who asks, why and by what right. `purpose` stands in where the caller's own message already carries one.
+    """Who asks, why and by what right. `purpose` stands in where the caller's own message already carries one. The look
+    is kept back for a time when the caller ordered that and the gate accepted it.
 
     Raises: Refused `exchange.no_purpose` when the caller does not say why; `exchange.consent_needed` when this caller
     is answered with consent only and none was verified; Broken `exchange.no_basis` when the contract names no right.
@@ -39,5 +39,5 @@ def look_of(
         receiver_user=caller.user_id,
         consent_reference=consent_reference,
         message_id=caller.message_id,
-        delay=delay,
+        delay=caller.delay,
     )

@@ -122,6 +122,7 @@ def _describe_operation(service: Service) -> dict[str, Any]:
             needs_purpose=bool(operation.legal_bases),
             may_need_consent=any(operation.needs_consent(client) for client in operation.allowed),
             needs_user=False,
+            may_be_delayed=bool(operation.may_delay),
         ),
         "requestBody": {"required": True, "content": content},
         "responses": _responses(operation.reply, Problem),
@@ -130,6 +131,8 @@ def _describe_operation(service: Service) -> dict[str, Any]:
         post["x-digiid-discloses"] = list(operation.discloses)
         bases = {str(client): basis for client, basis in operation.legal_bases.items()}
         post["x-digiid-legal-bases"] = dict(sorted(bases.items()))
+    if operation.may_delay:
+        post["x-digiid-may-delay"] = sorted(map(str, operation.may_delay))
     return _document(operation.service, str(operation.version), {f"/v{operation.version}": {"post": post}}, schemas)
 
 
@@ -185,7 +188,9 @@ def _responses(reply: type[BaseModel] | None, error: type[BaseModel]) -> dict[st
     return responses
 
 
-def _headers(*, needs_purpose: bool, may_need_consent: bool, needs_user: bool) -> list[dict[str, Any]]:
+def _headers(
+    *, needs_purpose: bool, may_need_consent: bool, needs_user: bool, may_be_delayed: bool = False
+) -> list[dict[str, Any]]:
     """The headers of the exchange and ours; Content-Type and Accept are not parameters in OpenAPI."""
     headers = [
         _header("X-Road-Client", "who asks: instance/class/member/subsystem", required=True),
@@ -199,6 +204,11 @@ def _headers(*, needs_purpose: bool, may_need_consent: bool, needs_user: bool) -
     if may_need_consent:
         text = "the person's consent receipt, for those who are answered with a consent only"
         headers.append(_header("X-Digiid-Consent", text, max_length=8192))
+    if may_be_delayed:
+        text = "the last day (2027-03-01) on which the person is not shown this look, for those who may order that"
+        headers.append(_header("X-Digiid-Hidden-Until", text))
+        text = "why it is kept back, 10 to 200 characters, percent-encoded UTF-8; the person can read it afterwards"
+        headers.append(_header("X-Digiid-Hidden-Reason", text, max_length=1800))
     return headers
 
 

@@ -110,6 +110,13 @@ def test_an_answer_that_breaks_off_is_no_answer(room):
     assert [each.is_response for each in room.private.logged("CUT-1")] == [False]
 
 
+def test_an_order_to_keep_a_look_back_reaches_the_provider_with_the_signed_message(room):
+    order = {"X-Digiid-Hidden-Until": "2027-03-01", "X-Digiid-Hidden-Reason": "criminal%20proceedings"}
+    room.ask(headers={**order, "X-Road-Id": "DELAYED-1"})
+    for name, value in order.items():
+        assert room.provider.asked[-1].headers[name.lower()] == value
+
+
 def test_headers_of_the_connection_and_forged_ones_do_not_pass(room):
     room.provider.answer_headers = [(b"x-road-id", b"forged"), (b"x-kept", b"yes"), (b"server", b"secret")]
     try:

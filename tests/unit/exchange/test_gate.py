@@ -1,7 +1,7 @@
 """The gate, called as an ASGI server calls it; no socket."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -70,6 +70,7 @@ def ask(
     path: str = OPERATION.path,
     method: str = "POST",
     query: bytes = b"",
+    more: Sequence[tuple[bytes, bytes]] = (),
     **headers: str,
 ) -> tuple[int, Mapping[str, Any], dict[str, str]]:
     given = {"x-road-client": str(POLICE_BOARD), "x-road-id": "EE-1"}
@@ -79,7 +80,7 @@ def ask(
         "method": method,
         "raw_path": path.encode(),
         "query_string": query,
-        "headers": [(k.encode(), v.encode()) for k, v in given.items()],
+        "headers": [*((k.encode(), v.encode()) for k, v in given.items()), *more],
     }
     sent: list[Mapping[str, Any]] = []
 
@@ -91,6 +92,26 @@ def ask(
 
     run_async(gate(scope, receive, send))
     return sent[0]["status"], json.loads(sent[1]["body"]), {k.decode(): v.decode() for k, v in sent[0]["headers"]}
+
+
+DELAYED = [(b"x-digiid-hidden-until", b"2027-03-01"), (b"x-digiid-hidden-reason", b"criminal proceedings")]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "code"),
+    [
+        (DELAYED, 403, "exchange.delay_not_allowed"),  # the gate has no rules, and the contract allows nobody
+        (DELAYED[:1], 400, "exchange.delay"),
+        ([*DELAYED, *DELAYED[:1]], 400, "exchange.delay"),
+        ([*DELAYED, DELAYED[1]], 400, "exchange.delay"),
+    ],
+)
+def test_an_order_to_keep_a_look_back_is_refused_unless_everything_allows_it(
+    gate: Gate, more: list[tuple[bytes, bytes]], status: int, code: str
+) -> None:
+    for path in (OPERATION.path, f"{USAGE.path}/v2/usage"):
+        answered, body, _ = ask(gate, path=path, more=more, x_road_userid="EE38001085718")
+        assert (answered, body["code"]) == (status, code)
 
 
 def test_an_allowed_subsystem_gets_its_answer(gate: Gate) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import digiid.contracts
 import digiid.institutions
+from digiid.contracts.members import POLICE_BOARD
 from digiid.contracts.operation import Message, Operation
 from digiid.institutions.information_authority.web.tracker import CATEGORIES, LEGAL_BASES
 
@@ -78,6 +79,15 @@ def test_by_what_right_each_client_is_told_stands_in_the_contract(name: str) -> 
     operation = DISCLOSING[name]
     assert set(operation.legal_bases) == set(operation.allowed)
     assert all(operation.legal_bases.values())
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_only_who_asks_by_a_law_may_have_a_look_at_a_person_kept_back(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation.may_delay <= {POLICE_BOARD}  # a client more is a decision about a right: it belongs here
+    assert not operation.may_delay or name in DISCLOSING
+    assert not any(operation.needs_consent(client) for client in operation.may_delay)
+    assert operation.may_delay <= set(operation.legal_bases)
 
 
 @pytest.mark.parametrize("name", sorted(DISCLOSING))
