@@ -84,6 +84,9 @@ PARTS: dict[str, tuple[str, Callable[[], list[Ratio]], bool]] = {
 }
 
 
+NOTES: dict[str, str] = {"exchange": exchange.NOTE}  # below the table
+
+
 def _skipped(part: str, reason: str) -> list[Ratio]:
     print(f"skipped: {part}: {reason}", file=sys.stderr)
     return []
@@ -106,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             met = "" if ratio.wanted is None else "met" if ratio.met else "**missed**"
             page += f"| {ratio.name} | {ratio.value:.2f} | {ratio.target} | {met} | {ratio.detail} |\n"
             print(f"{ratio.name}: {ratio.value:.2f} {ratio.target} {met.strip('*')} — {ratio.detail}", flush=True)
+        page += NOTES.get(name, "")
     if not chosen:
         PAGE.write_text(page, encoding="utf-8")
     return 0

@@ -75,16 +75,22 @@ class _Connection(asyncio.Protocol):
         return await self._answer
 
 
+def tls_context(certificate: str, key: str, passphrase: str, peer: str) -> ssl.SSLContext:
+    """Shows our certificate, and trusts the peer's and no other."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(peer)
+    context.load_cert_chain(certificate, key, passphrase)
+    return context
+
+
 class _Way:
     """Where to: an address, its certificate, and ours."""
 
     def __init__(self, port: int, certificate: str, key: str, passphrase: str, peer: str) -> None:
         self.port = port
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.context.check_hostname = False
-        self.context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        self.context.load_verify_locations(peer)
-        self.context.load_cert_chain(certificate, key, passphrase)
+        self.context = tls_context(certificate, key, passphrase, peer)
         self.open: list[_Connection] = []
 
     async def connections(self, count: int) -> list[_Connection]:

@@ -73,6 +73,7 @@ class Answer(Message):
 
 
 REGISTER = Operation(ServiceId(POLICE, "register"), Question, Answer, frozenset({LOANS}))
+QUESTION = Question(personal_code="39001010000", text="x" * 200)
 
 
 def _provider() -> Any:
@@ -256,8 +257,7 @@ class Asker:
         self, way: str, path: str, *, count: int, clients: int, method: str = "POST", body_bytes: int = 0
     ) -> Mapping[str, float]:
         """So many requests over so many kept connections. A body is zeros, else a small JSON text."""
-        question = Question(personal_code="39001010000", text="x" * 200)
-        body = "" if body_bytes or method == "GET" else question.model_dump_json()
+        body = "" if body_bytes or method == "GET" else QUESTION.model_dump_json()
         lines = [
             f"{method} {path} HTTP/1.1",
             "Host: 127.0.0.1",
@@ -270,12 +270,27 @@ class Asker:
             lines += ["Content-Type: application/json", f"Content-Length: {body_bytes or len(body)}"]
         message = "\r\n".join(lines) + "\r\n\r\n" + body
         asked = {"way": way, "message": message, "body_bytes": body_bytes, "count": count, "clients": clients}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        told: dict[str, float] = json.loads(self._process.stdout.readline())
-        return told
+        return _tell(self._process, asked)
+
+
+class Kit:
+    """The process of an information system that uses the client kit; it asks `REGISTER`."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def ask(self, way: str, *, count: int, clients: int) -> Mapping[str, float]:
+        """So many requests in so many threads, each over a kept connection."""
+        return _tell(self._process, {"way": way, "count": count, "clients": clients})
+
+
+def _tell(process: "subprocess.Popen[str]", asked: Mapping[str, object]) -> Mapping[str, float]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(asked) + "\n")
+    process.stdin.flush()
+    told: dict[str, float] = json.loads(process.stdout.readline())
+    return told
 
 
 @dataclass
@@ -287,6 +302,7 @@ class Processes:
     provider_server: int
     provider: int
     asker: Asker
+    kit: Kit
 
 
 @contextmanager
@@ -313,8 +329,11 @@ def running_exchange(folder: Path, kind: str) -> Iterator[Processes]:
         for each in servers:
             _expect(each, b"is ready")
         _wait_for(json.loads((folder / "provider.json").read_text())["port"])
-        asker = start("-m", "bench.exchange_client", str(folder / "ways.json"), text=True)
-        yield Processes(folder, servers[0].pid, servers[1].pid, provider.pid, Asker(asker))
+        asker, kit = (
+            start("-m", f"bench.{module}", str(folder / "ways.json"), text=True)
+            for module in ("exchange_client", "exchange_kit")
+        )
+        yield Processes(folder, servers[0].pid, servers[1].pid, provider.pid, Asker(asker), Kit(kit))
 
 
 def _expect(process: "subprocess.Popen[Any]", said: bytes) -> None:
