@@ -5,16 +5,6 @@ over mutual TLS, and through two security servers that log every message durably
 its own: client, both servers, provider, and what answers OCSP and time stamps.
 """
 
-NOTE = """
-What a whole exchange has that the direct request has not: two more TLS connections, two signatures made and two
-verified, four records on disk before the message goes on, and two judgements of the peer. The servers are Python, and
-that is some milliseconds of processor time for both together, of which the cryptography is a tenth. How much of the
-direct throughput is left therefore depends on what the client itself needs: with the client kit the comparison is the
-one an information system sees, with a bare loop over sockets it is the servers against nearly nothing. Of 100 MB every
-server takes the SHA-512 that the format asks for, and the provider's server hands nothing on before it has verified all
-of it.
-"""
-
 import asyncio
 import hashlib
 import os
@@ -71,6 +61,16 @@ _ROUNDS = 8
 _BIG_BYTES = 100 * 1000 * 1000
 _STAMPED = 100_000
 _SMALL_LOG, _LARGE_LOG = 1_000, 1_000_000
+
+NOTE = """
+What a whole exchange has that the direct request has not: two more TLS connections, two signatures made and two
+verified, four records on disk before the message goes on, and two judgements of the peer. The servers are Python, and
+that is some milliseconds of processor time for both together, of which the cryptography is a tenth. How much of the
+direct throughput is left therefore depends on what the client itself needs: with the client kit the comparison is the
+one an information system sees, with a bare loop over sockets it is the servers against nearly nothing. Of 100 MB every
+server takes the SHA-512 that the format asks for, and the provider's server hands nothing on before it has verified all
+of it.
+"""
 
 
 # ------------------------------------------------------------------ one signature
