@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from digiid.kernel.errors import Malformed, NotFound, Refused
+from digiid.kernel.errors import NotFound
 from digiid.platform.clock import SystemClock
 from digiid.platform.entropy import SystemEntropy
 
@@ -91,27 +91,20 @@ def existing_state(state: Path) -> "StateFolder":
 
 
 def extract(
-    container: Path,
+    container: Annotated[Path, typer.Argument(help="An ASiC container or a DigiDoc file.")],
     folder: Annotated[Path, typer.Option("-d", "--directory", help="Where the files go.")] = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Take the files out of a container. Nothing is judged; nothing that exists is overwritten."""
-    from digiid.formats.asic import parse_container
+    from digiid.platform.documents.output import print_json
+    from digiid.platform.documents.taking_out import take_out_files
 
-    try:
-        stream = container.open("rb")
-    except OSError as error:
-        raise Malformed("documents.file", f"{container}: {error.strerror}") from error
-    with stream:
-        parsed = parse_container(stream)
-        folder.mkdir(parents=True, exist_ok=True)
-        for entry in parsed.data_files:
-            target = folder / Path(entry.name).name
-            if target.exists():
-                raise Refused("documents.output_exists", f"{target} is there already")
-            with target.open("wb") as extracted:
-                for chunk in parsed.archive.stream(entry):
-                    extracted.write(chunk)
-            out.print(str(target), highlight=False)
+    taken = take_out_files(container, folder)
+    if as_json:
+        print_json(out, {"container": str(container), "files": [str(file) for file in taken]})
+        return
+    for file in taken:
+        out.print(str(file), highlight=False, markup=False, soft_wrap=True)
 
 
 def trust_services(folder: "StateFolder") -> "TrustServices":

@@ -7,11 +7,10 @@ when all of them are there. The plaintext that an interrupted process leaves beh
 """
 
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -26,7 +25,6 @@ from digiid.formats.cdoc2 import (
     EcCapsule,
     KeyServerCapsule,
     KeySharesCapsule,
-    PackedFile,
     PasswordCapsule,
     PublicKey,
     Recipient,
@@ -38,7 +36,7 @@ from digiid.formats.cdoc2 import (
     VerifiedKeys,
 )
 from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
-from digiid.platform.documents.files import guess_media_type
+from digiid.platform.documents.files import guess_media_type, move_aside, write_folder
 from digiid.platform.documents.recipients import NewRecipient, check_recipients, seal
 from digiid.platform.entropy import Entropy
 
@@ -271,7 +269,7 @@ def decrypt_files(
         # 3 The files, where nobody else looks, and then all at once.
         chunks = cdoc2.decrypt_payload(file, keys.cek, envelope.nonce, aad=aad, span=span, progress=count)
         packed = cdoc2.unpack_files(chunks, payload_bytes=payload_bytes, limits=limits)
-        return _write_files(folder, packed)
+        return write_folder(folder, ((file.name, file.chunks) for file in packed))
 
 
 def unlock(envelope: UnverifiedEnvelope, key: DecryptionKey) -> VerifiedKeys:
@@ -388,72 +386,10 @@ def _new_file(output: Path) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
                 out.flush()
                 os.fsync(out.fileno())
                 temporary.chmod(0o644)
-                _move(temporary, output)
+                move_aside(temporary, output)
 
             yield out, place
     except OSError as error:
         raise Unavailable("documents.output", f"{output}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _write_files(folder: Path, packed: Iterable[PackedFile]) -> Sequence[Path]:
-    """Write everything into a private folder inside `folder`, then move it up: all of it, or nothing."""
-    is_new = not folder.exists()
-    placed: list[Path] = []
-    private: Path | None = None
-    is_complete = False
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        private = Path(tempfile.mkdtemp(dir=folder, prefix=".digiid-"))
-        # 1 To the very end of the container, since only there the tag was checked.
-        names = [_write_file(private, file) for file in packed]
-        # 2 Up, without overwriting.
-        for name in names:
-            if os.path.lexists(folder / name):
-                raise Refused("documents.output_exists", f"{folder / name} is there already.")
-        for name in names:
-            _move(private / name, folder / name)
-            placed.append(folder / name)
-        is_complete = True
-    except OSError as error:
-        raise Unavailable("documents.output", f"{folder}: {error.strerror}") from error
-    finally:
-        # 3 Whatever stopped it, an interrupt too: what was moved is taken back, and no plaintext stays.
-        if not is_complete:
-            for target in placed:
-                target.unlink(missing_ok=True)
-        if private is not None:
-            shutil.rmtree(private, ignore_errors=True)
-        if is_new and not is_complete:
-            with suppress(OSError):
-                folder.rmdir()
-    return placed
-
-
-def _write_file(private: Path, file: PackedFile) -> str:
-    # The name was checked by the reader: no folders, no second file of that name.
-    descriptor = os.open(private / file.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        for chunk in file.chunks:
-            out.write(chunk)
-        out.flush()
-        os.fsync(out.fileno())
-    return file.name
-
-
-def _move(source: Path, target: Path) -> None:
-    """Rename without overwriting, where the file system has hard links; elsewhere after a look.
-
-    Raises: Refused `documents.output_exists`; OSError.
-    """
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except FileExistsError:
-        raise Refused("documents.output_exists", f"{target} is there already.") from None
-    except OSError:
-        if os.path.lexists(target):
-            raise Refused("documents.output_exists", f"{target} is there already.") from None
-        source.rename(target)
-    else:
-        source.unlink()

@@ -2,10 +2,13 @@
 
 import mimetypes
 import os
+import shutil
 import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from digiid.kernel.errors import Malformed, NotFound, Unavailable
+from digiid.kernel.errors import Malformed, NotFound, Refused, Unavailable
 from digiid.platform.documents.signing import MAX_CONTAINER_BYTES
 
 
@@ -56,3 +59,68 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         raise Unavailable("documents.output", f"{path}: {error.strerror}") from error
+
+
+def write_folder(folder: Path, files: Iterable[tuple[str, Iterable[bytes]]]) -> list[Path]:
+    """Write every file, mode 0600, into a private folder inside `folder`, then move them up: all of them, or none.
+    Nothing there is overwritten. The names are checked: no folders, none twice.
+
+    Raises: Refused `documents.output_exists`; Unavailable `documents.output`; whatever the content raises.
+    """
+    is_new = not folder.exists()
+    placed: list[Path] = []
+    private: Path | None = None
+    is_complete = False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        private = Path(tempfile.mkdtemp(dir=folder, prefix=".digiid-"))
+        # 1 To the very end, since only there what is read may turn out to be damaged.
+        names = [_write_file(private / name, chunks) for name, chunks in files]
+        # 2 Up, without overwriting.
+        for name in names:
+            if os.path.lexists(folder / name):
+                raise Refused("documents.output_exists", f"{folder / name} is there already.")
+        for name in names:
+            move_aside(private / name, folder / name)
+            placed.append(folder / name)
+        is_complete = True
+    except OSError as error:
+        raise Unavailable("documents.output", f"{folder}: {error.strerror}") from error
+    finally:
+        # 3 Whatever stopped it, an interrupt too: what was moved is taken back, and nothing of the content stays.
+        if not is_complete:
+            for target in placed:
+                target.unlink(missing_ok=True)
+        if private is not None:
+            shutil.rmtree(private, ignore_errors=True)
+        if is_new and not is_complete:
+            with suppress(OSError):
+                folder.rmdir()
+    return placed
+
+
+def _write_file(path: Path, chunks: Iterable[bytes]) -> str:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        for chunk in chunks:
+            out.write(chunk)
+        out.flush()
+        os.fsync(out.fileno())
+    return path.name
+
+
+def move_aside(source: Path, target: Path) -> None:
+    """Rename without overwriting, where the file system has hard links; elsewhere after a look.
+
+    Raises: Refused `documents.output_exists`; OSError.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise Refused("documents.output_exists", f"{target} is there already.") from None
+    except OSError:
+        if os.path.lexists(target):
+            raise Refused("documents.output_exists", f"{target} is there already.") from None
+        source.rename(target)
+    else:
+        source.unlink()
