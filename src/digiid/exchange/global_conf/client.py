@@ -58,7 +58,8 @@ log = structlog.get_logger("global_conf")
 @dataclass(frozen=True, slots=True)
 class ConfigurationState:
     """How the configuration stands, for a status page. `problem` is the code of the last refresh that failed, if the
-    last one did; `source` where the copy in use was last seen."""
+    last one did; `source` where the copy in use was last seen. `generated_at` is when its youngest part was made, which
+    may be long ago; `life` how long it was to last when it came."""
 
     expires_at: datetime | None
     fetched_at: datetime | None
@@ -67,6 +68,7 @@ class ConfigurationState:
     source: str | None
     problem: str | None
     problem_at: datetime | None
+    life: timedelta | None = None
 
 
 def read_anchor_file(path: Path) -> Anchor:
@@ -93,6 +95,7 @@ class ConfigurationClient:
         self._loading = threading.Lock()
         self._is_loaded = False
         self._conf: GlobalConf | None = None
+        self._life: timedelta | None = None
         self._floor: Floor | None = None
         self._parts: dict[str, bytes] = {}
         self._ranks: dict[str, bytes] = {}  # by host: a random order, kept
@@ -128,6 +131,7 @@ class ConfigurationClient:
             source=self._source,
             problem=problem[0] if problem else None,
             problem_at=problem[1] if problem else None,
+            life=self._life,
         )
 
     @staticmethod
@@ -212,6 +216,8 @@ class ConfigurationClient:
                 write_copy(self._folder, floor, StoredCopy(raw, parts), conf)
             except OSError as error:
                 raise Unavailable("exchange.global_conf.store", f"{self._folder}: {error.strerror}") from error
+        if self._life is None or self._conf is None or self._conf.expires_at != conf.expires_at:
+            self._life = conf.expires_at - now
         self._conf, self._floor, self._parts = conf, floor, parts
         return conf
 
@@ -329,6 +335,7 @@ class ConfigurationClient:
                 fetched_at=floor.fetched_at,
                 generated_at=directory.generated_at,
             )
+            self._life = directory.expires_at - floor.fetched_at
             self._parts = parts
         except DigiidError as error:
             log.warning("global_conf.copy_not_used", code=error.code, detail=error.detail)

@@ -191,9 +191,7 @@ def configuration_clock(state: ConfigurationState, *, now: datetime) -> Exchange
     problem = state.problem or ""
     if state.expires_at is None:
         return _stopped("configuration", problem or "there is no global configuration yet")
-    whole = DEFAULT_CONFIGURATION_LIFE
-    if state.generated_at is not None and state.expires_at > state.generated_at:
-        whole = state.expires_at - state.generated_at
+    whole = state.life or DEFAULT_CONFIGURATION_LIFE
     return _running(
         "configuration", now=now, runs_out_at=state.expires_at, whole=whole, warns_below=whole / 2, detail=problem
     )

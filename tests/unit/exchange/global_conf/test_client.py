@@ -119,6 +119,20 @@ def test_only_parts_that_changed_are_fetched(room: Room) -> None:
     assert [url.rpartition("/")[2] for url in room.web.asked[1:]] == ["internalconf?version=6", "shared-params.xml"]
 
 
+def test_how_long_a_configuration_has_to_live_is_counted_from_when_it_came(room: Room) -> None:
+    room.central.publish()
+    room.client.refresh()
+    assert room.client.state().life == VALID_FOR
+    # the parts stay as they were for hours; the directory is signed anew each minute
+    room.clock.advance(180 * MINUTE)
+    room.central.publish(AT + 180 * MINUTE)
+    for _ in range(2):
+        room.client.refresh()
+        room.clock.advance(MINUTE)
+    assert room.client.state().life == VALID_FOR
+    assert room.start().state().life == VALID_FOR
+
+
 def test_what_was_judged_stays_remembered_while_the_parameters_are_the_same(room: Room) -> None:
     room.central.publish()
     before = room.client.refresh()

@@ -82,6 +82,12 @@ def test_tm10_the_configuration_stops_at_its_expiry(after, state):
     assert clock.left == max(timedelta(0), 10 * MINUTE - after)
 
 
+def test_a_configuration_whose_parts_did_not_change_for_hours_is_in_order():
+    made_long_ago = replace(CONFIGURATION, generated_at=AT - timedelta(hours=9), life=10 * MINUTE)
+    clock = configuration_clock(made_long_ago, now=AT + MINUTE)
+    assert (clock.state, clock.whole) == (OK, 10 * MINUTE)
+
+
 def test_tm10_without_a_configuration_nothing_goes():
     clock = configuration_clock(ConfigurationState(None, None, None, None, None, "http.unreachable", AT), now=AT)
     assert (clock.state, clock.detail) == (STOPPED, "http.unreachable")
