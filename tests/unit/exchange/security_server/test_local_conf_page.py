@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from digiid.exchange.security_server.local_conf import (
-    RESERVED_CODES,
+from digiid.exchange.security_server.local_conf import RESERVED_CODES, LocalConfSettings, load_local_conf
+from digiid.exchange.security_server.local_conf.shape import (
     ClientSettings,
     EndpointSettings,
     GroupSettings,
-    LocalConfSettings,
     RightSettings,
     ServiceSettings,
-    load_local_conf,
 )
 from digiid.kernel.identifiers import ServiceId
 from tests.unit.exchange.security_server.rooms import BANK, POPULATION, GroupsOf, self_signed
