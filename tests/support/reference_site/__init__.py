@@ -126,6 +126,10 @@ def _handlers() -> list[Any]:
         require_session(request, kind="card")
         return await page(request, "sign_page.html")
 
+    @post(["/table", "/only-posted"])
+    async def refuse(request: Request[Any, Any, Any]) -> Response[Any]:
+        return await page(request, "table.html", status=422)
+
     @post("/enter")
     async def enter(request: Request[Any, Any, Any]) -> Response[Any]:
         form = await form_of(request)
@@ -147,7 +151,7 @@ def _handlers() -> list[Any]:
     async def file(request: Request[Any, Any, Any]) -> Response[Any]:
         return download(b"content", name='x"\r\nSet-Cookie: a=b/../ž.txt', media_type="text/plain")
 
-    return [components, send, table, own, sign_page, enter, fail, fails_in_pool, file]
+    return [components, send, table, refuse, own, sign_page, enter, fail, fails_in_pool, file]
 
 
 def _refuse() -> None:

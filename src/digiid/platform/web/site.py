@@ -27,6 +27,7 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.config.app import AppConfig
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
@@ -182,6 +183,7 @@ class Site:
                 "session": session,
                 "signed_in": session is not None and session.subject is not None,
                 "path": request.scope["path"],
+                "here": _place_of(request),
                 "csrf_token": self.csrf_token(request.scope),
                 "form": Form(),
                 "now": self.clock.now(),
@@ -304,6 +306,18 @@ def site_of(request: Request[Any, Any, Any]) -> Site:
 
 def language_of(request: Request[Any, Any, Any]) -> str:
     return cast(str, cast("dict[str, Any]", request.scope)["digiid.language"])
+
+
+def _place_of(request: Request[Any, Any, Any]) -> str:
+    """Where a visitor who changes the language comes back to: the page with what was asked for. After a form that was
+    refused the page of its own address, or the front page where that address only takes forms."""
+    path = request.scope["path"]
+    if request.method in ("GET", "HEAD"):
+        query = request.scope["query_string"].decode("latin-1")
+        return f"{path}?{query}" if query else path
+    template = request.scope.get("path_template")
+    pages = (route for route in request.app.routes if isinstance(route, HTTPRoute) and "GET" in route.methods)
+    return path if any(route.path == template for route in pages) else "/"
 
 
 def session_of(request: Request[Any, Any, Any]) -> Session | None:

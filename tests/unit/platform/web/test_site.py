@@ -293,6 +293,19 @@ def test_the_language_is_remembered_and_the_visitor_stays_on_the_page(visitor: P
     assert "Liigu põhisisu juurde" in page
 
 
+def test_what_was_asked_for_is_kept_when_the_language_changes(visitor: PageClient) -> None:
+    page = visitor.get("/table?q=n%C3%A4idis&page=2").text
+    assert '<input type="hidden" name="back" value="/table?q=n%C3%A4idis&amp;page=2">' in page
+    assert '<input type="hidden" name="back" value="/table">' in visitor.get("/table").text
+
+
+def test_after_a_refused_form_the_language_switch_leads_to_a_page_that_is_there(visitor: PageClient) -> None:
+    visitor.get("/")
+    for path, back in (("/table", "/table"), ("/only-posted", "/")):
+        page = visitor.post_form(path, {})
+        assert page.status_code == 422 and f'name="back" value="{back}"' in page.text
+
+
 def test_the_language_switch_leads_nowhere_else(visitor: PageClient) -> None:
     visitor.get("/")
     for back in ("//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"):
