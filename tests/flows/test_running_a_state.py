@@ -74,6 +74,32 @@ def test_status_tells_each_institution(state: StateFolder) -> None:
     assert all(entry["status"] == "ok" for entry in told["institutions"].values())
 
 
+def test_the_journals_are_sealed_and_verified_also_against_a_copy_of_their_checkpoints(
+    state: StateFolder, tmp_path: Path
+) -> None:
+    own = ("--state", str(state.path))
+    deadline = time.monotonic() + 60
+    while True:
+        told = json.loads(digiid("journal", "verify", "--json", *own).stdout)
+        assert all(each["valid"] for each in told.values()), told
+        if told["trust_ca"]["sealed_entries"] and told["central_server"]["sealed_entries"]:
+            break
+        assert time.monotonic() < deadline, told
+        time.sleep(1)
+    copy = tmp_path / "copy.jsonl"
+    assert digiid("journal", "export", str(copy), *own).returncode == 0
+    with_copy = ("journal", "verify", "trust_ca", "--checkpoints", str(copy), *own)
+    assert digiid(*with_copy).returncode == 0
+    # a checkpoint that somebody takes away shows in the copy, and what is no copy is said
+    line = json.loads(next(each for each in copy.read_text().splitlines() if '"trust_ca"' in each))
+    copy.write_text(json.dumps(line | {"number": line["number"] + 1}))
+    gone = digiid(*with_copy, "--json")
+    assert (gone.returncode, json.loads(gone.stdout)["trust_ca"]["code"]) == (1, "journal.checkpoints")
+    copy.write_text("{}")
+    assert digiid(*with_copy).returncode == 2
+    assert digiid("journal", "verify", "nobody", *own).returncode == 2
+
+
 def test_a_port_of_another_program_is_named_with_its_owner(state: StateFolder, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -36,6 +36,7 @@ from digiid.formats.global_conf import (
     parse_shared_params,
     verify_directory,
 )
+from digiid.formats.journal_checkpoint import JournalCheckpoint, parse_checkpoint, sign_checkpoint
 from digiid.formats.pades import UnverifiedPdf
 from digiid.formats.trusted_list import parse_trusted_list, verify_trusted_list
 from digiid.formats.validation import Report, list_findings, validate_container
@@ -322,6 +323,12 @@ _DESCRIPTION = json.dumps(
 ).encode()
 
 
+def _checkpoint() -> bytes:
+    sealer = consent_sealer()
+    said = JournalCheckpoint("bank", 1, bytes(32), AT, bytes(32))
+    return sign_checkpoint(said, key=sealer.key, certificates=sealer.certificates).encode()
+
+
 def _status() -> bytes:
     clock = ExchangeClock("disk", ClockState.WARNING, "x", AT, AT - SIGNED_AT, AT - SIGNED_AT, "1 MiB")
     return json.dumps(status_json(ServerStatus("EE/GOV/1/x", AT, (clock,)))).encode()
@@ -377,6 +384,7 @@ TARGETS = {
         Target("trusted-list", parse_trusted_list, lambda: [PKI.trusted_list()], 65536),
         Target("trusted-list-signature", _verify_list, lambda: [PKI.trusted_list()], 65536),
         Target("consent-receipt", parse_receipt, lambda: [consent_sealer().receipt().encode()]),
+        Target("journal-checkpoint", parse_checkpoint, lambda: [_checkpoint()]),
         Target("consent-revocations", parse_revocations, lambda: [consent_sealer().revocations("c" * 43).encode()]),
         Target("global-conf-directory", _verify_directory, lambda: [_central().publish()]),
         Target("global-conf-shared", parse_shared_params, lambda: [build_shared_params(params())], 16384),

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from digiid.apps import central, mailbox, test_payments
+from digiid.apps import central, journals, mailbox, test_payments
 from digiid.apps.exchange_status import STATUS_ADDRESSES
 from digiid.apps.local_tls import local_tls
 from digiid.apps.seals import load_or_make_seal
@@ -306,6 +306,11 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         running.append(test_payments.build(around, secret_file=secret_file, csrf_secret=csrf_secret))
         if settings.mail.transport == "mailbox":
             running.append(mailbox.build(around, csrf_secret=csrf_secret))
+    running.append(
+        journals.build(
+            folder, hierarchy_settings, open_database=open_database, tsa=trust.tsa, clock=clock, entropy=entropy
+        )
+    )
     for institution in running:
         closing.callback(institution.close)
     # 6 the card agent, and the shelf for other processes

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from digiid.apps.state import StateFolder
 from digiid.kernel.errors import Conflict, Malformed, NotFound, Refused
+from digiid.platform.checkpoints import DATABASE as CHECKPOINTS
 
 _LEFT_OUT = {"log", "state.lock", "digiid.pid", "reader.sock"}
 _PASSING = ("-wal", "-shm", ".part")  # SQLite's side files and half-written ones
@@ -44,7 +45,9 @@ def write_backup(folder: StateFolder, target: Path) -> BackupSummary:
     count = 0
     with os.fdopen(descriptor, "wb") as stream:
         with tarfile.open(fileobj=stream, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
-            for file in sorted(folder.path.rglob("*")):
+            # checkpoints first: one that is newer than the copied journal would say that its end was cut off
+            files = sorted(folder.path.rglob("*"), key=lambda file: (file.stem != CHECKPOINTS, file))
+            for file in files:
                 relative = file.relative_to(folder.path)
                 if (
                     not file.is_file()

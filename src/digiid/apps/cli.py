@@ -16,6 +16,7 @@ from rich.markup import escape
 from digiid.apps import document_cli, encryption_cli, signing_cli
 from digiid.apps.card_cli import card_app
 from digiid.apps.exchange_cli import exchange_app
+from digiid.apps.journal_cli import journal_app
 from digiid.apps.provider_cli import client_app, seal_app
 from digiid.apps.trusted_list_cli import tl_app
 from digiid.kernel.errors import DigiidError
@@ -28,6 +29,7 @@ app.add_typer(tl_app, name="tl")
 app.add_typer(seal_app, name="seal")
 app.add_typer(client_app, name="signing-client")
 app.add_typer(exchange_app, name="exchange")
+app.add_typer(journal_app, name="journal")
 _COMMANDS: dict[str, Callable[..., None]] = {
     "sign": signing_cli.sign,
     "verify": document_cli.verify,

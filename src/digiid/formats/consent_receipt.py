@@ -19,10 +19,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from digiid.formats.jws import UnverifiedJws, parse_compact, sign_compact, verify_compact
-from digiid.formats.x509.parts import CONTENT_COMMITMENT, certificate_der, parts_of
-from digiid.formats.x509.path import TrustAnchors, verify_path
-from digiid.formats.x509.profile import COMMON_NAME, ORGANIZATION_IDENTIFIER, QCP_L, QCP_L_QSCD
-from digiid.kernel.errors import DigiidError, Malformed, Refused
+from digiid.formats.organization_seal import SealOwner, verify_seal_owner
+from digiid.formats.x509.parts import certificate_der
+from digiid.formats.x509.path import TrustAnchors
+from digiid.kernel.errors import Malformed, Refused
 
 RECEIPT_TYPE: Final = "digiid-consent-receipt+jwt"
 REVOCATIONS_TYPE: Final = "digiid-consent-revocations+jwt"
@@ -261,21 +261,13 @@ def verify_revocations(token: str | bytes, *, seal: ConsentSeal, audience: str, 
 
 
 def _verify_seal(unverified: UnverifiedJws, seal: ConsentSeal, at: datetime) -> x509.Certificate:
-    leaf, others = unverified.certificates[0], unverified.certificates[1:]
+    if seal.certificates and certificate_der(unverified.certificates[0]) not in seal.certificates:
+        raise Refused("consent_receipt.seal", "not one of the seals that count")
+    owner = SealOwner(seal.anchors, seal.organization_identifier, seal.seal_name)
     try:
-        if seal.certificates and certificate_der(leaf) not in seal.certificates:
-            raise Refused("consent_receipt.seal", "not one of the seals that count")
-        path = verify_path(leaf, intermediates=others, anchors=seal.anchors, at=at)
-        parts = parts_of(leaf)
-        names = parts.subject_value(ORGANIZATION_IDENTIFIER), parts.subject_value(COMMON_NAME)
-    except DigiidError as error:
-        raise Refused("consent_receipt.seal", f"the seal is not one that counts: {error.code}") from error
-    usage = parts.key_usage() or frozenset()
-    if CONTENT_COMMITMENT not in usage or path.policies.isdisjoint((QCP_L, QCP_L_QSCD)):
-        raise Refused("consent_receipt.seal", "not a certificate for an organisation's seal")
-    if len(path.certificates) < 2 or names != (seal.organization_identifier, seal.seal_name):
-        raise Refused("consent_receipt.seal", "the seal is of somebody else than the consent service")
-    return leaf
+        return verify_seal_owner(unverified.certificates, owner, at=at)
+    except Refused as error:
+        raise Refused("consent_receipt.seal", error.detail) from error
 
 
 def _receipt_of(payload: Mapping[str, Any]) -> ConsentReceipt:

@@ -12,7 +12,7 @@ instant, and who ordered that and why stands in the journal.
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
@@ -286,7 +286,7 @@ def recorded_messages(tx: Connection, table: Table, personal_code: str, message_
 
 
 def verify_disclosures(
-    tx: Connection, table: Table, journal: Table, *, trusted_head: tuple[int, bytes] | None = None
+    tx: Connection, table: Table, journal: Table, *, trusted_heads: Mapping[int, bytes] = journals.NO_HEADS
 ) -> int:
     """Recompute the journal's chain and hold every record against its entry. Returns how many there are.
 
@@ -294,7 +294,7 @@ def verify_disclosures(
     `disclosures.missing` when a journaled one is gone; `disclosures.unjournaled` when one was slipped in.
     """
     # 1 the journal itself
-    journals.verify_chain(tx, journal, trusted_head=trusted_head)
+    journals.verify_chain(tx, journal, trusted_heads=trusted_heads)
     # 2 every entry has its record
     j, t = journal.c, table.c
     kinds = j.kind.in_((RECORDED, DELAYED))

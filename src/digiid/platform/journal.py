@@ -7,17 +7,20 @@ things by identifier; it never holds a PIN, a token, a document's content or a w
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
 
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, Text, insert, select
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, Select, String, Table, Text, insert, select
 from sqlalchemy.engine import Connection
 
 from digiid.kernel.errors import Broken
 from digiid.platform.db import UtcDateTime
 
 GENESIS = bytes(32)
+NO_HEADS: Final[Mapping[int, bytes]] = MappingProxyType({})
 JsonValue = str | int | bool | None | list[str]
 
 
@@ -53,29 +56,55 @@ def record(tx: Connection, table: Table, *, kind: str, payload: Mapping[str, Jso
     return JournalEntry(number, kind, at, payload, digest)
 
 
-def verify_chain(tx: Connection, table: Table, *, trusted_head: tuple[int, bytes] | None = None) -> JournalEntry | None:
+def verify_chain(tx: Connection, table: Table, *, trusted_heads: Mapping[int, bytes] = NO_HEADS) -> JournalEntry | None:
     """Recompute the whole chain and return its last entry.
 
-    `trusted_head` is (number, hash) from a signed checkpoint: a journal that was cut or rewritten
-    before it does not contain that pair.
+    `trusted_heads` are hashes by number from signed checkpoints: a journal that was cut or rewritten before one of
+    them does not contain it.
 
     Raises: Broken `journal.chain` at the first entry that does not follow from the one before it.
     """
-    previous, expected, entry = GENESIS, 1, None
-    seen_head = trusted_head is None
-    for row in tx.execute(
-        select(table.c.number, table.c.kind, table.c.at, table.c.payload, table.c.hash).order_by(table.c.number)
-    ):
-        digest = _chained(previous, expected, row.kind, row.at, row.payload)
-        if row.number != expected or digest != row.hash:
-            raise Broken("journal.chain", f"entry {row.number} does not follow from entry {expected - 1}")
-        if trusted_head == (row.number, row.hash):
-            seen_head = True
-        entry = JournalEntry(row.number, row.kind, row.at, json.loads(row.payload), row.hash)
-        previous, expected = digest, expected + 1
-    if not seen_head:
-        raise Broken("journal.chain", "the journal does not contain its own checkpoint")
+    entry = None
+    missing = dict(trusted_heads)
+    for entry in _follow(tx, table, 0, GENESIS):
+        if entry.number in missing and missing.pop(entry.number) != entry.hash:
+            raise Broken("journal.chain", f"entry {entry.number} is not the one in the checkpoint")
+    if missing:
+        raise Broken("journal.chain", f"the journal ends before entry {max(missing)}, which is in a checkpoint")
     return entry
+
+
+def verify_since(tx: Connection, table: Table, known: tuple[int, bytes] | None) -> tuple[int, bytes] | None:
+    """The same for what follows from one entry, known by number and hash: what is before it is not read.
+
+    Returns number and hash of the last entry, or None when the journal is empty.
+
+    Raises: Broken `journal.chain`, also when the known entry is not there.
+    """
+    if known is not None:
+        number, expected = known
+        found = tx.execute(select(table.c.hash).where(table.c.number == number)).scalar_one_or_none()
+        if found != expected:
+            raise Broken("journal.chain", f"entry {number}, which is in a checkpoint, is gone or another one")
+    head = known
+    for entry in _follow(tx, table, *(known or (0, GENESIS))):
+        head = entry.number, entry.hash
+    return head
+
+
+def _follow(tx: Connection, table: Table, number: int, previous: bytes) -> Iterator[JournalEntry]:
+    """The entries behind `number`, each of which follows. Raises: Broken `journal.chain`."""
+    rows = _rows(table).where(table.c.number > number).order_by(table.c.number)
+    for row in tx.execute(rows.execution_options(yield_per=1000)):
+        digest = _chained(previous, number + 1, row.kind, row.at, row.payload)
+        if row.number != number + 1 or digest != row.hash:
+            raise Broken("journal.chain", f"entry {row.number} does not follow from entry {number}")
+        yield JournalEntry(row.number, row.kind, row.at, json.loads(row.payload), row.hash)
+        number, previous = row.number, digest
+
+
+def _rows(table: Table) -> Select[Any]:
+    return select(table.c.number, table.c.kind, table.c.at, table.c.payload, table.c.hash)
 
 
 def _canonical(payload: Mapping[str, JsonValue]) -> str:

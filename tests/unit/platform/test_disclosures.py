@@ -259,7 +259,7 @@ def test_an_end_that_was_cut_off_is_missed_by_the_checkpoint(db: Database, clock
         tx.execute(delete(JOURNAL).where(JOURNAL.c.number == 2))
         assert verify_disclosures(tx, DISCLOSURES, JOURNAL) == 1
         with pytest.raises(Broken):
-            verify_disclosures(tx, DISCLOSURES, JOURNAL, trusted_head=(head.number, head.hash))
+            verify_disclosures(tx, DISCLOSURES, JOURNAL, trusted_heads={head.number: head.hash})
 
 
 # ------------------------------------------------------------------ delay

@@ -46,7 +46,7 @@ def test_a_journal_cut_behind_its_checkpoint_is_noticed(db: Database, clock: Man
     with db.write() as tx:
         tx.execute(JOURNAL.delete().where(JOURNAL.c.number == 2))
     with db.read() as tx, pytest.raises(Broken, match="checkpoint"):
-        journal.verify_chain(tx, JOURNAL, trusted_head=(head.number, head.hash))
+        journal.verify_chain(tx, JOURNAL, trusted_heads={head.number: head.hash})
 
 
 def put(db: Database, clock: ManualClock, message_id: str, key: str = "") -> None:
