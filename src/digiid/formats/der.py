@@ -53,6 +53,9 @@ def header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
         if length == 0x82 and body + 2 <= end and data[body]:  # what nearly all longer elements have
             length = data[body] << 8 | data[body + 1]
             body += 2
+        elif length == 0x81 and body < end and data[body] >= 0x80:
+            length = data[body]
+            body += 1
         else:
             body, length = _long_length(data, body, end, length & 0x7F)
     stop = body + length
@@ -76,10 +79,16 @@ def _long_length(data: bytes, at: int, end: int, count: int) -> tuple[int, int]:
 def expect(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     """(content start, content end) of the element at `at`, which has to carry `tag`."""
     body = at + 2
-    if body <= end and data[at] == tag:
+    if body <= end and data[at] == tag:  # the common cases, spared a second call
         length = data[at + 1]
-        if length < 0x80 and body + length <= end:  # the common case, spared a second call
-            return body, body + length
+        if length < 0x80:
+            stop = body + length
+            if stop <= end:
+                return body, stop
+        elif length == 0x82 and body + 2 <= end and data[body]:
+            stop = body + 2 + (data[body] << 8 | data[body + 1])
+            if stop <= end:
+                return body + 2, stop
     found, body, stop = header(data, at, end)
     if found != tag:
         raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {at}")
@@ -284,14 +293,21 @@ def decode_bit_string(content: bytes) -> bytes:
 
 def read_named_bits(element: Element) -> frozenset[int]:
     """The set bit numbers of a named-bit BIT STRING (KeyUsage, PKIFailureInfo)."""
-    content = element.content
+    return decode_named_bits(element.content)
+
+
+def decode_named_bits(content: bytes) -> frozenset[int]:
+    """The content of a named-bit BIT STRING, as `read_named_bits` takes it."""
     if not content or content[0] > 7 or len(content) > 9 or (len(content) == 1 and content[0]):
         raise Malformed("der.bit_string", "not a named-bit BIT STRING")
     if len(content) > 1 and content[-1] & ((1 << content[0]) - 1):
         raise Malformed("der.bit_string", "unused bits are set")
-    return frozenset(
-        8 * index + bit for index, byte in enumerate(content[1:]) for bit in range(8) if byte & (0x80 >> bit)
-    )
+    if len(content) == 2:  # nearly every KeyUsage
+        return _BITS_OF_BYTE[content[1]]
+    return frozenset(8 * index + bit for index, byte in enumerate(content[1:]) for bit in _BITS_OF_BYTE[byte])
+
+
+_BITS_OF_BYTE = [frozenset(bit for bit in range(8) if byte & (0x80 >> bit)) for byte in range(256)]
 
 
 def read_time(element: Element) -> datetime:

@@ -52,7 +52,7 @@ _PARSER = _parser(huge_tree=False)
 _LONG_TEXT_PARSER = _parser(huge_tree=True)
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * _MAX_DEPTH + ")")
 _TOO_MANY_ATTRIBUTES = etree.XPath(f"boolean(//*[count(@*) > {_MAX_ATTRIBUTES}])")
-_HAS_XML_ABOVE = etree.XPath("boolean(ancestor::*/@xml:*)")
+_XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
 _WHITE = re.compile(r"[ \t\r\n]+")
 
 
@@ -123,13 +123,21 @@ def canonicalize(element: etree._Element, algorithm: str) -> bytes:
         `xml.c14n`, it has no canonical form: a relative namespace URI (Canonical XML §1.1).
     """
     exclusive = _IS_EXCLUSIVE[algorithm]
-    if not exclusive and _HAS_XML_ABOVE(element):
+    if not exclusive and _has_xml_above(element):
         raise Malformed("xml.inherited_attribute", "an xml:* attribute above a signed element")
     if not exclusive and None in element.nsmap and element.getparent() is not None:
         # libxml2 2.14 forgets an inherited default namespace below the second level and writes xmlns="" there; as a
         # document of its own, with its inherited declarations written out, the same element comes out right.
         element = etree.fromstring(etree.tostring(element, encoding="utf-8", with_tail=False), _LONG_TEXT_PARSER)
     return write_canonical(element, exclusive=exclusive)
+
+
+def _has_xml_above(element: etree._Element) -> bool:
+    for ancestor in element.iterancestors():
+        for name in ancestor.attrib:
+            if name.startswith(_XML_ATTRIBUTE):
+                return True
+    return False
 
 
 def canonicalize_root_without(root: etree._Element, child: etree._Element, algorithm: str) -> bytes:

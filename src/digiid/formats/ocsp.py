@@ -342,6 +342,7 @@ class VerifiedOcsp:
     archive_cutoff_at: datetime | None
 
 
+_SIGNING: Final = frozenset((x509_parts.DIGITAL_SIGNATURE, x509_parts.CONTENT_COMMITMENT))
 # What stands where, up to the next part that may be left out (RFC 6960 §4.2.1).
 _RESPONSE_BYTES: Final = bytes((der.OBJECT_IDENTIFIER, der.OCTET_STRING))
 _BASIC_RESPONSE: Final = bytes((der.SEQUENCE, der.SEQUENCE, der.BIT_STRING))
@@ -624,7 +625,7 @@ def _check_delegated(
     if ID_KP_OCSP_SIGNING not in (responder.extended_key_usage() or ()):
         raise Refused("ocsp.responder_unauthorized", "the responder's certificate lacks OCSPSigning")
     usage = responder.key_usage()
-    if usage is not None and not usage & {x509_parts.DIGITAL_SIGNATURE, x509_parts.CONTENT_COMMITMENT}:
+    if usage is not None and usage.isdisjoint(_SIGNING):
         raise Refused("ocsp.responder_unauthorized", "the responder's key may not sign")
     if not names_match(responder.issuer_der, issuer_parts.subject_der):
         raise Refused("ocsp.responder_unauthorized", "another CA issued the responder's certificate")

@@ -30,6 +30,7 @@ IMPRINT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
 _MAX_NONCE_BITS: Final = 512
 _MAX_SERIAL_BITS: Final = 160  # RFC 3161 §2.4.2
 _ACCURACY_ONE_SECOND: Final = b"\x30\x03\x02\x01\x01"
+_SIGNING: Final = frozenset((x509_parts.DIGITAL_SIGNATURE, x509_parts.CONTENT_COMMITMENT))
 _ONE_SECOND: Final = timedelta(seconds=1)
 _DIRECTORY_NAME: Final = der.context(4)  # among the GeneralNames
 _NO_ACCURACY: Final = timedelta(0)
@@ -377,8 +378,7 @@ def _check_usage(parts: x509_parts.CertificateParts) -> None:
     if extension is None or not extension.critical or parts.extended_key_usage() != (ID_KP_TIME_STAMPING,):
         raise Refused("tsp.usage", "the certificate is not for time-stamping alone, marked critical")
     usage = parts.key_usage()
-    allowed = {x509_parts.DIGITAL_SIGNATURE, x509_parts.CONTENT_COMMITMENT}
-    if usage is not None and (not usage or usage - allowed):
+    if usage is not None and not (usage and usage <= _SIGNING):
         raise Refused("tsp.usage", "the key usage is not signing alone")
 
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import BinaryIO, NamedTuple
 
 from digiid.kernel.errors import Malformed
@@ -33,7 +34,7 @@ _EXTRA_ZIP64, _EXTRA_UNICODE_PATH = 0x0001, 0x7075  # APPNOTE §4.5.3, §4.6.9
 _CHUNK = 256 * 1024
 _MAX_DIRECTORY_BYTES = 4 * 1024**2
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
-_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._/-]|(?:^|/)\.{0,2}(?:/|\Z)")  # worth a closer look
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")  # needs no closer look
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DOTTED = frozenset(("", ".", ".."))
 
@@ -138,7 +139,26 @@ class Archive:
             raise Malformed(
                 "asic.zip.entry_too_large", f"{entry.name!r}: {entry.size_bytes} bytes, at most {max_bytes}"
             )
-        return b"".join(self.stream(entry))
+        return b"".join(self.stream(entry)) if entry.packed_bytes > _CHUNK else self._read_at_once(entry)
+
+    def _read_at_once(self, entry: Entry) -> bytes:
+        """What `stream` says, of an entry that is one piece."""
+        content = packed = self.read_packed(entry)
+        if len(packed) != entry.packed_bytes:
+            raise Malformed("asic.zip.data", f"{entry.name!r} ends early")
+        if entry.method == DEFLATED:
+            inflater = zlib.decompressobj(-15)
+            try:
+                content = inflater.decompress(packed, entry.size_bytes + 1)  # at most one byte more than was declared
+            except zlib.error as error:
+                raise Malformed("asic.zip.data", f"{entry.name!r} is not deflated data") from error
+            if len(content) > entry.size_bytes:
+                raise Malformed("asic.zip.data", f"{entry.name!r} is longer than it says")
+            if not inflater.eof or inflater.unused_data:
+                raise Malformed("asic.zip.data", f"{entry.name!r} does not end where it says")
+        if len(content) != entry.size_bytes or zlib.crc32(content) != entry.crc:
+            raise Malformed("asic.zip.data", f"{entry.name!r} does not match its length and CRC-32")
+        return content
 
     def read_packed(self, entry: Entry) -> bytes:
         """The bytes as they stand in the file, still compressed."""
@@ -181,7 +201,8 @@ def _parse_archive(file: BinaryIO, limits: Limits) -> Archive:
     comment = file.read(comment_bytes)
 
     # 2 the central directory, name by name
-    position, headers, has_folders = 0, [], False
+    position, total, has_folders = 0, 0, False
+    headers: list[tuple[int, tuple[int, ...], bytes, str]] = []
     seen: dict[str, bool] = {}  # is it a folder
     for _ in range(count):
         fields = _CENTRAL.unpack_from(directory, position)
@@ -201,24 +222,25 @@ def _parse_archive(file: BinaryIO, limits: Limits) -> Archive:
         _check_central(fields, name, limits)
         if fields[11]:
             _check_extra(directory[name_at + fields[10] : name_at + fields[10] + fields[11]], raw_name, name)
-        headers.append((fields, raw_name, name))
+        headers.append((fields[16], fields, raw_name, name))
+        total += fields[9]
     if has_folders:
         _check_folders(seen)
     if position != len(directory):
         raise Malformed("asic.zip.central", "the central directory has bytes that belong to no entry")
-    total = sum(fields[9] for fields, _, _ in headers)
     if total > limits.max_total_bytes:
         raise Malformed("asic.zip.too_large", f"unpacked it is larger than {limits.max_total_bytes} bytes")
     if total > limits.total_ratio_free_bytes and total > size * limits.max_ratio:
         raise Malformed("asic.zip.ratio", f"all in all it unpacks to more than {limits.max_ratio} times its size")
 
     # 3 the local entries: they fill the file from its first byte to the central directory and say the same
-    headers.sort(key=lambda header: header[0][16])
+    headers.sort(key=itemgetter(0))
+    ends = [offset for offset, _, _, _ in headers[1:]]
+    ends.append(central_offset)
     entries, expected = [], 0
-    for index, (fields, raw_name, name) in enumerate(headers):
-        if fields[16] != expected:
+    for (offset, fields, raw_name, name), following in zip(headers, ends, strict=False):
+        if offset != expected:
             raise Malformed("asic.zip.layout", f"bytes before {name!r} belong to no entry, or entries overlap")
-        following = headers[index + 1][0][16] if index + 1 < len(headers) else central_offset
         entries.append(_read_local(file, fields, raw_name, name, following))
         expected = following
     if expected != central_offset or (not entries and central_offset):
@@ -246,7 +268,7 @@ def _find_end(file: BinaryIO, size: int) -> tuple[int, tuple[bytes, int, int, in
 
 
 def _decode_name(raw: bytes, limits: Limits) -> str:
-    if not raw or len(raw) > limits.max_name_bytes:
+    if not 0 < len(raw) <= limits.max_name_bytes:
         raise Malformed("asic.zip.name", f"a name of {len(raw)} bytes")
     try:
         # Bit 11 announces UTF-8; programs of the field write UTF-8 without it as well.
@@ -269,7 +291,7 @@ def check_name(name: str) -> None:
 
     Raises: Malformed `asic.zip.name`.
     """
-    if not _NOT_PLAIN.search(name):
+    if _PLAIN.fullmatch(name):
         return
     if _HIDDEN.search(name):
         raise Malformed("asic.zip.name", f"{name!r} has a control character or a backslash")

@@ -40,12 +40,23 @@ MAX_SIGNATURE_FILE_BYTES = 1024 * 1024
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_CMS_BYTES = 1024 * 1024
 MAX_TOKEN_BYTES = 256 * 1024
+_SMALL_BYTES = 64 * 1024  # need not be streamed
 _SIGNATURES = re.compile(r"META-INF/[^/]*signatures[^/]*\.xml")  # EN 319 162-1 §A.4
 # The rest without regard to case: what another program would take for a signature must not pass as something else.
 _CMS = re.compile(r"META-INF/[^/]*signature[^/]*\.p7s", re.IGNORECASE)
 _TOKEN = re.compile(r"META-INF/[^/]*timestamp[^/]*\.tst", re.IGNORECASE)
 _EVIDENCE = re.compile(r"META-INF/[^/]*evidencerecord[^/]*\.(?:ers|xml)", re.IGNORECASE)
 _ASIC_MANIFEST = re.compile(r"META-INF/ASiC(?:Archive)?Manifest[^/]*\.xml", re.IGNORECASE)
+# A manifest in the one form that needs no XML parser; see `_read_plain_manifest`.
+_PLAIN_MANIFEST = re.compile(
+    rb'(?:<\?xml version="1\.0" encoding="UTF-8"(?: standalone="(?:no|yes)")? ?\?>[ \n]*)?'
+    rb'<manifest:manifest xmlns:manifest="%s"(?: manifest:version="1\.[0-9]")?>' % re.escape(NS_MANIFEST.encode())
+)
+_PLAIN_ENTRY = re.compile(
+    rb'[ \n]*<manifest:file-entry manifest:full-path="([ !#-%\x27-;=?-~]+)"'
+    rb' manifest:media-type="([ !#-%\x27-;=?-~]*)" ?/>'
+)
+_PLAIN_END = re.compile(rb"[ \n]*</manifest:manifest>[ \n]*")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}( *;.{1,128})?")
 
 
@@ -92,12 +103,17 @@ class Container(NamedTuple):
         Raises: Malformed `asic.zip.data`.
         """
         key = (entry.name, hash_name)
-        if key not in self.digests:
-            digest = hashlib.new(hash_name)
-            for piece in self.archive.stream(entry):
-                digest.update(piece)
-            self.digests[key] = digest.digest()
-        return self.digests[key]
+        found = self.digests.get(key)
+        if found is None:
+            if entry.size_bytes <= _SMALL_BYTES:
+                found = hashlib.new(hash_name, self.archive.read(entry, max_bytes=_SMALL_BYTES)).digest()
+            else:
+                digest = hashlib.new(hash_name)
+                for piece in self.archive.stream(entry):
+                    digest.update(piece)
+                found = digest.digest()
+            self.digests[key] = found
+        return found
 
     def read_signature_file(self, entry: Entry) -> bytes:
         """Raises: Malformed `asic.zip.entry_too_large`, `asic.zip.data`."""
@@ -159,22 +175,26 @@ class _Found:
 
 def _sort_entries(archive: Archive, problems: list[ContainerProblem]) -> _Found:
     found = _Found()
-    kinds = ((_SIGNATURES, found.xml), (_CMS, found.cms), (_TOKEN, found.tokens), (_ASIC_MANIFEST, found.manifests))
+    others = ((_CMS, found.cms), (_TOKEN, found.tokens), (_ASIC_MANIFEST, found.manifests))
     for entry in archive.entries:
-        if entry.is_directory or entry.name in (MIMETYPE_NAME, MANIFEST_NAME):
+        name = entry.name
+        if name in (MIMETYPE_NAME, MANIFEST_NAME) or name[-1] == "/":
             continue
-        if not entry.name.upper().startswith("META-INF/"):
+        if name[:9].upper() != "META-INF/":
             found.data.append(entry)
             continue
-        kind = next((entries for pattern, entries in kinds if pattern.fullmatch(entry.name)), None)
+        if _SIGNATURES.fullmatch(name):
+            found.xml.append(entry)
+            continue
+        kind = next((entries for pattern, entries in others if pattern.fullmatch(name)), None)
         if kind is not None:
             kind.append(entry)
-        elif _EVIDENCE.fullmatch(entry.name):
+        elif _EVIDENCE.fullmatch(name):
             found.evidence.append(entry)
-            text = f"The evidence record '{entry.name}' was not taken into account"
+            text = f"The evidence record '{name}' was not taken into account"
             problems.append(ContainerProblem("asic.evidence_record", text, False))
         else:
-            text = f"'{entry.name}' is not covered by any signature"
+            text = f"'{name}' is not covered by any signature"
             problems.append(ContainerProblem("asic.unknown_meta_file", text, False))
     return found
 
@@ -221,7 +241,8 @@ def _read_media_type(archive: Archive, problems: list[ContainerProblem]) -> str:
     if entry is None:
         raise Malformed("asic.mimetype.missing", "there is no file called mimetype")
     content = archive.read(entry, max_bytes=256)
-    media_type = content.decode("ascii", "replace").strip()
+    text = content.decode("ascii", "replace")
+    media_type = text.strip()
     if media_type not in (MEDIA_TYPE_ASIC_E, MEDIA_TYPE_ASIC_S):
         raise Malformed("asic.mimetype.unknown", f"the media type {media_type!r} is not an ASiC container")
 
@@ -235,7 +256,7 @@ def _read_media_type(archive: Archive, problems: list[ContainerProblem]) -> str:
         warn("asic.mimetype.compressed", 'Container "mimetype" file must not be compressed')
     if entry.has_extra:
         warn("asic.mimetype.extra", 'Container "mimetype" file must not contain "Extra fields" in its ZIP header')
-    if content.decode("ascii", "replace") != media_type:
+    if text != media_type:
         warn("asic.mimetype.white_space", 'Container "mimetype" file has white space around the media type')
     return media_type
 
@@ -253,8 +274,10 @@ def _read_manifest(
 
     if manifest.pop("/", media_type) != media_type:
         fail("The manifest names another container type than the file mimetype")
-    listed = {name for name in manifest if not name.endswith("/")}
+    listed = {name for name in manifest if name[-1] != "/"}
     present = {file.name for file in data_files}
+    if listed == present:
+        return manifest
     for name in sorted(present - listed):
         fail(f"Container contains a file named <{name}> which is not found in the manifest")
     for name in sorted(listed - present):
@@ -267,21 +290,45 @@ def parse_manifest(data: bytes) -> dict[str, str]:
 
     Raises: Malformed `asic.manifest.…`.
     """
+    entries = _read_plain_manifest(data) if len(data) <= MAX_MANIFEST_BYTES else None
+    entries = _read_xml_manifest(data) if entries is None else entries
+    files = dict(entries)
+    if len(files) != len(entries):
+        names = [name for name, _ in entries]
+        raise Malformed("asic.manifest.duplicate", f"{max(names, key=names.count)!r} is listed twice")
+    return files
+
+
+def _read_xml_manifest(data: bytes) -> list[tuple[str, str]]:
     code = "asic.manifest"
     root = parse_xml(data, code=code, max_bytes=MAX_MANIFEST_BYTES)
     check_no_foreign_nodes(root, code=code)
     if root.tag != f"{{{NS_MANIFEST}}}manifest":
         raise Malformed("asic.manifest.root", f"the root element is {etree.QName(root).localname}")
-    files: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
     for child in root:
         path = child.get(f"{{{NS_MANIFEST}}}full-path")
         media_type = child.get(f"{{{NS_MANIFEST}}}media-type")
         if child.tag != f"{{{NS_MANIFEST}}}file-entry" or not path or media_type is None or len(child):
             raise Malformed("asic.manifest.entry", "an entry without full-path or media-type")
-        if path in files:
-            raise Malformed("asic.manifest.duplicate", f"{path!r} is listed twice")
-        files[path] = media_type
-    return files
+        found.append((path, media_type))
+    return found
+
+
+def _read_plain_manifest(data: bytes) -> list[tuple[str, str]] | None:
+    """The entries of a manifest that is written, character by character, as the field's programs write one; None for
+    any other, which is the XML parser's to read and to refuse. Of such a manifest that parser says the same: it is
+    ASCII, with one prefix, no reference, no comment, and nothing in an attribute's value that would be normalized.
+    """
+    begin = _PLAIN_MANIFEST.match(data)
+    if begin is None:
+        return None
+    found, at = [], begin.end()
+    while entry := _PLAIN_ENTRY.match(data, at):
+        path, media_type = entry.groups()
+        found.append((path.decode(), media_type.decode()))
+        at = entry.end()
+    return found if _PLAIN_END.fullmatch(data, at) else None
 
 
 def build_manifest(files: Iterable[tuple[str, str]], *, media_type: str = MEDIA_TYPE_ASIC_E) -> bytes:

@@ -47,6 +47,8 @@ class Proofs:
 
     def proven_at(self, place: int) -> datetime:
         """For the unsigned property at that place."""
+        if not self.covering:
+            return self.at
         return min((gen_at for covered_until, gen_at in self.covering if place < covered_until), default=self.at)
 
 

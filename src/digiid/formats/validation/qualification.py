@@ -19,6 +19,7 @@ QC_TYPE_WEB: Final = "0.4.0.1862.1.6.3"
 _QUALIFIED_POLICIES: Final = {f"0.4.0.194112.1.{n}" for n in range(4)} | {"0.4.0.1456.1.1", "0.4.0.1456.1.2"}
 _QSCD_POLICIES: Final = {"0.4.0.194112.1.2", "0.4.0.194112.1.3", "0.4.0.1456.1.1"}
 _SEAL_POLICIES: Final = {"0.4.0.194112.1.1", "0.4.0.194112.1.3"}
+_MAX_STATEMENTS: Final = 32
 _ORGANIZATION_IDENTIFIER: Final = "2.5.4.97"
 _GIVEN_NAME: Final = "2.5.4.42"
 
@@ -54,15 +55,27 @@ def parse_qc_statements(parts: CertificateParts) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     if extension is None:
         return found
-    for element in der.read_whole(extension.value, max_bytes=8192).all(limit=32, tag=der.SEQUENCE):
-        reader = element.enter()
-        identifier = der.decode_oid(reader.content(der.OBJECT_IDENTIFIER))
-        types: tuple[str, ...] = ()
-        if identifier == QC_TYPE:
-            named = reader.take(der.SEQUENCE).enter().all(limit=8, tag=der.OBJECT_IDENTIFIER)
-            types = tuple(der.read_oid(name) for name in named)
-        found[identifier] = types
+    data = extension.value
+    size = len(data)
+    if size > 8192:
+        raise Malformed("der.too_large", f"{size} bytes of statements")
+    at, end = der.expect(data, 0, size, der.SEQUENCE)
+    if end != size:
+        raise Malformed("der.trailing", "something after the statements")
+    count = 0
+    while at < end:
+        if (count := count + 1) > _MAX_STATEMENTS:
+            raise Malformed("der.too_many", f"more than {_MAX_STATEMENTS} statements")
+        body, at = der.expect(data, at, end, der.SEQUENCE)
+        oid, oid_end = der.expect(data, body, at, der.OBJECT_IDENTIFIER)
+        identifier = der.decode_oid(data[oid:oid_end])
+        found[identifier] = _read_types(der.Reader(data, oid_end, at)) if identifier == QC_TYPE else ()
     return found
+
+
+def _read_types(reader: der.Reader) -> tuple[str, ...]:
+    named = reader.take(der.SEQUENCE).enter().all(limit=8, tag=der.OBJECT_IDENTIFIER)
+    return tuple([der.read_oid(name) for name in named])
 
 
 def assess(parts: CertificateParts, periods: Sequence[ServicePeriod]) -> Qualification:

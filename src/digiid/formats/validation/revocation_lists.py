@@ -27,6 +27,8 @@ def judge_lists(
     Raises: NotValid, a list says that the certificate was revoked or on hold when it was used.
     """
     problem: NotValid | None = None
+    if not facts.signature.crl_values_der:
+        return False, problem
     signed_at = best_at.replace(microsecond=0)  # lists have whole seconds only
     left = _MAX_BYTES
     for crl_der in facts.signature.crl_values_der:

@@ -278,6 +278,8 @@ def _judge_archive_time_stamps(
 
 def _check_order(facts: Facts, signature: UnverifiedSignature) -> None:
     """§5.5.4: what a time-stamp covers is not younger than it."""
+    if not signature.archive_time_stamps:
+        return
 
     def held(stamps: Sequence[EncapsulatedTimeStamp], reports: Sequence[TimeStampReport]) -> list[tuple[int, datetime]]:
         pairs = zip(stamps, reports, strict=True)

@@ -119,10 +119,7 @@ class CertificateParts(NamedTuple):
         found = self.extensions.get(KEY_USAGE)
         if found is None:
             return None
-        outer = der.Reader(found.value)
-        bits = der.read_named_bits(outer.take(der.BIT_STRING))
-        outer.finish()
-        return bits
+        return der.decode_named_bits(_content_of(found.value, der.BIT_STRING))
 
     @_once
     def extended_key_usage(self) -> tuple[str, ...] | None:
@@ -138,18 +135,27 @@ class CertificateParts(NamedTuple):
         found = self.extensions.get(CERTIFICATE_POLICIES)
         if found is None:
             return ()
-        elements = der.read_whole(found.value, max_bytes=8192).all(limit=_MAX_NAMES, tag=der.SEQUENCE)
-        return tuple(der.read_oid(element.enter().take(der.OBJECT_IDENTIFIER)) for element in elements)
+        data = found.value
+        if len(data) > 8192:
+            raise Malformed("der.too_large", f"{len(data)} bytes of policies")
+        at, end = der.expect(data, 0, len(data), der.SEQUENCE)
+        if end != len(data):
+            raise Malformed("der.trailing", "something after the policies")
+        policies: list[str] = []
+        while at < end:
+            if len(policies) >= _MAX_NAMES:
+                raise Malformed("der.too_many", f"more than {_MAX_NAMES} policies")
+            body, at = der.expect(data, at, end, der.SEQUENCE)
+            oid, oid_end = der.expect(data, body, at, der.OBJECT_IDENTIFIER)
+            policies.append(der.decode_oid(data[oid:oid_end]))
+        return tuple(policies)
 
     @_once
     def subject_key_identifier(self) -> bytes | None:
         found = self.extensions.get(SUBJECT_KEY_IDENTIFIER)
         if found is None:
             return None
-        outer = der.Reader(found.value)
-        content = outer.take(der.OCTET_STRING).content
-        outer.finish()
-        return content
+        return _content_of(found.value, der.OCTET_STRING)
 
     @_once
     def authority_key_identifier(self) -> bytes | None:
@@ -157,8 +163,13 @@ class CertificateParts(NamedTuple):
         found = self.extensions.get(AUTHORITY_KEY_IDENTIFIER)
         if found is None:
             return None
-        key = der.read_whole(found.value, max_bytes=4096).take_if(der.PRIMITIVE_0)
-        return key.content if key else None
+        if len(found.value) > 4096:
+            raise Malformed("der.too_large", f"{len(found.value)} bytes of an issuer's name")
+        listed = _content_of(found.value, der.SEQUENCE)
+        if not listed or listed[0] != der.PRIMITIVE_0:
+            return None
+        body, end = der.expect(listed, 0, len(listed), der.PRIMITIVE_0)
+        return listed[body:end]
 
     def subject_value(self, attribute: str) -> str | None:
         """The one value of a subject attribute; None when absent. Raises: Malformed when it occurs twice."""
@@ -166,6 +177,14 @@ class CertificateParts(NamedTuple):
         if len(values) > 1:
             raise Malformed("x509.name", f"attribute {attribute} occurs twice")
         return values[0] if values else None
+
+
+def _content_of(value: bytes, tag: int) -> bytes:
+    """The content of the one element that an extension's value consists of."""
+    body, end = der.expect(value, 0, len(value), tag)
+    if end != len(value):
+        raise Malformed("der.trailing", "something after the value of an extension")
+    return value[body:end]
 
 
 # Certificates that a trusted list names, by their DER: they have been read, and their keys, when the list was.

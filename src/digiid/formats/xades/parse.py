@@ -7,7 +7,6 @@ reference but to a data file and to the one SignedProperties, any unknown algori
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -55,6 +54,9 @@ _XADES = _tags(
 )
 _SIGNATURE_PARTS = [_DS["SignedInfo"], _DS["SignatureValue"], _DS["KeyInfo"], _DS["Object"]]
 _OBJECT_PARTS = [_XADES["QualifyingProperties"]]
+_SIGNATURE_TIME_STAMP = _XADES["SignatureTimeStamp"]
+_CERTIFICATE_VALUES, _REVOCATION_VALUES = _XADES["CertificateValues"], _XADES["RevocationValues"]
+_ENCODING_DER = "http://uri.etsi.org/01903/v1.2.2#DER"
 _ARCHIVE_TIME_STAMP = f"{{{NS_XADES141}}}ArchiveTimeStamp"
 _TIME_STAMP_VALIDATION_DATA = f"{{{NS_XADES141}}}TimeStampValidationData"
 # One by one: libxml2 takes quadratic time to unite two sets of nodes.
@@ -72,6 +74,7 @@ MAX_TIME_STAMPS = 32
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _DATE_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_PLAIN_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _POLICY_OID = re.compile(r"(?:urn:oid:)?([0-2](?:\.\d{1,20}){1,32})", re.ASCII)
 
 
@@ -315,18 +318,22 @@ class _Said:
 
     def __init__(self, signed: etree._Element) -> None:
         children = list(signed)
-        self._children = {str(child.tag): child for child in children}
+        self._children: dict[object, etree._Element] = {child.tag: child for child in children}
         if len(self._children) != len(children):
             raise Malformed("xades.structure", "a signed property is given twice")
 
-    def find(self, *names: str) -> etree._Element | None:
+    def find(self, name: str, older: str = "") -> etree._Element | None:
         """The property, or its older form; both at once is an error."""
-        found = [self._children[_XADES[name]] for name in names if _XADES[name] in self._children]
-        if len(found) > 1:
-            raise Malformed("xades.structure", f"more than one {names[0]}")
-        return found[0] if found else None
+        found = self._children.get(_XADES[name])
+        if older and (old := self._children.get(_XADES[older])) is not None:
+            if found is not None:
+                raise Malformed("xades.structure", f"more than one {name}")
+            return old
+        return found
 
     def unknown(self) -> list[str]:
+        if self._children.keys() <= self._KNOWN:
+            return []
         return [_local(child) for tag, child in self._children.items() if tag not in self._KNOWN]
 
 
@@ -518,15 +525,16 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
     if len(qualifying[1]) != (0 if holder is None else 1):
         raise Malformed("xades.structure", "UnsignedProperties holds something other than signature properties")
     for place, element in enumerate(() if holder is None else holder):
-        if element.tag == _XADES["SignatureTimeStamp"]:
+        tag = element.tag
+        if tag == _SIGNATURE_TIME_STAMP:
             found.signature_time_stamps += (_parse_time_stamp(element, place),)
-        elif element.tag == _ARCHIVE_TIME_STAMP:
+        elif tag == _ARCHIVE_TIME_STAMP:
             found.archive_time_stamps += (_parse_time_stamp(element, place),)
-        elif element.tag in (_XADES["CertificateValues"], _XADES["RevocationValues"]):
+        elif tag in (_CERTIFICATE_VALUES, _REVOCATION_VALUES):
             _parse_values(element, found)
-            if element.tag == _XADES["RevocationValues"]:
+            if tag == _REVOCATION_VALUES:
                 found.revocation_place = place
-        elif element.tag == _TIME_STAMP_VALIDATION_DATA:
+        elif tag == _TIME_STAMP_VALIDATION_DATA:
             for values in element:
                 _parse_values(values, found, about_time_stamps=True)
         else:
@@ -540,31 +548,31 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
 
 def _parse_values(element: etree._Element, found: _Unsigned, *, about_time_stamps: bool = False) -> None:
     """CertificateValues and RevocationValues, of the signature or of its time-stamps (EN 319 132-1 §5.4, §5.5)."""
-    if element.tag == _XADES["CertificateValues"]:
-        found.certificates_der += tuple(_encapsulated(element, "EncapsulatedX509Certificate", MAX_CERTIFICATE_BYTES))
-    elif element.tag == _XADES["RevocationValues"]:
+    if element.tag == _CERTIFICATE_VALUES:
+        found.certificates_der += _encapsulated(element, "EncapsulatedX509Certificate", MAX_CERTIFICATE_BYTES)
+    elif element.tag == _REVOCATION_VALUES:
         for values in element:
             if values.tag == _XADES["OCSPValues"]:
-                responses = tuple(_encapsulated(values, "EncapsulatedOCSPValue", MAX_TOKEN_BYTES))
+                responses = _encapsulated(values, "EncapsulatedOCSPValue", MAX_TOKEN_BYTES)
                 if about_time_stamps:
                     found.time_stamp_ocsp_der += responses
                 else:
                     found.ocsp_der += responses
             elif values.tag == _XADES["CRLValues"] and not about_time_stamps:
-                found.crls_der += tuple(_encapsulated(values, "EncapsulatedCRLValue", MAX_XML_BYTES))
+                found.crls_der += _encapsulated(values, "EncapsulatedCRLValue", MAX_XML_BYTES)
     else:
         found.unknown += (_local(element),)
 
 
-def _encapsulated(holder: etree._Element, name: str, max_bytes: int) -> Iterator[bytes]:
+def _encapsulated(holder: etree._Element, name: str, max_bytes: int) -> tuple[bytes, ...]:
+    tag = _XADES[name]
+    found: list[bytes] = []
     for element in holder:
-        if element.tag == _XADES[name]:
-            if (
-                element.get("Encoding", "http://uri.etsi.org/01903/v1.2.2#DER")
-                != "http://uri.etsi.org/01903/v1.2.2#DER"
-            ):
+        if element.tag == tag:
+            if element.get("Encoding", _ENCODING_DER) != _ENCODING_DER:
                 raise Malformed("xades.encoding", "validation data in an encoding other than DER")
-            yield base64_of(element, code="xades", max_bytes=max_bytes)
+            found.append(base64_of(element, code="xades", max_bytes=max_bytes))
+    return tuple(found)
 
 
 def _parse_time_stamp(element: etree._Element, place: int) -> EncapsulatedTimeStamp:
@@ -583,7 +591,13 @@ def parse_date_time(text: str) -> datetime:
 
     Raises: Malformed `xades.date_time`.
     """
-    match = _DATE_TIME.fullmatch(text.strip())
+    text = text.strip()
+    if _PLAIN_DATE_TIME.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError as error:
+            raise Malformed("xades.date_time", "no such date and time") from error
+    match = _DATE_TIME.fullmatch(text)
     if match is None:
         raise Malformed("xades.date_time", "not a date and time")
     year, month, day, hour, minute, second, fraction, zone = match.groups()

@@ -19,6 +19,7 @@ from digiid.formats.asic import (
     parse_container,
     parse_manifest,
 )
+from digiid.formats.asic import container as reader
 from digiid.formats.asic.archive import Part, build_archive, build_part
 from digiid.kernel.errors import Malformed
 
@@ -169,6 +170,38 @@ def test_uris_of_other_programs() -> None:
     assert decode_uri("a+b.txt") == "a+b.txt"
     assert decode_uri("a%2Bb%20c.txt") == "a+b c.txt"
     assert decode_uri("õ.txt") == "õ.txt"
+
+
+PLAIN = build_manifest([("a.txt", "text/plain"), ("b c.txt", "")])
+FIELD = (
+    b'<?xml version="1.0" encoding="UTF-8" standalone="no" ?>\n'
+    b'<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">\n'
+    b'  <manifest:file-entry manifest:full-path="/" manifest:media-type="application/vnd.etsi.asic-e+zip" />\n'
+    b'  <manifest:file-entry manifest:full-path="a.txt" manifest:media-type="text/plain" />\n'
+    b"</manifest:manifest>\n"
+)
+
+
+@pytest.mark.parametrize("manifest", [PLAIN, FIELD])
+def test_what_the_field_writes_needs_no_xml_parser(manifest: bytes) -> None:
+    assert reader._read_plain_manifest(manifest) == reader._read_xml_manifest(manifest)
+
+
+@given(
+    st.sampled_from([PLAIN, FIELD]),
+    st.integers(0, len(FIELD)),
+    st.integers(0, 3),
+    st.one_of(
+        st.binary(max_size=3), st.sampled_from([b"&amp;", b"<!---->", b"\t", b"\r\n", b' x="1"', b"/", b"\xc3\xa4"])
+    ),
+)
+@settings(max_examples=300)
+def test_a_manifest_is_read_without_a_parser_only_when_a_parser_says_the_same(
+    manifest: bytes, at: int, dropped: int, put: bytes
+) -> None:
+    changed = manifest[:at] + put + manifest[at + dropped :]
+    plain = reader._read_plain_manifest(changed)
+    assert plain is None or plain == reader._read_xml_manifest(changed)
 
 
 @settings(max_examples=200, deadline=None)
