@@ -6,6 +6,7 @@ with every proof, approval by a named officer. Only the officer is the seed.
 
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,10 @@ from digiid.exchange.central_server.app import NAME, open_deps
 from digiid.exchange.central_server.domain import Role
 from digiid.exchange.central_server.registering import Plan, PlannedServer, ProvisionedServer, provision
 from digiid.exchange.central_server.settings import Settings
-from digiid.exchange.central_server.use_cases import members, officers
+from digiid.exchange.central_server.use_cases import members, officers, provisioned
 from digiid.exchange.central_server.use_cases.deps import Deps
 from digiid.formats import ocsp
+from digiid.formats.x509.parts import certificate_der
 from digiid.formats.x509.profile import CertificateKind, ExchangeSubject
 from digiid.institutions.trust_services import app as trust_services
 from digiid.institutions.trust_services.ca.domain import ExchangeOrder
@@ -102,19 +104,23 @@ def provision_demonstration(
         return trust_services.ask_responder(trust, request, **around)  # type: ignore[arg-type]
 
     # 1 the officer in whose name the seed acts
-    officers.enter_first_officer(deps, SEED_OFFICER, "TEST SEED", _ALL_ROLES)
+    authorise_officer(deps, SEED_OFFICER, "TEST SEED")
     # 2 whose certificates and time stamps count: the CA that issues is the topmost, since OCSP answers for it alone
     base_url = hierarchy.profile.base_url
     names = hierarchy.profile.names
-    members.approve_ca(
-        deps, names.issuing_ca, hierarchy.issuing, ocsp_urls=[hierarchy.profile.ocsp_url], by=SEED_OFFICER
+    ocsp_urls = [hierarchy.profile.ocsp_url]
+    approve_ca = partial(
+        members.approve_ca, deps, names.issuing_ca, hierarchy.issuing, ocsp_urls=ocsp_urls, by=SEED_OFFICER
     )
+    provisioned.enter_once(deps, provisioned.ca_item(certificate_der(hierarchy.issuing)), approve_ca)
     unit = hierarchy.certificate(CertificateKind.TIME_STAMPING_UNIT)
-    members.approve_tsa(deps, names.time_stamping_unit, f"{base_url}/tsa", unit, by=SEED_OFFICER)
+    approve_tsa = partial(members.approve_tsa, deps, names.time_stamping_unit, f"{base_url}/tsa", unit, by=SEED_OFFICER)
+    provisioned.enter_once(deps, provisioned.tsa_item(certificate_der(unit)), approve_tsa)
     # 3 members, keys, registrations
     return provision(deps, plan, folder=folder, certify=certify, fetch_ocsp=fetch_ocsp, officer=SEED_OFFICER)
 
 
 def authorise_officer(deps: Deps, personal_code: str, name: str) -> None:
-    """A person of the demonstration, with a card, who may use the officers' pages."""
-    officers.enter_first_officer(deps, personal_code, name, _ALL_ROLES)
+    """Somebody of the demonstration who may use the officers' pages, until another officer takes the right away."""
+    enter = partial(officers.enter_first_officer, deps, personal_code, name, _ALL_ROLES)
+    provisioned.enter_once(deps, provisioned.officer_item(personal_code), enter)

@@ -175,6 +175,42 @@ def anchor(
     out.print(f"SHA-224 {fingerprint}", highlight=False, soft_wrap=True)
 
 
+# ------------------------------------------------------------------ what the state entered by itself
+
+
+def list_provisioned(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """What this state entered by itself when its exchange was made, and what of it somebody has removed."""
+    from digiid.exchange.central_server.use_cases import provisioned
+
+    with _central(state) as deps:
+        found = provisioned.list_provisioned(deps)
+    if as_json:
+        print_json(out, [{"item": one.name, "at": one.at.isoformat(), "isThere": one.is_there} for one in found])
+        return
+    for one in found:
+        out.print(f"{'there  ' if one.is_there else '[bold]removed[/bold]'}  {escape(one.name)}", highlight=False)
+
+
+def bring_back(
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="As `provisioned` shows it; in quotation marks.")],
+    officer: OfficerOption = None,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Enter at the next start again what was removed, and what went with it."""
+    from digiid.exchange.central_server.domain import Action
+    from digiid.exchange.central_server.use_cases import provisioned
+
+    with _central(state) as deps:
+        found = provisioned.bring_back(deps, item, by=_officer(deps, officer, Action.MANAGE_MEMBERS))
+    if as_json:
+        print_json(out, {"atTheNextStart": list(found)})
+        return
+    out.print("At the next start (`digiid down`, `digiid up`):", highlight=False)
+    for name in found:
+        out.print(f"  {escape(name)}", highlight=False)
+
+
 # ------------------------------------------------------------------ groups
 
 

@@ -14,7 +14,7 @@ from digiid.apps.central import open_central
 from digiid.apps.cli import app
 from digiid.apps.state import StateFolder
 from digiid.exchange.central_server.domain import RequestState, Role
-from digiid.exchange.central_server.use_cases import members, officers, requests
+from digiid.exchange.central_server.use_cases import members, officers, provisioned, requests
 from digiid.formats.exchange.management import Operation
 from digiid.formats.global_conf import anchor_fingerprint, parse_anchor
 from digiid.kernel.errors import Conflict, DigiidError, Malformed, NotFound, Refused
@@ -43,6 +43,22 @@ def room(state: StateFolder, tmp_path: Path, clock: ManualClock, entropy: Seeded
         database=opened.db,
         settings=opened.settings,
     )
+
+
+def test_what_the_state_entered_and_somebody_removed_is_listed_and_brought_back(
+    state: StateFolder, room: CentralRoom
+) -> None:
+    for code in ("NEW", "OLD"):
+        provisioned.enter_once(room.deps, f"class {code}", lambda: None)
+    members.add_member_class(room.deps, "NEW", "new", by=REGISTRAR)
+    assert {each["item"]: each["isThere"] for each in told(state, "provisioned")} == {
+        "class NEW": True,
+        "class OLD": False,
+    }
+    assert "removed  class OLD" in run(state, "provisioned").output
+    assert told(state, "bring-back", "class OLD", "--officer", REGISTRAR) == {"atTheNextStart": ["class OLD"]}
+    assert [each["item"] for each in told(state, "provisioned")] == ["class NEW"]
+    assert refusal(state, "bring-back", "class OLD", "--officer", REGISTRAR).code == "central.provisioned"
 
 
 def run(state: StateFolder, *arguments: str) -> Result:

@@ -2,7 +2,7 @@
 
 A security server, or whoever sets one up, calls `make_request`, `sign_request` and `send_request`. `provision` does all
 of it for an exchange that is being made: keys, certificates, requests with their real proofs, a named officer's
-approval. What was interrupted goes on when it is called again.
+approval. What was interrupted goes on when it is called again, and what an officer removed meanwhile stays removed.
 """
 
 import json
@@ -10,16 +10,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.exchange.central_server.domain import RequestState, concerned_member
-from digiid.exchange.central_server.use_cases import configuration, members, requests
+from digiid.exchange.central_server.use_cases import configuration, members, provisioned, requests
 from digiid.exchange.central_server.use_cases.deps import Deps
 from digiid.exchange.problems import KIND_BY_STATUS
 from digiid.formats.exchange.management import (
@@ -45,6 +47,7 @@ from digiid.platform.keys import generate_ec_key, load_or_create_passphrase, loa
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _VALID_YEARS: Final = 2
 _KEY_CURVE: Final = "secp256r1"
+log = structlog.get_logger("exchange.central_server")
 
 
 # ------------------------------------------------------------------ requests
@@ -208,7 +211,8 @@ def provision(
     """Bring an exchange to what the plan says, and write what each of its servers needs below `folder`.
 
     `officer` is the personal code of a registration officer, who enters the members and approves. Whatever is there
-    already stays: the keys in their files, certificates that are registered, members. Called again it changes nothing.
+    already stays: the keys in their files, certificates that are registered, members. Called again it changes nothing,
+    and enters nothing again that was entered once and is gone (`use_cases/provisioned`).
 
     Raises: what the CA and the central server refuse; Malformed `keys.…` when a file is not what was written.
     """
@@ -235,23 +239,30 @@ def provision(
 
 
 def _enter_members(deps: Deps, plan: Plan, officer: str) -> None:
-    classes = dict(members.list_classes(deps))
     for code, description in plan.classes.items():
-        if code not in classes:
-            members.add_member_class(deps, code, description, by=officer)
-    known = {row.id for row in members.list_members(deps)}
+        add_class = partial(members.add_member_class, deps, code, description, by=officer)
+        provisioned.enter_once(deps, provisioned.class_item(code), add_class)
     for member, name in plan.names.items():
-        if member not in known:
-            members.add_member(deps, member, name, by=officer)
+        add_member = partial(members.add_member, deps, member, name, by=officer)
+        provisioned.enter_once(deps, provisioned.member_item(member), add_member)
 
 
 def _enter_group(deps: Deps, code: str, description: str, parties: Sequence[Party], officer: str) -> None:
-    present = {group.code: group.members for group in members.list_groups(deps)}
-    if code not in present:
-        members.add_group(deps, code, description, by=officer)
+    add_group = partial(members.add_group, deps, code, description, by=officer)
+    if not provisioned.enter_once(deps, provisioned.group_item(code), add_group):
+        return
     for party in parties:
-        if party not in present.get(code, ()):
-            members.add_to_group(deps, code, party, by=officer)
+        if not _is_registered(deps, party):
+            continue
+        add = partial(members.add_to_group, deps, code, party, by=officer)
+        provisioned.enter_once(deps, provisioned.group_member_item(code, party), add)
+
+
+def _is_registered(deps: Deps, party: Party) -> bool:
+    known = {row.id: {code for code, _ in row.subsystems} for row in members.list_members(deps)}
+    if isinstance(party, ClientId):
+        return party.subsystem in known.get(party.member, set())
+    return party in known
 
 
 def _make_keys(deps: Deps, plan: Plan, server: PlannedServer, *, folder: Path, certify: Certifier) -> ProvisionedServer:
@@ -366,15 +377,32 @@ def _register(
             request_id = _open_request(deps, request)  # sent before a crash, and not decided yet
         requests.approve_request(deps, request_id, by=officer)
 
-    present = next((view for view in members.list_servers(deps) if view.server.id == server.id), None)
-    certificate = certificate_der(read_certificate(files.authentication.certificate))
-    if present is None or certificate not in present.certificates:
+    def register() -> None:
         authentication = load_identity(files.authentication, files.passphrase_file, fetch_ocsp)
         submit(Operation.AUTH_CERT_REGISTRATION, authentication=authentication)
-    registered = {client for client, _ in present.clients} if present else set()
+
+    # 1 the server with its certificate
+    known = {row.id for row in members.list_members(deps)}
+    if server.id.owner not in known:
+        _left_out(server.id, server.id.owner)
+        return
+    if not provisioned.enter_once(deps, provisioned.server_item(server.id), register):
+        _left_out(server.id, server.id)
+        return
+    # 2 a certificate that it got since then
+    certificate = certificate_der(read_certificate(files.authentication.certificate))
+    provisioned.enter_once(deps, provisioned.certificate_item(certificate), register)
+    # 3 its clients
     for client in server.clients:
-        if client not in registered:
-            submit(Operation.CLIENT_REGISTRATION, client=client)
+        if client.member not in known:
+            _left_out(server.id, client.member)
+            continue
+        submit_client = partial(submit, Operation.CLIENT_REGISTRATION, client=client)
+        provisioned.enter_once(deps, provisioned.client_item(client, server.id), submit_client)
+
+
+def _left_out(server: ServerId, removed: Party | ServerId) -> None:
+    log.warning("central.stays_removed", server=str(server), removed=str(removed))
 
 
 def _open_request(deps: Deps, request: ManagementRequest) -> str:

@@ -167,6 +167,13 @@ REQUESTS: Final = Table(
     Column("reason", String(500)),
 )
 Index("management_requests_state", REQUESTS.c.state, REQUESTS.c.received_at)
+# What the program entered by itself, by name (`use_cases/provisioned`); rows stay when it is gone.
+PROVISIONED: Final = Table(
+    "provisioned",
+    metadata,
+    Column("item", String(900), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+)
 SIGNING_KEYS: Final = Table(
     "signing_keys",
     metadata,
@@ -544,6 +551,27 @@ def put_tsa(tx: Connection, tsa: TsaRow) -> None:
 
 def delete_tsa(tx: Connection, name: str) -> bool:
     return tx.execute(delete(APPROVED_TSAS).where(APPROVED_TSAS.c.name == name)).rowcount == 1
+
+
+# ------------------------------------------------------------------ what was provisioned
+
+
+def is_provisioned(tx: Connection, item: str) -> bool:
+    return tx.execute(select(PROVISIONED.c.at).where(PROVISIONED.c.item == item)).one_or_none() is not None
+
+
+def put_provisioned(tx: Connection, item: str, *, at: datetime) -> None:
+    if not is_provisioned(tx, item):
+        tx.execute(insert(PROVISIONED).values(item=item, at=at))
+
+
+def delete_provisioned(tx: Connection, item: str) -> bool:
+    return tx.execute(delete(PROVISIONED).where(PROVISIONED.c.item == item)).rowcount == 1
+
+
+def list_provisioned(tx: Connection) -> list[tuple[str, datetime]]:
+    query = select(PROVISIONED.c.item, PROVISIONED.c.at).order_by(PROVISIONED.c.item)
+    return [(row.item, row.at) for row in tx.execute(query)]
 
 
 # ------------------------------------------------------------------ management requests

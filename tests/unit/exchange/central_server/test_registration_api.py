@@ -20,9 +20,11 @@ from digiid.exchange.central_server.registering import (
     send_request,
 )
 from digiid.exchange.central_server.settings import Settings
-from digiid.exchange.central_server.use_cases import configuration, members, requests
+from digiid.exchange.central_server.use_cases import configuration, members, provisioned, requests
 from digiid.formats.exchange.management import MAX_ENVELOPE_BYTES, Operation
+from digiid.formats.x509.parts import certificate_der
 from digiid.kernel.errors import Broken, Conflict, Malformed, NotFound, Refused, Unavailable
+from digiid.platform.certificate_files import read_certificate
 from digiid.platform.clock import ManualClock
 from digiid.platform.entropy import SeededEntropy
 from digiid.platform.pools import Pools
@@ -216,6 +218,89 @@ def test_a_client_is_added_later(empty_room: CentralRoom, tmp_path: Path) -> Non
     assert {party for party, _ in view.clients} == {POLICE, PORTAL}
 
 
+def clients_of(room: CentralRoom, server: Any) -> set[Any]:
+    return {party for view in members.list_servers(room.deps) if view.server.id == server for party, _ in view.clients}
+
+
+def remove_client(room: CentralRoom, made: ProvisionedServer, client: Any) -> None:
+    """As the member itself takes its subsystem away."""
+    owner = load_identity(made.signing[made.id.owner], made.passphrase_file, room.fetch_ocsp)
+    request = room.request(Operation.CLIENT_DELETION, made.id, client=client)
+    room.submit(request, owner=owner)
+
+
+def test_what_an_officer_removed_stays_removed_until_it_is_brought_back(
+    empty_room: CentralRoom, tmp_path: Path
+) -> None:
+    room, folder = empty_room, tmp_path / "servers"
+    state, private = make(room, folder)
+    # a client, a whole server with its member, somebody in a group
+    remove_client(room, state, PORTAL)
+    members.remove_server(room.deps, PRIVATE, reason="it misbehaves", by=REGISTRAR)
+    members.remove_member(room.deps, BANKING.member, reason="it misbehaves", by=REGISTRAR)
+    members.remove_from_group(room.deps, "authorities", POLICE, by=REGISTRAR)
+    entries = members.recent_journal(room.deps)
+    for _ in range(2):
+        make(room, folder)
+        assert members.recent_journal(room.deps) == entries
+    assert clients_of(room, STATE) == {POLICE}
+    assert [view.server.id for view in members.list_servers(room.deps)] == [STATE]
+    gone = {item.name for item in provisioned.list_provisioned(room.deps) if not item.is_there}
+    assert gone == {
+        f"client {PORTAL} at {STATE}",
+        f"client {BANKING} at {PRIVATE}",
+        f"server {PRIVATE}",
+        f"member {BANKING.member}",
+        f"group authorities with {POLICE}",
+        provisioned.certificate_item(certificate_der(read_certificate(private.authentication.certificate))),
+    }
+    # one alone, then a server and what went with it
+    assert provisioned.bring_back(room.deps, f"client {PORTAL} at {STATE}", by=REGISTRAR)
+    make(room, folder)
+    assert clients_of(room, STATE) == {POLICE, PORTAL}
+    assert [view.server.id for view in members.list_servers(room.deps)] == [STATE]
+    provisioned.bring_back(room.deps, f"server {PRIVATE}", by=REGISTRAR)
+    make(room, folder)
+    assert [view.server.id for view in members.list_servers(room.deps)] == [STATE]  # its owner is still no member
+    provisioned.bring_back(room.deps, f"member {BANKING.member}", by=REGISTRAR)
+    make(room, folder)
+    assert clients_of(room, PRIVATE) == {BANKING}
+    # who may not, and what is not gone
+    with pytest.raises(Refused, match=r"central\.not_an_officer"):
+        provisioned.bring_back(room.deps, f"group authorities with {POLICE}", by="37605030299")
+    with pytest.raises(NotFound, match=r"central\.provisioned"):
+        provisioned.bring_back(room.deps, f"server {PRIVATE}", by=REGISTRAR)
+
+
+def test_a_certificate_that_was_taken_from_a_server_is_not_registered_again(
+    empty_room: CentralRoom, tmp_path: Path
+) -> None:
+    room, folder = empty_room, tmp_path / "servers"
+    state, _ = make(room, folder)
+    owner = load_identity(state.signing[AUTHORITY], state.passphrase_file, room.fetch_ocsp)
+    certificate = read_certificate(state.authentication.certificate)
+    room.submit(room.request(Operation.AUTH_CERT_DELETION, STATE, auth_certificate=certificate), owner=owner)
+    make(room, folder)
+    [view] = [view for view in members.list_servers(room.deps) if view.server.id == STATE]
+    assert view.certificates == ()
+
+
+def test_what_was_registered_before_it_was_remembered_stays_removed_too(any_room: CentralRoom, tmp_path: Path) -> None:
+    room, folder = any_room, tmp_path / "servers"
+    state, _ = make(room, folder)
+    before = provisioned.list_provisioned(room.deps)
+    with room.deps.db.engine.begin() as connection:  # a database as version 1 left it
+        connection.exec_driver_sql("DROP TABLE provisioned")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    remove_client(room, state, PORTAL)
+    members.remove_server(room.deps, PRIVATE, reason="it misbehaves", by=REGISTRAR)
+    room.deps.db.migrate("digiid.exchange.central_server")
+    make(room, folder)
+    assert clients_of(room, STATE) == {POLICE}
+    assert [view.server.id for view in members.list_servers(room.deps)] == [STATE]
+    assert {item.name for item in provisioned.list_provisioned(room.deps)} == {item.name for item in before}
+
+
 class _Crash(Exception):
     pass
 
@@ -258,6 +343,7 @@ def test_a_request_that_was_sent_before_a_crash_is_approved_and_not_sent_again(
     # as far as the request, which another process then leaves behind
     [made] = make(room, folder, plan=plan, fetch_ocsp=crash_after_sending)
     members.remove_server(room.deps, STATE, reason="to be asked again", by=REGISTRAR)
+    provisioned.bring_back(room.deps, f"server {STATE}", by=REGISTRAR)
     owner = load_identity(made.signing[AUTHORITY], made.passphrase_file, room.fetch_ocsp)
     authentication = load_identity(made.authentication, made.passphrase_file, room.fetch_ocsp)
     request = room.registration(auth_certificate=authentication.certificate)
