@@ -144,7 +144,7 @@ def test_own_looks_are_counted_and_shown_on_request(room: ProviderRoom, browser:
     room.clock.advance(LATER)
     page = words(browser.get("/who-looked").text)
     assert "Looks: 0" in page
-    assert "You looked yourself 1 times." in page
+    assert "You looked yourself once." in page
     own = words(browser.get("/who-looked?own=1").text)
     assert "Information Authority on your behalf: you asked yourself" in own
     assert "agree" in own

@@ -29,6 +29,7 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
+from markupsafe import Markup, escape
 
 from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.clock import Clock
@@ -148,6 +149,7 @@ class Site:
         environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
         environment.filters["instant"] = lambda value: format_instant(value, lang)
         environment.filters["day"] = lambda value: format_day(value, lang)
+        environment.filters["breakable"] = _breakable
         environment.globals["static"] = self.static_url
         environment.globals["lang"] = lang
         environment.globals["site"] = self.settings
@@ -306,6 +308,11 @@ def site_of(request: Request[Any, Any, Any]) -> Site:
 
 def language_of(request: Request[Any, Any, Any]) -> str:
     return cast(str, cast("dict[str, Any]", request.scope)["digiid.language"])
+
+
+def _breakable(value: object) -> Markup:
+    """An identifier with slashes that a narrow column may break behind each of them, and nowhere else."""
+    return escape(str(value)).replace("/", Markup("/<wbr>"))
 
 
 def _place_of(request: Request[Any, Any, Any]) -> str:
