@@ -20,6 +20,7 @@ err = Console(stderr=True)
 STATUS_ADDRESSES = Path("exchange", "status-addresses.json")  # in a state's folder
 _COLOURS = {"ok": "green", "warning": "yellow", "stopped": "red"}
 _BAR = 16
+_BARS_FROM = 100  # columns of the terminal
 
 
 def status(
@@ -69,9 +70,15 @@ def _json(asked: Sequence[Any]) -> dict[str, Any]:
 def _print(asked: Sequence[Any]) -> None:
     from digiid.exchange.security_server.status import all_clocks
 
+    # The bars say again what `left` says: in a narrow terminal the room is for the names.
+    has_bars = out.width >= _BARS_FROM
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("state", "clock", "left", "", "server"):
+    for heading in ("state", "clock", "left", *([""] if has_bars else []), "server"):
         table.add_column(heading, overflow="fold")
+    for each in asked:
+        if each.status is None:
+            empty = [""] * (2 if has_bars else 1)
+            table.add_row("[red]stopped[/red]", "does not answer", *empty, escape(each.address.server))
     shown = all_clocks(asked)
     for row in shown:
         clock = row.clock
@@ -79,10 +86,8 @@ def _print(asked: Sequence[Any]) -> None:
         name = f"{row.meaning.title}" + (f" [dim]{escape(clock.subject)}[/dim]" if clock.subject else "")
         left = "" if clock.left is None else format_left(clock.left)
         bar = "" if row.share is None else f"[{colour}]{'█' * round(row.share * _BAR):<{_BAR}}[/{colour}]"
-        table.add_row(f"[{colour}]{clock.state.value}[/{colour}]", name, left, bar, escape(row.server))
-    for each in asked:
-        if each.status is None:
-            table.add_row("[red]stopped[/red]", "does not answer", "", "", escape(each.address.server))
+        bars = [bar] if has_bars else []
+        table.add_row(f"[{colour}]{clock.state.value}[/{colour}]", name, left, *bars, escape(row.server))
     out.print(table)
     for line in _advice(asked, shown):
         out.print(line, highlight=False)

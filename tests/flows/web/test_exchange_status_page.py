@@ -213,6 +213,15 @@ def test_the_command_line_shows_the_same_and_its_exit_code_says_whether_somethin
     assert "What to do: See that the database runs" in shown.output
 
 
+def test_in_a_narrow_terminal_whole_names_stand_and_a_silent_server_comes_first(servers, tmp_path, addresses):
+    state, _ = servers
+    write(addresses, state, Server(PRIVATE))
+    shown = CliRunner().invoke(cli, ["exchange", "status", "--state", str(tmp_path)], env={"COLUMNS": "80"})
+    lines = shown.output.splitlines()
+    assert "does not answer" in lines[1] and PRIVATE in lines[1]
+    assert sum(STATE in line for line in lines) == shown.output.count("ok ") and "█" not in shown.output
+
+
 def test_the_command_line_tells_programs_as_json(servers, tmp_path, addresses):
     state, _ = servers
     silent = Server(PRIVATE)

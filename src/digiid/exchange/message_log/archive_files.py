@@ -139,7 +139,10 @@ def read_archive(path: Path, *, key: DecryptionKey | None) -> bytes:
                     raise Malformed("exchange.message_log.archive_size", f"larger than {MAX_ARCHIVE_BYTES_LIMIT} bytes")
                 return content
             if key is None:
-                raise Malformed("exchange.message_log.key_needed", "the archive is encrypted: name a key")
+                raise Malformed(
+                    "exchange.message_log.key_needed",
+                    "the archive is encrypted: name a key with --key; `digiid decrypt ARCHIVE --list` says which one",
+                )
             envelope = cdoc2.parse_envelope(file)
             keys = unlock(envelope, key)
             aad, span = envelope.aad, envelope.ciphertext

@@ -58,9 +58,12 @@ def load_decryption_key(source: str, password_path: Path | None) -> AgreementKey
         if file.stat().st_size > _MAX_KEY_FILE_BYTES:
             raise Malformed("keys.unreadable", f"{file} is too large for a key")
         key = load_pem_private_key(file.read_bytes(), read_passphrase(password_path) if password_path else None)
-    except (OSError, ValueError, TypeError) as error:
-        # The library's text may quote the file: only what kind of error it was is told.
-        raise Malformed("keys.unreadable", f"{file}: {type(error).__name__}") from None
+    except OSError as error:
+        raise Malformed("keys.unreadable", f"{file}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        # The library's text may quote the file: only that it is none is told.
+        text = f"{file} holds no private key (PEM, PKCS#12) that this password opens"
+        raise Malformed("keys.unreadable", text) from None
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in ACCEPTED_CURVES:
         return key_of_private_key(key)
     if isinstance(key, rsa.RSAPrivateKey):
