@@ -36,6 +36,8 @@ def text(folder: StateFolder, settings: StateSettings) -> RenderableType:
         sites.add_row(f"[link={settings.origin(site)}]{settings.origin(site)}[/link]", what)
     sites.add_row(settings.base_url, "for programs: /ocsp /tsa /crl /certs /tl.xml /V3/validate /signing /internalconf")
     sites.add_row(settings.origins["agent"], "your cards: look, change a PIN, unblock")
+    if settings.tls:
+        sites.add_row("certificates", f"of a test CA of this state's own: {folder.path / 'tls' / 'authority.pem'}")
     people = read_people(folder.path)
     cards = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("test card", "person", "personal code", "what for"):

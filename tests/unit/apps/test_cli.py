@@ -94,3 +94,11 @@ def test_every_site_with_pages_is_in_the_welcome(tmp_path: Path) -> None:
     sites = settings.origins.items() - {("pay", settings.origins["pay"])}  # one comes there with a fee to pay
     missing = [name for name, origin in sites if origin not in where.file.getvalue()]
     assert missing == []
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_whoever_opens_a_state_with_tls_is_told_whose_certificates_it_has(tmp_path: Path, tls: bool) -> None:
+    where = Console(file=io.StringIO(), width=200)
+    where.print(text(StateFolder(tmp_path), StateSettings(tls=tls)))
+    assert isinstance(where.file, io.StringIO)
+    assert ("authority.pem" in where.file.getvalue()) is tls
