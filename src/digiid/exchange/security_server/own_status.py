@@ -108,15 +108,40 @@ class OwnStatus:
         conf = self._find_conf()
         complete = True
         for leaf in self._certificates:
+            complete = self._refresh_leaf(conf, leaf) and complete
+        return complete
+
+    def fetch_for(self, certificates: Iterable[x509.Certificate]) -> None:
+        """Responses about certificates that are to take the place of those in use.
+
+        Raises: Unavailable `exchange.ocsp.missing`, one of them is not good or its responder does not answer.
+        """
+        conf = self._find_conf()
+        for leaf in certificates:
+            self._refresh_leaf(conf, leaf)
             try:
-                chain = conf.chain_of(leaf)
-            except DigiidError as error:
-                log.error("exchange.ocsp_own_chain", code=error.code, reason=error.detail)
-                complete = False
-                continue
-            for certificate in chain:
-                complete = self._refresh_one(certificate, conf.issuer_of(certificate)) and complete
-            self._chains[sha1_of(leaf)] = tuple(map(sha1_of, chain))
+                self.responses_for(leaf, at=self._clock.now())
+            except Unavailable:
+                if leaf not in self._certificates:  # nobody waits for its responses
+                    self._chains.pop(sha1_of(leaf), None)
+                raise
+
+    def replace_certificates(self, certificates: Iterable[x509.Certificate]) -> None:
+        """Keep these fresh from now on. What is in hand about the former ones is still told to who asks."""
+        self._certificates = tuple(certificates)
+        wanted = set(map(sha1_of, self._certificates))
+        self._chains = {leaf: chain for leaf, chain in self._chains.items() if leaf in wanted}
+
+    def _refresh_leaf(self, conf: GlobalConf, leaf: x509.Certificate) -> bool:
+        try:
+            chain = conf.chain_of(leaf)
+        except DigiidError as error:
+            log.error("exchange.ocsp_own_chain", code=error.code, reason=error.detail)
+            return False
+        complete = True
+        for certificate in chain:
+            complete = self._refresh_one(certificate, conf.issuer_of(certificate)) and complete
+        self._chains[sha1_of(leaf)] = tuple(map(sha1_of, chain))
         return complete
 
     def _refresh_one(self, certificate: x509.Certificate, authority: CaInfo) -> bool:

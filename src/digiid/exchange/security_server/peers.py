@@ -10,7 +10,7 @@ import functools
 import ssl
 from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from cryptography import x509
@@ -28,16 +28,27 @@ from digiid.kernel.identifiers import ClientId, ServerId
 log = structlog.get_logger("exchange.security_server")
 
 _MAX_REMEMBERED: Final = 10_000
+_OF_FORMER_CERTIFICATE: Final = frozenset({"exchange.trust.unknown_server", "exchange.trust.ocsp_status"})
 _AVOIDED_SECONDS: Final = 30.0  # a server that failed after it answered first is asked again so much later
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A judged peer and the connection to it."""
+    """A judged peer and the connection to it. `generation`: how often our own certificate had changed when it began."""
 
     server: SecurityServer
     address: Address
     connection: Connection
+    generation: int
+
+
+class _Reached(NamedTuple):
+    """An open connection of which nothing is judged. `is_kept`: an earlier message opened it."""
+
+    connection: Connection
+    address: Address
+    is_kept: bool
+    generation: int
 
 
 class Peers:
@@ -57,6 +68,7 @@ class Peers:
         self._pool = Pool(max_idle=max_idle, idle_seconds=timeouts.kept_connection_seconds)
         self._fastest: dict[frozenset[Address], tuple[Address, float]] = {}
         self._avoided: dict[Address, float] = {}
+        self._generation = 0
 
     async def connect(self, conf: GlobalConf, provider: ClientId, *, wanted: ServerId | None) -> Peer:
         """A judged connection to a server of the provider. Nothing has been sent on it for this message.
@@ -73,12 +85,16 @@ class Peers:
         failure: DigiidError | None = None
         while left := self._not_avoided(candidates.keys() - tried):
             address: Address | None = None
+            is_kept = False
             try:
                 # 2 one that is connected already, else the fastest
-                connection, address = await self._reach(left, seconds)
+                reached = await self._reach(left, seconds)
+                address, is_kept = reached.address, reached.is_kept
                 # 3 it is who it should be
-                return await self._judged(conf, candidates, address, connection)
+                return await self._judged(conf, candidates, reached)
             except DigiidError as error:
+                if is_kept and error.code in _OF_FORMER_CERTIFICATE:
+                    continue  # it began when the peer had another certificate; a new connection shows the present one
                 failure = error
                 if isinstance(error, _NoHandshake):
                     address = error.address
@@ -100,20 +116,24 @@ class Peers:
 
     def give_back(self, peer: Peer) -> None:
         """The exchange on this connection is complete and the peer keeps it open."""
-        self._pool.give(peer.address, peer.connection)
+        if peer.generation == self._generation:
+            self._pool.give(peer.address, peer.connection)
+        else:
+            peer.connection.close()
 
     def forget_connections(self) -> None:
-        """Our own certificate has changed: connections are opened anew."""
+        """Our own certificate has changed: connections are opened anew, and those in use are not kept."""
+        self._generation += 1
         self._pool.clear()
 
-    async def _reach(self, addresses: frozenset[Address], seconds: float) -> tuple[Connection, Address]:
-        loop = asyncio.get_running_loop()
+    async def _reach(self, addresses: frozenset[Address], seconds: float) -> _Reached:
+        loop, generation = asyncio.get_running_loop(), self._generation
         remembered = self._fastest.get(addresses)
         first: list[Address] = []
         if remembered is not None and loop.time() - remembered[1] < self._timeouts.fastest_remembered_seconds:
             first = [remembered[0]]
             if (kept := self._pool.take(remembered[0])) is not None:
-                return kept, remembered[0]
+                return _Reached(kept, remembered[0], True, generation)
         for choice in (first, list(addresses)):
             if not choice:
                 continue
@@ -137,11 +157,10 @@ class Peers:
             )
         except Unavailable as error:
             raise _NoHandshake(error, address) from error
-        return connection, address
+        return _Reached(connection, address, False, generation)
 
-    async def _judged(
-        self, conf: GlobalConf, candidates: dict[Address, SecurityServer], address: Address, connection: Connection
-    ) -> Peer:
+    async def _judged(self, conf: GlobalConf, candidates: dict[Address, SecurityServer], reached: _Reached) -> Peer:
+        connection, address = reached.connection, reached.address
         try:
             certificate_der = connection.peer_certificate_der
             if certificate_der is None:
@@ -155,7 +174,7 @@ class Peers:
         except DigiidError:
             connection.close()
             raise
-        return Peer(server, address, connection)
+        return Peer(server, address, connection, reached.generation)
 
 
 class _NoHandshake(Unavailable):

@@ -5,9 +5,11 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import make_url
 
@@ -28,13 +30,14 @@ from digiid.exchange.security_server.own_evidence import (
     answer_asic,
     answer_verification_conf,
 )
+from digiid.exchange.security_server.own_keys import OwnKeys, OwnKeysWatch, load_own_keys
 from digiid.exchange.security_server.own_services import OwnServices
-from digiid.exchange.security_server.own_status import OwnStatus
+from digiid.exchange.security_server.own_status import OwnStatus, sha1_of
 from digiid.exchange.security_server.peers import Peers
 from digiid.exchange.security_server.places import Places
 from digiid.exchange.security_server.provider import Provider
 from digiid.exchange.security_server.settings import SecurityServerSettings
-from digiid.exchange.security_server.signing_keys import Signers, load_signing_identity
+from digiid.exchange.security_server.signing_keys import Signers
 from digiid.exchange.security_server.spool import SpoolFolder
 from digiid.exchange.security_server.status_port import PeerStatus, StatusPort
 from digiid.exchange.security_server.tls import (
@@ -45,7 +48,6 @@ from digiid.exchange.security_server.tls import (
 )
 from digiid.exchange.security_server.turns import Turns
 from digiid.kernel.errors import Conflict, DigiidError
-from digiid.platform.certificate_files import read_certificates
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.entropy import Entropy
@@ -58,6 +60,7 @@ _WATCH_SECONDS = 1.0
 _MONITORING_SECONDS = 5.0
 _PURGE_SECONDS = 3600.0
 _BACKLOG = 1024
+_FORMER_TOLD = timedelta(minutes=10)  # longer than a message may take
 
 
 class SecurityServer:
@@ -82,17 +85,19 @@ class SecurityServer:
         self.local = LocalConfFile(settings.local_conf, clock)
 
         # 2 what it proves itself with
-        identities = [load_signing_identity(each) for each in settings.signing]
-        self._authentication = read_certificates(settings.authentication.certificate)[0]
+        own = load_own_keys(settings)
+        self._authentication = own.authentication
+        self._former: tuple[x509.Certificate, datetime] | None = None  # what connections in use may still show
         self.status = OwnStatus(
             folder / "ocsp",
-            [self._authentication, *(each.certificate for each in identities)],
+            own.certificates,
             http=self._http,
             entropy=entropy,
             clock=clock,
             find_conf=self.configuration.current,
         )
-        self.signers = Signers(identities, self.status, use_hash_chain=settings.signature_form == "hash_chain")
+        self._own = OwnKeysWatch(settings, own, status=self.status, find_conf=self.configuration.current, clock=clock)
+        self.signers = Signers(own.identities, self.status, use_hash_chain=settings.signature_form == "hash_chain")
         self.internal_identity = load_or_make_internal_identity(
             folder, name=str(settings.server_id), names=settings.listeners.names, entropy=entropy, now=clock.now()
         )
@@ -145,7 +150,7 @@ class SecurityServer:
             clock=clock,
             entropy=entropy,
             find_conf=self.configuration.current,
-            own_responses=lambda: self.status.responses_for(self._authentication, at=clock.now()),
+            own_responses=self._own_responses,
             local=self.local,
             log=self.log,
             monitoring=self.monitoring,
@@ -173,6 +178,7 @@ class SecurityServer:
         self._message_listener: Listener | None = None
         self._https_listener: Listener | None = None
         self._jobs: list[asyncio.Task[None]] = []
+        self._renewing = asyncio.Lock()
         self._roots: frozenset[bytes] = frozenset()
         self._system_certificates: frozenset[bytes] = frozenset()
 
@@ -268,9 +274,16 @@ class SecurityServer:
                 log.exception("exchange.contexts_not_renewed")
 
     async def _renew_contexts(self) -> None:
-        """Contexts are made anew when what they trust has changed."""
+        """Contexts are made anew when what they show or trust has changed. One caller at a time; the others wait."""
+        async with self._renewing:
+            await self._renew_what_changed()
+
+    async def _renew_what_changed(self) -> None:
+        if (found := await asyncio.to_thread(self._own.look)) is not None:
+            await self._take_up(found)
         roots, certificates = self._find_roots(), self._find_system_certificates()
-        if roots != self._roots and self._message_listener is not None:
+        # keys that wait in the files until they can be used do not come in by new roots
+        if roots != self._roots and self._message_listener is not None and self._own.files_are_current:
             self._roots = roots
             await self._message_listener.replace_context(self._make_server_context())
             log.info("exchange.roots_changed", count=len(roots))
@@ -279,6 +292,33 @@ class SecurityServer:
             context = internal_server_context(self.internal_identity, certificates)
             await self._https_listener.replace_context(context)
             log.info("exchange.system_certificates_changed", count=len(certificates))
+
+    async def _take_up(self, found: OwnKeys) -> None:
+        """Other keys or certificates of our own, which can be used."""
+        self.status.replace_certificates(found.certificates)
+        self.signers.replace(found.identities)
+        if found.authentication != self._authentication:
+            self._former = self._authentication, self._clock.now()
+            self._authentication = found.authentication
+        self._client_context = self._make_client_context()
+        self._peers.forget_connections()
+        if self._message_listener is not None:
+            await self._message_listener.replace_context(self._make_server_context())
+        log.info("exchange.keys_taken_up", certificates=len(found.certificates))
+
+    def _own_responses(self) -> tuple[bytes, ...]:
+        """About the certificate that we show, and for a while the one that a connection may have begun with."""
+        now = self._clock.now()
+        responses = self.status.responses_for(self._authentication, at=now)
+        if self._former is not None and now - self._former[1] < _FORMER_TOLD:
+            with contextlib.suppress(DigiidError):
+                responses += (self.status.find_by_sha1(sha1_of(self._former[0])),)
+        return responses
+
+    @property
+    def own_certificates(self) -> tuple[x509.Certificate, ...]:
+        """The authentication certificate first."""
+        return self._own.current.certificates
 
     def _find_roots(self) -> frozenset[bytes]:
         conf = self._find_conf()

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,6 @@ from digiid.exchange.security_server.maintenance import MaintenanceSwitch
 from digiid.exchange.security_server.server import SecurityServer
 from digiid.exchange.security_server.signing_keys import SigningIdentity
 from digiid.kernel.errors import DigiidError, Unavailable
-from digiid.platform.certificate_files import read_certificates
 from digiid.platform.clock import Clock
 from digiid.platform.tokens import Pkcs11Key, Pkcs11RsaKey
 
@@ -39,14 +38,13 @@ def health_port_of(server: SecurityServer, clock: Clock) -> HealthPort:
 
 
 def _checks(server: SecurityServer, clock: Clock) -> Sequence[Check]:
-    certificates = _own_certificates(server)
-    keys = KeyChecks(server.signers.identities, clock)
+    keys = KeyChecks(lambda: server.signers.identities, clock)
 
     def check_keys() -> None:
         for _, problem in keys.read():
             if problem is not None:
                 raise Unavailable("keys.token", problem)
-        for certificate in certificates:
+        for certificate in server.own_certificates:
             server.status.responses_for(certificate, at=clock.now())
 
     return (
@@ -59,8 +57,7 @@ def _checks(server: SecurityServer, clock: Clock) -> Sequence[Check]:
 
 def _sources(server: SecurityServer, switch: MaintenanceSwitch, clock: Clock) -> ClockSources:
     settings = server.settings
-    keys = KeyChecks(server.signers.identities, clock)
-    own = _held_by_server(server)
+    keys = KeyChecks(lambda: server.signers.identities, clock)
     return ClockSources(
         configuration=server.configuration.state,
         ocsp=lambda: [_own_status(server)],
@@ -68,7 +65,7 @@ def _sources(server: SecurityServer, switch: MaintenanceSwitch, clock: Clock) ->
         stamping=server.log.describe_stamping,
         stamping_grace=timedelta(seconds=settings.message_log.acceptable_timestamp_failure_seconds),
         check_log=lambda: _check_log(server),
-        certificates=lambda: [*own, *_of_information_systems(server)],
+        certificates=lambda: [*_held_by_server(server), *_of_information_systems(server)],
         list_keys=keys.read,
         disk=lambda: _disk_of(settings.folder, settings.database),
         rights_alarm=lambda: _rights_alarm(server),
@@ -99,13 +96,8 @@ def _rights_alarm(server: SecurityServer) -> LocalConfAlarm | None:
 # ------------------------------------------------------------------ certificates
 
 
-def _own_certificates(server: SecurityServer) -> tuple[x509.Certificate, ...]:
-    authentication = read_certificates(server.settings.authentication.certificate)[0]
-    return (authentication, *(each.certificate for each in server.signers.identities))
-
-
 def _held_by_server(server: SecurityServer) -> tuple[HeldCertificate, ...]:
-    authentication, *_ = _own_certificates(server)
+    authentication, *_ = server.own_certificates
     internal = x509.load_der_x509_certificate(server.internal_identity.certificate_der)
     return (
         _held("certificate_authentication", str(server.settings.server_id), authentication),
@@ -140,15 +132,15 @@ def _held(kind: str, subject: str, certificate: x509.Certificate) -> HeldCertifi
 class KeyChecks:
     """Whether the signing keys can be used: keys in tokens are tried once a minute, those in memory are there."""
 
-    def __init__(self, identities: Sequence[SigningIdentity], clock: Clock) -> None:
-        self._identities, self._clock = tuple(identities), clock
+    def __init__(self, list_identities: Callable[[], Sequence[SigningIdentity]], clock: Clock) -> None:
+        self._list_identities, self._clock = list_identities, clock
         self._kept: tuple[datetime, tuple[tuple[str, str | None], ...]] | None = None
 
     def read(self) -> tuple[tuple[str, str | None], ...]:
         """(member, what is wrong or None)."""
         now = self._clock.now()
         if self._kept is None or not self._kept[0] <= now < self._kept[0] + _KEY_CHECK_EVERY:
-            self._kept = now, tuple((str(each.member), _try_key(each)) for each in self._identities)
+            self._kept = now, tuple((str(each.member), _try_key(each)) for each in self._list_identities())
         return self._kept[1]
 
 

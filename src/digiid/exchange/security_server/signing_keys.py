@@ -54,6 +54,10 @@ class Signers:
     def identities(self) -> tuple[SigningIdentity, ...]:
         return tuple(self._identities.values())
 
+    def replace(self, identities: Iterable[SigningIdentity]) -> None:
+        """Sign with these from now on; what is being signed is finished with what it began with."""
+        self._identities = {identity.member: identity for identity in identities}
+
     async def sign(self, member: MemberId, parts: Mapping[str, bytes], *, at: datetime) -> Signed:
         """Sign these parts: URI to SHA-512 digest, the message first.
 
