@@ -41,6 +41,13 @@ class PinName(StrEnum):
     PUK = "puk"
 
 
+class CertificateName(StrEnum):
+    """As typed on the command line."""
+
+    AUTHENTICATION = "authentication"
+    SIGNATURE = "signature"
+
+
 @card_app.command("list")
 def list_cards(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """The cards on the shelf and in PC/SC readers."""
@@ -139,6 +146,33 @@ def info(card: CardOption = None, state: StateOption = DEFAULT_STATE, as_json: J
         ends = certificate.not_after_at.strftime("%Y-%m-%d %H:%M UTC")
         table.add_row(f"Certificate, {certificate.kind.value}", f"{certificate.serial_number}, until {ends}")
     out.print(table)
+
+
+@card_app.command()
+def certificate(
+    kind: Annotated[
+        CertificateName, typer.Argument(help="For signing in and being encrypted to, or for signatures.")
+    ] = CertificateName.AUTHENTICATION,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where it goes; else it is printed.")] = None,
+    card: CardOption = None,
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """A certificate of a card as PEM, without a PIN: for whoever encrypts to its holder, or verifies."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from digiid.devices import pcsc
+    from digiid.devices.card_commands import opened_card
+    from digiid.platform import eid_card
+    from digiid.platform.documents.files import write_whole
+    from digiid.platform.eid_card import CardKey
+
+    with opened_card(state.resolve(), SystemEntropy(), card, pcsc) as (_, transport):
+        found = eid_card.read_certificate(transport, CardKey(kind.value))
+    pem = found.public_bytes(Encoding.PEM)
+    if output is None:
+        sys.stdout.write(pem.decode())
+    else:
+        write_whole(output, pem)
 
 
 @card_app.command()

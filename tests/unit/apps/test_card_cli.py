@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import KeyUsage, load_pem_x509_certificate
 from typer.testing import CliRunner, Result
 
 from digiid.apps.card_cli import card_app
@@ -47,6 +48,15 @@ def test_info_names_holder_tries_and_certificates(state: Path) -> None:
     assert said["tries_left"] == {"pin1": 3, "pin2": 3, "puk": 3}
     assert [certificate["kind"] for certificate in said["certificates"]] == ["authentication", "signature"]
     assert "JAAK-KRISTJAN JÕEORG" in run(state, "info").stdout
+
+
+def test_a_certificate_is_given_out_for_whoever_encrypts_or_verifies(state: Path) -> None:
+    for kind, usage in (("authentication", "key_agreement"), ("signature", "content_commitment")):
+        certificate = load_pem_x509_certificate(run(state, "certificate", kind, "--card", NUMBER).stdout.encode())
+        assert getattr(certificate.extensions.get_extension_for_class(KeyUsage).value, usage)
+    file = state / "mine.pem"
+    assert run(state, "certificate", "authentication", "-o", str(file)).exit_code == 0
+    assert load_pem_x509_certificate(file.read_bytes())
 
 
 def test_pins_are_changed_and_unblocked_and_never_shown(state: Path) -> None:
