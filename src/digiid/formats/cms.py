@@ -369,7 +369,7 @@ def _check_ess_certificate(signer: SignerInfo, encoded: bytes, parts: Certificat
     if hash_name not in HASH_NAMES.values():
         raise Refused("cms.algorithm", f"certificate hash {hash_name} is not accepted")
     digest, at = der.expect(data, at, end, der.OCTET_STRING)
-    if data[digest:at] != HASH_FUNCTIONS[hash_name](encoded).digest():
+    if data[digest:at] != parts.fingerprint(hash_name, encoded):
         raise Refused("cms.signer_certificate", "the certificate is not the one that the signer named")
     if at != end:
         body, stop = der.expect(data, at, end, der.SEQUENCE)

@@ -134,7 +134,7 @@ def canonicalize(element: etree._Element, algorithm: str) -> bytes:
 
 def _has_xml_above(element: etree._Element) -> bool:
     for ancestor in element.iterancestors():
-        for name in ancestor.attrib:
+        for name in ancestor.keys():  # noqa: SIM118 - an element's attributes, and its children without it
             if name.startswith(_XML_ATTRIBUTE):
                 return True
     return False

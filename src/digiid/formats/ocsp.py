@@ -327,8 +327,7 @@ def build_error_response(status: ResponseStatus) -> bytes:
 # ------------------------------------------------------------------------------------------ client
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedOcsp:
+class VerifiedOcsp(NamedTuple):
     """What an authorised responder said. Freshness is the caller's question: check_fresh."""
 
     status: CertStatus
@@ -669,15 +668,15 @@ def _read_single(place: tuple[int, int], response: _Response, responder: x509.Ce
     if this_update_at > response.produced_at or (next_update_at is not None and next_update_at < this_update_at):
         raise Refused("ocsp.times", "thisUpdate, producedAt and nextUpdate contradict one another")
     return VerifiedOcsp(
-        status=status,
-        produced_at=response.produced_at,
-        this_update_at=this_update_at,
-        next_update_at=next_update_at,
-        revoked_at=revoked_at,
-        reason=reason,
-        responder=responder,
-        nonce=response.nonce,
-        archive_cutoff_at=cutoff_at or response.archive_cutoff_at,
+        status,
+        response.produced_at,
+        this_update_at,
+        next_update_at,
+        revoked_at,
+        reason,
+        responder,
+        response.nonce,
+        cutoff_at or response.archive_cutoff_at,
     )
 
 

@@ -34,7 +34,7 @@ _EXTRA_ZIP64, _EXTRA_UNICODE_PATH = 0x0001, 0x7075  # APPNOTE §4.5.3, §4.6.9
 _CHUNK = 256 * 1024
 _MAX_DIRECTORY_BYTES = 4 * 1024**2
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
-_PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")  # needs no closer look
+_PLAIN = re.compile(rb"[A-Za-z0-9._/-]+")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DOTTED = frozenset(("", ".", ".."))
 
@@ -275,7 +275,10 @@ def _decode_name(raw: bytes, limits: Limits) -> str:
         name = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Malformed("asic.zip.name", "a name that is not UTF-8") from error
-    check_name(name.removesuffix("/"))
+    # Most names need no closer look: plain characters, and no segment that is empty or begins with a dot.
+    rooted = b"/" + raw
+    if b"/." in rooted or b"//" in rooted or not _PLAIN.fullmatch(raw):
+        check_name(name.removesuffix("/"))
     return name
 
 
@@ -291,8 +294,6 @@ def check_name(name: str) -> None:
 
     Raises: Malformed `asic.zip.name`.
     """
-    if _PLAIN.fullmatch(name):
-        return
     if _HIDDEN.search(name):
         raise Malformed("asic.zip.name", f"{name!r} has a control character or a backslash")
     if not _DOTTED.isdisjoint(name.split("/")):
@@ -327,16 +328,16 @@ def _check_extra(extra: bytes, raw_name: bytes, name: str) -> None:
 
 
 def _check_central(fields: tuple[int, ...], name: str, limits: Limits) -> None:
-    _, _, _, flags, method, _, _, _, packed, size, _, _, _, disk, _, external, _ = fields
+    flags, method, packed, size = fields[3], fields[4], fields[8], fields[9]
     if flags & _FLAG_ENCRYPTED:
         raise Malformed("asic.zip.encrypted", f"{name!r} is encrypted")
     if flags & ~(_FLAG_LEVEL | _FLAG_DESCRIPTOR | _FLAG_UTF8):
         raise Malformed("asic.zip.flags", f"{name!r} uses flags {flags:#06x}")
     if method not in (STORED, DEFLATED):
         raise Malformed("asic.zip.method", f"{name!r} uses compression method {method}")
-    if disk or 0xFFFFFFFF in (packed, size, fields[16]):
+    if fields[13] or 0xFFFFFFFF in (packed, size, fields[16]):
         raise Malformed("asic.zip.zip64", f"{name!r} uses ZIP64 or another disk")
-    if (external >> 16) & _KIND not in _PLAIN_KINDS:  # whichever system the entry says it comes from
+    if (fields[15] >> 16) & _KIND not in _PLAIN_KINDS:  # whichever system the entry says it comes from
         raise Malformed("asic.zip.link", f"{name!r} is a link or a device")
     if (method == STORED and packed != size) or (name.endswith("/") and size):
         raise Malformed("asic.zip.size", f"{name!r} has impossible sizes")
@@ -345,7 +346,8 @@ def _check_central(fields: tuple[int, ...], name: str, limits: Limits) -> None:
 
 
 def _read_local(file: BinaryIO, central: tuple[int, ...], raw_name: bytes, name: str, following: int) -> Entry:
-    _, _, _, flags, method, time, date, crc, packed, size, _, _, _, _, _, _, offset = central
+    flags, method, time, date, crc, packed, size = central[3:10]
+    offset = central[16]
     file.seek(offset)
     record = file.read(_LOCAL.size + len(raw_name))
     header = _LOCAL.unpack_from(record)
@@ -378,19 +380,8 @@ def _read_local(file: BinaryIO, central: tuple[int, ...], raw_name: bytes, name:
             raise Malformed("asic.zip.mismatch", f"the data descriptor of {name!r} is wrong")
     elif gap:
         raise Malformed("asic.zip.layout", f"bytes after {name!r} belong to no entry, or entries overlap")
-    return Entry(
-        name=name,
-        raw_name=raw_name,
-        method=method,
-        flags=flags,
-        crc=crc,
-        packed_bytes=packed,
-        size_bytes=size,
-        data_offset=data_offset,
-        has_extra=bool(header[10] or central[11]),
-        dos_time=header[4],
-        dos_date=header[5],
-    )
+    has_extra = bool(header[10] or central[11])
+    return Entry(name, raw_name, method, flags, crc, packed, size, data_offset, has_extra, time, date)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from digiid.formats.asic import Container, Entry, Limits, parse_container
 from digiid.formats.asic.hashcode import is_hashcode_container
@@ -62,8 +62,7 @@ def validate_container(
     return _validate(file, at=at, file_name=file_name, inside=inside, depth=0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Inside:
+class _Inside(NamedTuple):
     """What is the same for a container and for all that is nested in it."""
 
     trust: VerifiedTrust

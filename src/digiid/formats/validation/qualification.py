@@ -1,8 +1,7 @@
 """The legal level of a signature: QESIG, QESEAL, ADESIG_QC … (TS 119 615; EN 319 412-5 for what certificates say)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from digiid.formats import der
 from digiid.formats.trusted_list import ServicePeriod, qualifiers_for
@@ -24,8 +23,7 @@ _ORGANIZATION_IDENTIFIER: Final = "2.5.4.97"
 _GIVEN_NAME: Final = "2.5.4.42"
 
 
-@dataclass(frozen=True, slots=True)
-class Qualification:
+class Qualification(NamedTuple):
     """What the certificate was for."""
 
     is_qualified: bool

@@ -130,7 +130,7 @@ def _check_strength(answer: ocsp.VerifiedOcsp, proven_at: datetime | None) -> No
 
 def judge_status(facts: Facts, answer: ocsp.VerifiedOcsp, best_at: datetime, *, has_proof: bool) -> None:
     """What an answer says about the time of the signature. Raises: NotValid."""
-    signed_at = best_at.replace(microsecond=0)  # OCSP has whole seconds only
+    signed_at = best_at.replace(microsecond=0) if best_at.microsecond else best_at  # OCSP has whole seconds only
     if answer.status is ocsp.CertStatus.UNKNOWN:
         raise NotValid(
             INDETERMINATE,

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.formats import der
+from digiid.formats.x509.signature import HASH_FUNCTIONS
 from digiid.kernel.errors import Malformed
 
 MAX_CERTIFICATE_BYTES: Final = 16 * 1024
@@ -51,6 +52,7 @@ _STRING_ENCODINGS: Final = {
 # What stands where in a certificate (RFC 5280 §4.1), between the parts that may be left out.
 _CERTIFICATE: Final = bytes((der.SEQUENCE, der.SEQUENCE, der.BIT_STRING))
 _TBS_CERTIFICATE: Final = bytes((der.INTEGER, *(der.SEQUENCE,) * 5))
+_BOOLEAN: Final = bytes((der.BOOLEAN, 1))
 _PUBLIC_KEY: Final = bytes((der.SEQUENCE, der.BIT_STRING))
 
 
@@ -170,6 +172,14 @@ class CertificateParts(NamedTuple):
             return None
         body, end = der.expect(listed, 0, len(listed), der.PRIMITIVE_0)
         return listed[body:end]
+
+    def fingerprint(self, hash_name: str, encoded: bytes) -> bytes:
+        """The digest of the whole certificate, which is `encoded`: made once, as listed units sign much."""
+        name = "fingerprint by " + hash_name
+        found: bytes | None = self.read_before.get(name)
+        if found is None:
+            found = self.read_before[name] = HASH_FUNCTIONS[hash_name](encoded).digest()
+        return found
 
     def subject_value(self, attribute: str) -> str | None:
         """The one value of a subject attribute; None when absent. Raises: Malformed when it occurs twice."""
@@ -306,9 +316,9 @@ def _read_extensions(data: bytes, at: int, end: int) -> dict[str, Extension]:
         oid_body, oid_end = der.expect(data, body, stop, der.OBJECT_IDENTIFIER)
         identifier = der.decode_oid(data[oid_body:oid_end])
         critical, value_at = False, oid_end
-        if oid_end < stop and data[oid_end] == der.BOOLEAN:
-            value_body, value_at = der.expect(data, oid_end, stop, der.BOOLEAN)
-            critical = der.decode_boolean(data[value_body:value_at])
+        if data[oid_end : oid_end + 2] == _BOOLEAN:
+            value_at += 3
+            critical = der.decode_boolean(data[oid_end + 2 : min(value_at, stop)])
         tag, value_body, value_end = der.header(data, value_at, stop)
         if tag != der.OCTET_STRING or value_end != stop:
             raise Malformed("x509.extension", f"extension {identifier} is not an OCTET STRING")

@@ -7,7 +7,6 @@ inhibitAnyPolicy. Revocation is apart: the caller asks OCSP or a CRL about each 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -45,8 +44,7 @@ _KNOWN: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedPath:
+class VerifiedPath(NamedTuple):
     """A path from the leaf (first) to the anchor (last). `policies` are the leaf's that every CA between allows."""
 
     certificates: tuple[x509.Certificate, ...]

@@ -60,9 +60,9 @@ _ENCODING_DER = "http://uri.etsi.org/01903/v1.2.2#DER"
 _ARCHIVE_TIME_STAMP = f"{{{NS_XADES141}}}ArchiveTimeStamp"
 _TIME_STAMP_VALIDATION_DATA = f"{{{NS_XADES141}}}TimeStampValidationData"
 # One by one: libxml2 takes quadratic time to unite two sets of nodes.
-_ALL_IDS = tuple(
-    etree.XPath(f"descendant-or-self::*/@{name}", smart_strings=False) for name in ("Id", "ID", "id", "xml:id")
-)
+_ALL_IDS = tuple(f"descendant-or-self::*/@{name}" for name in ("Id", "ID", "id", "xml:id"))
+_FIND_IDS = tuple(etree.XPath(path, smart_strings=False) for path in _ALL_IDS)
+_HAS_OTHER_IDS = etree.XPath(" or ".join(_ALL_IDS[1:]))
 
 MAX_XML_BYTES = 1024 * 1024
 MAX_SIGNATURES = 64
@@ -184,7 +184,7 @@ def parse_signatures(xml: bytes, *, bare_allowed: bool = False) -> tuple[Unverif
 
 def _check_ids(root: etree._Element) -> None:
     found: list[object] = []
-    for find in _ALL_IDS:
+    for find in _FIND_IDS if _HAS_OTHER_IDS(root) else _FIND_IDS[:1]:
         values = find(root)
         assert isinstance(values, list)
         found += values
