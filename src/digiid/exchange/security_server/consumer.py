@@ -56,7 +56,6 @@ from digiid.formats.exchange.rest_message import (
     RestResponse,
     build_request,
     check_consistent,
-    find_all,
     hash_request,
     parse_identifier,
     parse_response,
@@ -172,7 +171,7 @@ class Consumer:
     # ------------------------------------------------------------------ who asks for what
 
     def _identify(self, exchange: Exchange) -> Party:
-        named = find_all(exchange.head.headers, CLIENT)
+        named = exchange.head.fields.find_all(CLIENT)
         try:
             if len(named) != 1:
                 raise Malformed("exchange.client.header", f"the header X-Road-Client is there {len(named)} times")
@@ -424,5 +423,5 @@ def _tell(exchange: Exchange, fault: Fault) -> None:
     as_xml = wants_xml(exchange.head.find("accept"))
     media_type = "text/xml;charset=utf-8" if as_xml else "application/json;charset=utf-8"
     headers = [("Content-Type", media_type), ("X-Road-Error", fault.code)]
-    headers += [("x-road-id", value) for value in find_all(exchange.head.headers, "x-road-id")[:1]]
+    headers += [("x-road-id", value) for value in exchange.head.fields.find_all("x-road-id")[:1]]
     exchange.respond(fault.http_status, headers, build_xml_error(fault) if as_xml else build_json_error(fault))

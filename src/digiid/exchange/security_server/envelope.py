@@ -5,6 +5,7 @@ The signature is over digests, so nothing but the small parts is held in memory;
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from digiid.exchange.security_server.connections import Body
@@ -88,20 +89,7 @@ async def read_envelope(
     Raises: Malformed `exchange.multipart.…`, `exchange.part_order`, `exchange.http.…`, `exchange.body_too_large`;
         Unavailable `exchange.spool…`; what `check_message` raises.
     """
-    limits = MultipartLimits(
-        max_parts=MAX_PARTS,
-        max_bytes_of={
-            OCSP: MAX_RESPONSE_BYTES,
-            REST_REQUEST: MAX_PART_BYTES,
-            REST_RESPONSE: MAX_PART_BYTES,
-            REST_BODY: max_body_bytes,
-            HASH_CHAIN_RESULT: MAX_CHAIN_BYTES,
-            HASH_CHAIN: MAX_CHAIN_BYTES,
-            SIGNATURE: MAX_SIGNATURE_BYTES,
-            FAULT: MAX_FAULT_BYTES,
-        },
-    )
-    parser, parts = MultipartParser(boundary, limits), PartOrder(dict(order))
+    parser, parts = MultipartParser(boundary, _limits(max_body_bytes)), PartOrder(dict(order))
     envelope, small = Envelope(sender), bytearray()
     kind, chain_result, held = "", b"", 0
     try:
@@ -142,6 +130,23 @@ async def read_envelope(
         envelope.close()
         raise
     return envelope
+
+
+@lru_cache(maxsize=8)
+def _limits(max_body_bytes: int) -> MultipartLimits:
+    return MultipartLimits(
+        max_parts=MAX_PARTS,
+        max_bytes_of={
+            OCSP: MAX_RESPONSE_BYTES,
+            REST_REQUEST: MAX_PART_BYTES,
+            REST_RESPONSE: MAX_PART_BYTES,
+            REST_BODY: max_body_bytes,
+            HASH_CHAIN_RESULT: MAX_CHAIN_BYTES,
+            HASH_CHAIN: MAX_CHAIN_BYTES,
+            SIGNATURE: MAX_SIGNATURE_BYTES,
+            FAULT: MAX_FAULT_BYTES,
+        },
+    )
 
 
 # ------------------------------------------------------------------ writing

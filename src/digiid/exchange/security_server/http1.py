@@ -44,31 +44,59 @@ class Framing:
         return self.length == 0
 
 
+class Fields:
+    """The headers of one head, in their order and case; found by their names in lower case."""
+
+    __slots__ = ("_values", "all")
+
+    def __init__(self, headers: tuple[Header, ...]) -> None:
+        self.all = headers
+        self._values: dict[str, list[str]] = {}
+        for name, value in headers:
+            self._values.setdefault(name.lower(), []).append(value)
+
+    def find(self, name: str) -> str | None:
+        """The first value."""
+        values = self._values.get(name)
+        return values[0] if values else None
+
+    def find_all(self, name: str) -> list[str]:
+        return self._values.get(name, [])
+
+
 @dataclass(frozen=True, slots=True)
 class RequestHead:
     method: str
     target: str
-    headers: tuple[Header, ...] = field(repr=False)
+    fields: Fields = field(repr=False)
     framing: Framing
     keeps_alive: bool
     expects_continue: bool
 
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        return self.fields.all
+
     def find(self, name: str) -> str | None:
         """The first value of a header, its name in lower case."""
-        return _find(self.headers, name)
+        return self.fields.find(name)
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
     status: int
     reason: str
-    headers: tuple[Header, ...] = field(repr=False)
+    fields: Fields = field(repr=False)
     framing: Framing
     keeps_alive: bool
 
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        return self.fields.all
+
     def find(self, name: str) -> str | None:
         """The first value of a header, its name in lower case."""
-        return _find(self.headers, name)
+        return self.fields.find(name)
 
 
 # ------------------------------------------------------------------ reading heads
@@ -79,18 +107,18 @@ def parse_request_head(head: bytes) -> RequestHead:
     found = _REQUEST.fullmatch(head)
     if found is None:
         raise Malformed("exchange.http.head", "not a request of HTTP/1.1, or a line that can be read in two ways")
-    headers = _read_fields(found[4])
+    fields = _read_fields(found[4])
     is_1_1 = found[3] == b"1"
-    length, is_chunked = _read_framing(headers, is_1_1=is_1_1)
-    expectation = _find(headers, "expect")
+    length, is_chunked = _read_framing(fields, is_1_1=is_1_1)
+    expectation = fields.find("expect")
     if expectation is not None and expectation.lower() != "100-continue":
         raise Malformed("exchange.http.expect", "an expectation that is not known")
     return RequestHead(
         method=found[1].decode("ascii"),
         target=found[2].decode("ascii"),
-        headers=headers,
+        fields=fields,
         framing=Framing(length or 0) if not is_chunked else Framing(None, True),
-        keeps_alive=is_1_1 and not _has_close(headers),
+        keeps_alive=is_1_1 and not _has_close(fields),
         expects_continue=is_1_1 and expectation is not None,
     )
 
@@ -100,38 +128,37 @@ def parse_response_head(head: bytes, *, method: str) -> ResponseHead:
     found = _RESPONSE.fullmatch(head)
     if found is None:
         raise Malformed("exchange.http.head", "not a response of HTTP/1.1, or a line that can be read in two ways")
-    headers = _read_fields(found[4])
+    fields = _read_fields(found[4])
     status, is_1_1 = int(found[2]), found[1] == b"1"
-    length, is_chunked = _read_framing(headers, is_1_1=is_1_1)
+    length, is_chunked = _read_framing(fields, is_1_1=is_1_1)
     framing = Framing(None, True) if is_chunked else Framing(length)
     if method == "HEAD" or status in WITHOUT_BODY or status < 200:
         framing = Framing(0)  # RFC 9112 §6.3: whatever the headers say about another one
     return ResponseHead(
         status=status,
         reason=_decode(found[3] or b""),
-        headers=headers,
+        fields=fields,
         framing=framing,
-        keeps_alive=is_1_1 and not framing.is_until_close and not _has_close(headers),
+        keeps_alive=is_1_1 and not framing.is_until_close and not _has_close(fields),
     )
 
 
-def _read_fields(lines: bytes) -> tuple[Header, ...]:
-    fields = _decode(lines).split("\r\n")
-    fields.pop()
-    if len(fields) > MAX_FIELDS:
+def _read_fields(block: bytes) -> Fields:
+    lines = _decode(block).split("\r\n")
+    lines.pop()
+    if len(lines) > MAX_FIELDS:
         raise Malformed("exchange.http.header_count", f"more than {MAX_FIELDS} headers")
     headers = []
-    for each in fields:
+    for each in lines:
         if len(each) > MAX_LINE_BYTES:
             raise Malformed("exchange.http.too_large", "a header is too long")
         name, _, value = each.partition(":")
         headers.append((name, value.strip(" \t")))
-    return tuple(headers)
+    return Fields(tuple(headers))
 
 
-def _read_framing(headers: tuple[Header, ...], *, is_1_1: bool) -> tuple[int | None, bool]:
-    lengths = [value for name, value in headers if name.lower() == "content-length"]
-    codings = [value for name, value in headers if name.lower() == "transfer-encoding"]
+def _read_framing(fields: Fields, *, is_1_1: bool) -> tuple[int | None, bool]:
+    lengths, codings = fields.find_all("content-length"), fields.find_all("transfer-encoding")
     if len(lengths) + len(codings) > 1:
         raise Malformed("exchange.http.framing", "more than one length of the body")
     if codings:
@@ -145,17 +172,10 @@ def _read_framing(headers: tuple[Header, ...], *, is_1_1: bool) -> tuple[int | N
     return int(lengths[0]), False
 
 
-def _has_close(headers: tuple[Header, ...]) -> bool:
+def _has_close(fields: Fields) -> bool:
     return any(
-        token.strip().lower() == "close"
-        for name, value in headers
-        if name.lower() == "connection"
-        for token in value.split(",")
+        token.strip().lower() == "close" for value in fields.find_all("connection") for token in value.split(",")
     )
-
-
-def _find(headers: tuple[Header, ...], wanted: str) -> str | None:
-    return next((value for name, value in headers if name.lower() == wanted), None)
 
 
 def _decode(text: bytes) -> str:

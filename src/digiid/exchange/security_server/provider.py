@@ -49,7 +49,6 @@ from digiid.formats.exchange.rest_message import (
     REQUEST_ID,
     Header,
     build_response,
-    find_all,
     hash_request,
     parse_identifier,
     parse_request,
@@ -197,7 +196,7 @@ class Provider:
         server = conf.verify_authentication(load_known(certificate_der), ocsp_ders=envelope.ocsp_ders, at=now)
         # 2 the part is a request, and the one that the HTTP header names
         request = parse_request(envelope.message)
-        if find_all(exchange.head.headers, REQUEST_ID) != [request.request_id]:
+        if exchange.head.fields.find_all(REQUEST_ID) != [request.request_id]:
             raise Malformed("exchange.message.header", f"the HTTP header {REQUEST_ID} is not the message's")
         call = answering.passage.call = call_of(request, envelope.message)
         answering.passage.peer_address = server.address

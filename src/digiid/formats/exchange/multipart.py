@@ -20,6 +20,7 @@ _WORD = r"!#$%&'*+.^_`|~0-9A-Za-z-"  # RFC 9110 §5.6.2: no slash, no semicolon,
 _CONTENT_TYPE = re.compile(rf"[{_WORD}]+/[{_WORD}/]+( *;[\x20-\x7e]*)?")  # signature/bdoc-1.0/ts has two slashes
 
 _CRLF = "\r\n"
+_USUAL: Final = "multipart/mixed; charset=UTF-8; boundary="
 MAX_PART_HEADER_BYTES: Final = 1024
 
 
@@ -59,7 +60,7 @@ class MultipartLimits:
 
 def content_type_of(boundary: str) -> str:
     """The HTTP header of an envelope."""
-    return f"multipart/mixed; charset=UTF-8; boundary={boundary}"
+    return _USUAL + boundary
 
 
 def open_part(boundary: str, content_type: str, *, is_first: bool) -> bytes:
@@ -92,6 +93,8 @@ def parse_boundary(content_type: str, *, subtype: Literal["mixed", "related"] = 
 
     Raises: Malformed `exchange.multipart.content_type`.
     """
+    if subtype == "mixed" and content_type.startswith(_USUAL) and _BOUNDARY.fullmatch(content_type, len(_USUAL)):
+        return content_type[len(_USUAL) :]  # as it is written above: a boundary has neither quotes nor semicolons
     found = _MULTIPART[subtype].fullmatch(content_type) if len(content_type) <= MAX_PART_HEADER_BYTES else None
     if found is None:
         raise Malformed("exchange.multipart.content_type", f"not multipart/{subtype}")
