@@ -7,11 +7,15 @@ from litestar.types import ASGIApp, Receive, Send
 
 
 class HostDispatch:
-    """`sites` maps a host with its port (`portal.localhost:8800`) to a site; `programs` answers loopback addresses."""
+    """`sites` maps a host with its port (`portal.localhost:8800`) to a site; `programs` answers loopback addresses,
+    with their port or without: `openssl ocsp` leaves it out. A site's name without its port is nobody's.
+    """
 
     def __init__(self, sites: Mapping[str, ASGIApp], *, programs: Mapping[str, ASGIApp]) -> None:
         self._sites = {host.lower(): app for host, app in sites.items()}
-        self._programs = {host.lower(): app for host, app in programs.items()}
+        self._programs = {
+            name: app for host, app in programs.items() for name in (host.lower(), host.lower().rsplit(":", 1)[0])
+        }
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -327,6 +327,24 @@ def test_paths_that_are_not_our_own(path: str) -> None:
     assert not is_own_path(path)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8899", 200),
+        ("127.0.0.1", 200),  # as `openssl ocsp` says it
+        ("127.0.0.1:8898", 421),
+        ("reference.localhost", 421),
+        ("", 421),
+    ],
+)
+def test_programs_are_found_by_their_address_with_the_port_or_without(
+    reference: Reference, host: str, status: int
+) -> None:
+    dispatch = HostDispatch({"reference.localhost:8899": reference.app}, programs={"127.0.0.1:8899": reference.app})
+    with PageClient(dispatch, ORIGIN) as visitor:
+        assert visitor.get("/health", headers={"Host": host}).status_code == status
+
+
 def test_unknown_and_doubled_hosts_are_misdirected(reference: Reference) -> None:
     dispatch = HostDispatch({"reference.localhost:8899": reference.app}, programs={})
     with PageClient(dispatch, ORIGIN) as visitor:
