@@ -60,7 +60,6 @@ _CONTENT_INFO: Final = bytes((der.OBJECT_IDENTIFIER, der.CONTEXT_0))
 _SIGNED_DATA: Final = bytes((der.INTEGER, der.SET, der.SEQUENCE))
 _ISSUER_AND_SERIAL: Final = bytes((der.SEQUENCE, der.INTEGER))
 _SIGNATURE: Final = bytes((der.SEQUENCE, der.OCTET_STRING))
-_ATTRIBUTE: Final = bytes((der.OBJECT_IDENTIFIER, der.SET))
 _SIGNED_DATA_OID: Final = der.oid(ID_SIGNED_DATA)[2:]
 
 
@@ -266,11 +265,11 @@ def _list_attributes(data: bytes, at: int, end: int) -> list[tuple[str, der.Elem
     while at < end:
         if len(found) >= _MAX_ATTRIBUTES:
             raise Malformed("der.too_many", f"more than {_MAX_ATTRIBUTES} attributes")
-        body, at = der.expect(data, at, end, der.SEQUENCE)
-        oid, oid_end, values, values_end = der.fields(data, body, at, _ATTRIBUTE)
+        identifier, oid_end, at = der.identified(data, at, end)
+        values, values_end = der.expect(data, oid_end, at, der.SET)
         if values_end != at:
             raise Malformed("der.trailing", "something after the values of an attribute")
-        found.append((der.decode_oid(data[oid:oid_end]), der.Element(data, der.SET, oid_end, values, values_end)))
+        found.append((identifier, der.new_tuple(der.Element, (data, der.SET, oid_end, values, values_end))))
     return found
 
 

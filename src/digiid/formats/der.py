@@ -109,6 +109,22 @@ def fields(data: bytes, at: int, end: int, tags: bytes) -> list[int]:
     return found
 
 
+def identified(data: bytes, at: int, end: int) -> tuple[str, int, int]:
+    """A SEQUENCE that begins with the OBJECT IDENTIFIER of what it holds, as extensions and attributes do: the
+    identifier, where that ends, and where the SEQUENCE ends.
+    """
+    body = at + 2
+    if body + 2 <= end and data[at] == SEQUENCE and data[body] == OBJECT_IDENTIFIER:
+        length, oid_length = data[at + 1], data[body + 1]
+        stop, oid_end = body + length, body + 2 + oid_length
+        if length < 0x80 and oid_length < 0x80 and oid_end <= stop <= end:  # the common case, spared two calls
+            content = data[body + 2 : oid_end]
+            return _OID_TEXT.get(content) or _decode_oid(content), oid_end, stop
+    body, stop = expect(data, at, end, SEQUENCE)
+    body, oid_end = expect(data, body, stop, OBJECT_IDENTIFIER)
+    return decode_oid(data[body:oid_end]), oid_end, stop
+
+
 class Element(NamedTuple):
     """One tag-length-value inside `data`: header from `start`, content from `body` to `end`."""
 
@@ -138,11 +154,11 @@ class Element(NamedTuple):
             raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {self.body}")
         if stop != self.end:
             raise Malformed("der.trailing", f"{self.end - stop} bytes left at offset {stop}")
-        return _new_element(Element, (self.data, found, self.body, body, stop))
+        return new_tuple(Element, (self.data, found, self.body, body, stop))
 
 
-# A token holds a hundred elements; the generated constructor would cost as much as reading one.
-_new_element = tuple.__new__
+# A token holds a hundred elements; the generated constructor of a named tuple would cost as much as reading one.
+new_tuple = tuple.__new__
 
 
 class Reader:
@@ -167,12 +183,12 @@ class Reader:
             length = data[start + 1]
             if length < 0x80 and body + length <= end:  # the common case, spared a second call
                 self.at = stop = body + length
-                return _new_element(Element, (data, tag, start, body, stop))
+                return new_tuple(Element, (data, tag, start, body, stop))
         found, body, stop = header(data, start, end)
         if tag is not None and found != tag:
             raise Malformed("der.tag", f"expected tag {tag:#04x}, found {found:#04x} at offset {start}")
         self.at = stop
-        return _new_element(Element, (data, found, start, body, stop))
+        return new_tuple(Element, (data, found, start, body, stop))
 
     def raw(self, tag: int) -> bytes:
         """The next element's whole encoding."""
@@ -204,7 +220,7 @@ class Reader:
             kind, body, stop = header(data, at, end)
             if tag is not None and kind != tag:
                 raise Malformed("der.tag", f"expected tag {tag:#04x}, found {kind:#04x} at offset {at}")
-            found.append(_new_element(Element, (data, kind, at, body, stop)))
+            found.append(new_tuple(Element, (data, kind, at, body, stop)))
             at = stop
         self.at = end
         return found

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digiid.formats import der
@@ -117,3 +117,49 @@ def test_reading_any_bytes_raises_nothing_but_malformed(data: bytes) -> None:
             read(element)
         except Malformed:
             pass
+
+
+@pytest.mark.parametrize("content", [b"\x05\x00", b"\x04\x81\x80" + b"x" * 128, b"\x04\x82\x01\x00" + b"x" * 256])
+def test_what_is_identified_is_read_in_every_length(content: bytes) -> None:
+    data = b"??" + der.sequence(der.oid("2.5.29.15"), content) + b"behind"
+    identifier, oid_end, end = der.identified(data, 2, len(data))
+    assert (identifier, data[oid_end:end], data[end:]) == ("2.5.29.15", content, b"behind")
+
+
+@given(st.binary(max_size=24), st.integers(0, 4), st.integers(0, 4))
+@settings(max_examples=300)
+def test_reading_by_offsets_says_what_reading_one_by_one_says(tail: bytes, before: int, behind: int) -> None:
+    data = der.sequence(der.oid("2.5.29.15"), tail)[:before] + tail
+    end = len(data) - min(behind, len(data))
+
+    def one_by_one() -> tuple[str, int, int]:
+        outer = der.Reader(data, 0, end).take(der.SEQUENCE)
+        first = outer.enter().take(der.OBJECT_IDENTIFIER)
+        return der.read_oid(first), first.end, outer.end
+
+    try:
+        expected = one_by_one()
+    except Malformed:
+        with pytest.raises(Malformed):
+            der.identified(data, 0, end)
+    else:
+        assert der.identified(data, 0, end) == expected
+
+
+@given(
+    st.lists(st.sampled_from([b"\x02\x01\x05", b"\x05\x00", b"\x04\x81\x80" + b"x" * 128]), max_size=4),
+    st.integers(0, 6),
+)
+@settings(max_examples=200)
+def test_fields_are_the_elements_one_after_the_other(elements: list[bytes], cut: int) -> None:
+    data = b"".join(elements)
+    end = len(data) - min(cut, len(data))
+    tags = bytes(element[0] for element in elements)
+    try:
+        reader = der.Reader(data, 0, end)
+        expected = [place for tag in tags for element in (reader.take(tag),) for place in (element.body, element.end)]
+    except Malformed:
+        with pytest.raises(Malformed):
+            der.fields(data, 0, end, tags)
+    else:
+        assert der.fields(data, 0, end, tags) == expected

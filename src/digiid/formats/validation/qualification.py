@@ -64,9 +64,7 @@ def parse_qc_statements(parts: CertificateParts) -> dict[str, tuple[str, ...]]:
     while at < end:
         if (count := count + 1) > _MAX_STATEMENTS:
             raise Malformed("der.too_many", f"more than {_MAX_STATEMENTS} statements")
-        body, at = der.expect(data, at, end, der.SEQUENCE)
-        oid, oid_end = der.expect(data, body, at, der.OBJECT_IDENTIFIER)
-        identifier = der.decode_oid(data[oid:oid_end])
+        identifier, oid_end, at = der.identified(data, at, end)
         found[identifier] = _read_types(der.Reader(data, oid_end, at)) if identifier == QC_TYPE else ()
     return found
 

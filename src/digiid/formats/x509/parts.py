@@ -147,9 +147,8 @@ class CertificateParts(NamedTuple):
         while at < end:
             if len(policies) >= _MAX_NAMES:
                 raise Malformed("der.too_many", f"more than {_MAX_NAMES} policies")
-            body, at = der.expect(data, at, end, der.SEQUENCE)
-            oid, oid_end = der.expect(data, body, at, der.OBJECT_IDENTIFIER)
-            policies.append(der.decode_oid(data[oid:oid_end]))
+            identifier, _, at = der.identified(data, at, end)
+            policies.append(identifier)
         return tuple(policies)
 
     @_once
@@ -312,9 +311,7 @@ def _read_extensions(data: bytes, at: int, end: int) -> dict[str, Extension]:
     while at < end:
         if len(found) >= _MAX_EXTENSIONS:
             raise Malformed("der.too_many", f"more than {_MAX_EXTENSIONS} extensions")
-        body, stop = der.expect(data, at, end, der.SEQUENCE)
-        oid_body, oid_end = der.expect(data, body, stop, der.OBJECT_IDENTIFIER)
-        identifier = der.decode_oid(data[oid_body:oid_end])
+        identifier, oid_end, stop = der.identified(data, at, end)
         critical, value_at = False, oid_end
         if data[oid_end : oid_end + 2] == _BOOLEAN:
             value_at += 3
@@ -324,7 +321,7 @@ def _read_extensions(data: bytes, at: int, end: int) -> dict[str, Extension]:
             raise Malformed("x509.extension", f"extension {identifier} is not an OCTET STRING")
         if identifier in found:
             raise Malformed("x509.extension", f"extension {identifier} occurs twice")
-        found[identifier] = Extension(critical, data[value_body:value_end])
+        found[identifier] = der.new_tuple(Extension, (critical, data[value_body:value_end]))
         at = stop
     return found
 

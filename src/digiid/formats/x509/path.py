@@ -195,8 +195,8 @@ def _check_validity(parts: CertificateParts, at: datetime) -> None:
 
 
 def _check_extensions(parts: CertificateParts) -> None:
-    for identifier, extension in parts.extensions.items():
-        if identifier in _REFUSED or (extension.critical and identifier not in _KNOWN):
+    for identifier, (is_critical, _) in parts.extensions.items():
+        if identifier not in _KNOWN and (is_critical or identifier in _REFUSED):
             raise Refused("x509.path.extension", f"extension {identifier} is not supported")
 
 

@@ -197,19 +197,25 @@ def _check_ids(root: etree._Element) -> None:
 
 def _child(parent: etree._Element, tag: str) -> etree._Element:
     """The only child of that name."""
-    found = [child for child in parent if child.tag == tag]
-    if len(found) != 1:
+    found, count = None, 0
+    for child in parent:
+        if child.tag == tag:
+            found, count = child, count + 1
+    if found is None or count != 1:
         name = tag.rpartition("}")[2]
-        raise Malformed("xades.structure", f"{len(found)} elements {name} in {_local(parent)}, one is needed")
-    return found[0]
+        raise Malformed("xades.structure", f"{count} elements {name} in {_local(parent)}, one is needed")
+    return found
 
 
 def _optional(parent: etree._Element, *tags: str) -> etree._Element | None:
     """The only child that has one of the names (an element and its V2), or none."""
-    found = [child for child in parent if child.tag in tags]
-    if len(found) > 1:
-        raise Malformed("xades.structure", f"more than one {tags[0].rpartition('}')[2]}")
-    return found[0] if found else None
+    found = None
+    for child in parent:
+        if child.tag in tags:
+            if found is not None:
+                raise Malformed("xades.structure", f"more than one {tags[0].rpartition('}')[2]}")
+            found = child
+    return found
 
 
 def _exactly(parent: etree._Element, tags: list[str]) -> list[etree._Element]:
@@ -380,15 +386,12 @@ def _parse_references(
             continue
         if transforms is not None:
             raise Malformed("xades.transform", "a data file is signed as it is, without transforms")
-        if not uri or uri.startswith("#") or _SCHEME.match(uri) or len(uri) > 4096:
+        if not uri or uri[0] == "#" or len(uri) > 4096 or (":" in uri and _SCHEME.match(uri)):
             raise Malformed("xades.reference_uri", "a reference to something other than a data file")
-        references.append(
-            Reference(id=element.get("Id"), uri=uri, name=decode_uri(uri), hash_name=hash_name, digest=digest)
-        )
+        references.append(Reference(element.get("Id"), uri, decode_uri(uri), hash_name, digest))
     if properties is None:
         raise Malformed("xades.signed_properties", "the signed properties are not signed")
-    names = [reference.name for reference in references]
-    if not references or len(set(names)) != len(names):
+    if not references or len({reference.name for reference in references}) != len(references):
         raise Malformed("xades.reference_count", "no data file is signed, or one is signed twice")
     return tuple(references), properties, position
 
