@@ -277,16 +277,14 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         )
     )
     central_deps = central.open_central(folder, clock=clock, entropy=entropy)
-    provisioned = central.provision_demonstration(
-        central_deps,
-        central.demonstration_plan(
-            state_port=settings.state_server.message, private_port=settings.private_server.message
-        ),
-        folder=folder.path / "exchange" / "keys",
-        hierarchy=hierarchy,
-        trust=hierarchy_settings,
-        open_database=open_database,
+    plan = central.demonstration_plan(
+        state_port=settings.state_server.message, private_port=settings.private_server.message
     )
+    authority = central.Authority(central_deps, hierarchy, hierarchy_settings, open_database)
+    provisioned = central.provision_demonstration(
+        central_deps, plan, folder=folder.path / "exchange" / "keys", authority=authority
+    )
+    running.append(central.renewal(central_deps, plan, provisioned, authority=authority))
     exchange_center = central_server.build(
         central_deps,
         around,

@@ -4,11 +4,12 @@ The demonstration's exchange is made as a real one is: members by their agreemen
 with every proof, approval by a named officer. Only the officer is the seed.
 """
 
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 
@@ -17,6 +18,7 @@ from digiid.contracts import members as cast
 from digiid.exchange.central_server.app import NAME, open_deps
 from digiid.exchange.central_server.domain import Role
 from digiid.exchange.central_server.registering import Plan, PlannedServer, ProvisionedServer, provision
+from digiid.exchange.central_server.renewing import Renewer
 from digiid.exchange.central_server.settings import Settings
 from digiid.exchange.central_server.use_cases import members, officers, provisioned
 from digiid.exchange.central_server.use_cases.deps import Deps
@@ -31,9 +33,12 @@ from digiid.kernel.identifiers import ClientId, ServerId
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.entropy import Entropy
+from digiid.platform.institution import Running
+from digiid.platform.timers import Timer
 
 STATE_SERVER: Final = ServerId(cast.INSTANCE, "GOV", cast.INFORMATION_AUTHORITY.member_code, "state")
 PRIVATE_SERVER: Final = ServerId(cast.INSTANCE, "COM", cast.BANK.member_code, "private")
+_RENEWAL_LOOKS: Final = timedelta(minutes=10)
 SEED_OFFICER: Final = "47101010033"  # an official test code: the seed is nobody
 _CLASSES: Final = {"GOV": "State and local authorities", "COM": "Companies"}
 _ALL_ROLES: Final = frozenset({Role.REGISTRATION_OFFICER, Role.SECURITY_OFFICER})
@@ -78,34 +83,53 @@ def demonstration_plan(*, state_port: int, private_port: int) -> Plan:
     )
 
 
+@dataclass(frozen=True)
+class Authority:
+    """The state's own CA and its responder, asked directly: nothing has to listen."""
+
+    deps: Deps
+    hierarchy: Hierarchy
+    trust: TrustServicesSettings
+    open_database: Callable[[str], Database]
+
+    def certify(
+        self, *, order_id: str, kind: CertificateKind, subject: ExchangeSubject, expires_on: date, request_der: bytes
+    ) -> x509.Certificate:
+        order = ExchangeOrder(order_id, kind, subject, expires_on, request_der)
+        return trust_services.issue_exchange_certificate(
+            self.trust,
+            order,
+            open_database=self.open_database,
+            clock=self.deps.clock,
+            entropy=self.deps.entropy,
+        )
+
+    def fetch_ocsp(self, certificate: x509.Certificate) -> bytes:
+        request = ocsp.build_request(certificate=certificate, issuer=self.hierarchy.issuing, nonce=None)
+        return trust_services.ask_responder(
+            self.trust,
+            request,
+            open_database=self.open_database,
+            clock=self.deps.clock,
+            entropy=self.deps.entropy,
+        )
+
+
 def provision_demonstration(
     deps: Deps,
     plan: Plan,
     *,
     folder: Path,
-    hierarchy: Hierarchy,
-    trust: TrustServicesSettings,
-    open_database: Callable[[str], Database],
+    authority: Authority,
 ) -> tuple[ProvisionedServer, ...]:
     """Bring the state's exchange to the plan; what is there already stays. Needs no server to answer yet.
 
     Raises: what the CA and the central server refuse.
     """
-    around = {"open_database": open_database, "clock": deps.clock, "entropy": deps.entropy}
-
-    def certify(
-        *, order_id: str, kind: CertificateKind, subject: ExchangeSubject, expires_on: date, request_der: bytes
-    ) -> x509.Certificate:
-        order = ExchangeOrder(order_id, kind, subject, expires_on, request_der)
-        return trust_services.issue_exchange_certificate(trust, order, **around)  # type: ignore[arg-type]
-
-    def fetch_ocsp(certificate: x509.Certificate) -> bytes:
-        request = ocsp.build_request(certificate=certificate, issuer=hierarchy.issuing, nonce=None)
-        return trust_services.ask_responder(trust, request, **around)  # type: ignore[arg-type]
-
     # 1 the officer in whose name the seed acts
     authorise_officer(deps, SEED_OFFICER, "TEST SEED")
     # 2 whose certificates and time stamps count: the CA that issues is the topmost, since OCSP answers for it alone
+    hierarchy = authority.hierarchy
     base_url = hierarchy.profile.base_url
     names = hierarchy.profile.names
     ocsp_urls = [hierarchy.profile.ocsp_url]
@@ -117,7 +141,29 @@ def provision_demonstration(
     approve_tsa = partial(members.approve_tsa, deps, names.time_stamping_unit, f"{base_url}/tsa", unit, by=SEED_OFFICER)
     provisioned.enter_once(deps, provisioned.tsa_item(certificate_der(unit)), approve_tsa)
     # 3 members, keys, registrations
-    return provision(deps, plan, folder=folder, certify=certify, fetch_ocsp=fetch_ocsp, officer=SEED_OFFICER)
+    return provision(
+        deps, plan, folder=folder, certify=authority.certify, fetch_ocsp=authority.fetch_ocsp, officer=SEED_OFFICER
+    )
+
+
+def renewal(
+    deps: Deps,
+    plan: Plan,
+    made: Sequence[ProvisionedServer],
+    *,
+    authority: Authority,
+) -> Running[Any]:
+    """What renews the certificates of the state's security servers and their members, by the clock."""
+    renewer = Renewer(deps, plan, made, authority.certify, authority.fetch_ocsp, SEED_OFFICER)
+    return Running(
+        name="exchange_certificates",
+        sites={},
+        services=(),
+        workers=(),
+        timers=(Timer("exchange.certificates", _RENEWAL_LOOKS, renewer.renew),),
+        health=lambda: {"status": "ok", "name": "Renewal of exchange certificates"},
+        close=lambda: None,
+    )
 
 
 def authorise_officer(deps: Deps, personal_code: str, name: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from cryptography import x509
@@ -223,7 +223,8 @@ def provision(
     made: list[ProvisionedServer] = []
     for server in plan.servers:
         files = _make_keys(deps, plan, server, folder=folder, certify=certify)
-        _register(deps, plan, server, files, fetch_ocsp=fetch_ocsp, officer=officer)
+        registrar = Registrar(deps, files, fetch_ocsp=fetch_ocsp, officer=officer)
+        _register(deps, plan, server, files, registrar)
         made.append(files)
 
     # 3 groups, whose members are known by now
@@ -234,7 +235,7 @@ def provision(
     anchor = configuration.build_present_anchor(deps)
     for files in made:
         if not files.anchor.exists() or files.anchor.read_bytes() != anchor:
-            _write(files.anchor, anchor, 0o644)
+            write_file(files.anchor, anchor, 0o644)
     return tuple(made)
 
 
@@ -273,9 +274,9 @@ def _make_keys(deps: Deps, plan: Plan, server: PlannedServer, *, folder: Path, c
 
     def make(name: str, kind: CertificateKind, member: MemberId, common_name: str) -> KeyFiles:
         files = KeyFiles(own / f"{name}.pem", own / f"{name}.crt")
-        subject = ExchangeSubject(member.member_class, member.member_code, _cut(plan.names[member]), _cut(common_name))
-        order_id = f"{server.id.server_code}:{name}"
-        _make_key(deps, files, passphrase_file, order_id=order_id, kind=kind, subject=subject, certify=certify)
+        finish_exchange(files)  # a renewal may have been interrupted
+        order = KeyOrder(f"{server.id.server_code}:{name}", kind, subject_of(plan, member, common_name))
+        make_key(deps, files, passphrase_file, order, certify=certify)
         return files
 
     owner = server.id.owner
@@ -298,16 +299,21 @@ def _make_keys(deps: Deps, plan: Plan, server: PlannedServer, *, folder: Path, c
     )
 
 
-def _make_key(
-    deps: Deps,
-    files: KeyFiles,
-    passphrase_file: Path,
-    *,
-    order_id: str,
-    kind: CertificateKind,
-    subject: ExchangeSubject,
-    certify: Certifier,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class KeyOrder:
+    """What a certificate is ordered for. The same `order_id` gives the same certificate."""
+
+    order_id: str
+    kind: CertificateKind
+    subject: ExchangeSubject
+
+
+def subject_of(plan: Plan, member: MemberId, common_name: str) -> ExchangeSubject:
+    return ExchangeSubject(member.member_class, member.member_code, _cut(plan.names[member]), _cut(common_name))
+
+
+def make_key(deps: Deps, files: KeyFiles, passphrase_file: Path, order: KeyOrder, *, certify: Certifier) -> None:
+    """A key and its certificate in their files; what is there already stays."""
     # 1 the key, kept before anybody hears of it
     if not files.key.exists():
         write_private_key(
@@ -318,13 +324,30 @@ def _make_key(
         key = load_private_key(files.key, passphrase_file)
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
         certificate = certify(
-            order_id=order_id,
-            kind=kind,
-            subject=subject,
+            order_id=order.order_id,
+            kind=order.kind,
+            subject=order.subject,
             expires_on=date(deps.clock.now().year + _VALID_YEARS, 12, 31),
             request_der=request.public_bytes(Encoding.DER),
         )
-        _write(files.certificate, certificate.public_bytes(Encoding.PEM), 0o644)
+        write_file(files.certificate, certificate.public_bytes(Encoding.PEM), 0o644)
+
+
+def finish_exchange(files: KeyFiles) -> None:
+    """A process that was killed between the two files has left the key without its certificate."""
+    following = following_files(files)
+    if following.certificate.exists() and not following.key.exists():
+        following.certificate.replace(files.certificate)
+
+
+def exchange_files(files: KeyFiles) -> None:
+    following = following_files(files)
+    following.key.replace(files.key)
+    following.certificate.replace(files.certificate)
+
+
+def following_files(files: KeyFiles) -> KeyFiles:
+    return KeyFiles(files.key.with_suffix(".next.pem"), files.certificate.with_suffix(".next.crt"))
 
 
 def load_identity(files: KeyFiles, passphrase_file: Path, fetch_ocsp: Callable[[x509.Certificate], bytes]) -> Identity:
@@ -335,51 +358,65 @@ def load_identity(files: KeyFiles, passphrase_file: Path, fetch_ocsp: Callable[[
     return Identity(key, certificate, fetch_ocsp(certificate))
 
 
-def _register(
-    deps: Deps,
-    plan: Plan,
-    server: PlannedServer,
-    files: ProvisionedServer,
-    *,
-    fetch_ocsp: Callable[[x509.Certificate], bytes],
-    officer: str,
-) -> None:
-    loaded: dict[MemberId, Identity] = {}
+class Registrar:
+    """Makes and sends the requests of one server whose keys are at hand, and has them approved by a named officer."""
 
-    def signer(member: MemberId) -> Identity:
-        if member not in loaded:
-            loaded[member] = load_identity(files.signing[member], files.passphrase_file, fetch_ocsp)
-        return loaded[member]
+    def __init__(
+        self,
+        deps: Deps,
+        files: ProvisionedServer,
+        *,
+        fetch_ocsp: Callable[[x509.Certificate], bytes],
+        officer: str,
+    ) -> None:
+        self._deps, self._files, self._fetch_ocsp, self._officer = deps, files, fetch_ocsp, officer
+        self._loaded: dict[MemberId, Identity] = {}
 
-    def submit(operation: Operation, *, authentication: Identity | None = None, client: ClientId | None = None) -> None:
-        request = make_request(
-            operation,
-            server.id,
-            clock=deps.clock,
-            entropy=deps.entropy,
-            client=client,
-            address=server.address if authentication else None,
-            subsystem_name=plan.subsystem_names.get(client) if client else None,
-            auth_certificate=authentication.certificate if authentication else None,
+    def register_certificate(self, authentication: KeyFiles, *, address: str) -> None:
+        """The server's first certificate, or one more of the same server."""
+        identity = load_identity(authentication, self._files.passphrase_file, self._fetch_ocsp)
+        self._approve(
+            self._make(Operation.AUTH_CERT_REGISTRATION, address=address, auth_certificate=identity.certificate),
+            authentication=identity,
         )
+
+    def register_client(self, client: ClientId, *, name: str | None) -> None:
+        self._approve(self._make(Operation.CLIENT_REGISTRATION, client=client, subsystem_name=name))
+
+    def delete_certificate(self, certificate: x509.Certificate) -> None:
+        """It takes effect at once: the server's owner may decide that alone."""
+        request = self._make(Operation.AUTH_CERT_DELETION, auth_certificate=certificate)
+        requests.submit_request(self._deps, sign_request(request, owner=self._signer(self._files.id.owner)))
+
+    def _make(self, operation: Operation, **changes: Any) -> ManagementRequest:
+        return make_request(operation, self._files.id, clock=self._deps.clock, entropy=self._deps.entropy, **changes)
+
+    def _approve(self, request: ManagementRequest, *, authentication: Identity | None = None) -> None:
         concerned = concerned_member(request)
         envelope = sign_request(
             request,
-            owner=signer(server.id.owner),
-            member=signer(concerned) if concerned else None,
+            owner=self._signer(self._files.id.owner),
+            member=self._signer(concerned) if concerned else None,
             authentication=authentication,
         )
         try:
-            request_id = requests.submit_request(deps, envelope).request_id
+            request_id = requests.submit_request(self._deps, envelope).request_id
         except Conflict as error:
             if error.code != "central.asked_already":
                 raise
-            request_id = _open_request(deps, request)  # sent before a crash, and not decided yet
-        requests.approve_request(deps, request_id, by=officer)
+            request_id = _open_request(self._deps, request)  # sent before a crash, and not decided yet
+        requests.approve_request(self._deps, request_id, by=self._officer)
 
+    def _signer(self, member: MemberId) -> Identity:
+        if member not in self._loaded:
+            files = self._files
+            self._loaded[member] = load_identity(files.signing[member], files.passphrase_file, self._fetch_ocsp)
+        return self._loaded[member]
+
+
+def _register(deps: Deps, plan: Plan, server: PlannedServer, files: ProvisionedServer, registrar: Registrar) -> None:
     def register() -> None:
-        authentication = load_identity(files.authentication, files.passphrase_file, fetch_ocsp)
-        submit(Operation.AUTH_CERT_REGISTRATION, authentication=authentication)
+        registrar.register_certificate(files.authentication, address=server.address)
 
     # 1 the server with its certificate
     known = {row.id for row in members.list_members(deps)}
@@ -397,8 +434,8 @@ def _register(
         if client.member not in known:
             _left_out(server.id, client.member)
             continue
-        submit_client = partial(submit, Operation.CLIENT_REGISTRATION, client=client)
-        provisioned.enter_once(deps, provisioned.client_item(client, server.id), submit_client)
+        register_client = partial(registrar.register_client, client, name=plan.subsystem_names.get(client))
+        provisioned.enter_once(deps, provisioned.client_item(client, server.id), register_client)
 
 
 def _left_out(server: ServerId, removed: Party | ServerId) -> None:
@@ -419,7 +456,7 @@ def _cut(name: str) -> str:
     return name.encode()[:64].decode(errors="ignore").strip()
 
 
-def _write(file: Path, content: bytes, mode: int) -> None:
+def write_file(file: Path, content: bytes, mode: int) -> None:
     part = file.with_name(file.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as out:

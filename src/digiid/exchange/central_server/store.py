@@ -388,6 +388,12 @@ def find_server_of_certificate(tx: Connection, sha256: str) -> int | None:
     return tx.execute(select(c.server).where(c.sha256 == sha256)).scalar_one_or_none()
 
 
+def find_registered_at(tx: Connection, sha256: str) -> datetime | None:
+    """Since when a server has this certificate."""
+    a = AUTH_CERTIFICATES.c
+    return tx.execute(select(a.registered_at).where(a.sha256 == sha256)).scalar_one_or_none()
+
+
 def delete_auth_certificate(tx: Connection, server: int, sha256: str) -> bool:
     c = AUTH_CERTIFICATES.c
     return tx.execute(delete(AUTH_CERTIFICATES).where((c.server == server) & (c.sha256 == sha256))).rowcount == 1
