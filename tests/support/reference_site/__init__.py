@@ -112,7 +112,7 @@ def _handlers() -> list[Any]:
         files = {name: len(upload.content) for name, upload in form.files.items()}
         return await page(request, "sent.html", {"wanted": wanted, "files": files})
 
-    @get("/table")
+    @get(["/table", "/table/deeper", "/table-of-another-kind"])
     async def table(request: Request[Any, Any, Any]) -> Response[Any]:
         return await page(request, "table.html")
 

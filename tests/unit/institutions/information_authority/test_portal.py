@@ -14,6 +14,7 @@ from digiid.institutions.information_authority import jobs, store, use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.settings import Settings
 from digiid.institutions.information_authority.use_cases import UNSIGNED_FILES_KEPT, Deps
+from digiid.institutions.information_authority.web.tracker import split_purpose
 from digiid.kernel.errors import Malformed, NotFound, Refused, Unavailable
 from digiid.platform import journal
 from digiid.platform.clock import ManualClock
@@ -219,3 +220,16 @@ def test_a_cleaned_name_is_flat_visible_and_short(name: str) -> None:
 )
 def test_names_show_what_a_file_is(given_name: str, clean: str) -> None:
     assert clean_file_name(given_name) == clean
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("application cfc16f74-fe88", ("application", "cfc16f74-fe88")),
+        ("notice 1", ("notice", "1")),
+        ("application", ("application", "")),
+        ("background check", ("background check", "")),
+    ],
+)
+def test_a_purpose_with_a_number_is_split_so_that_its_words_are_translated(action: str, said: tuple[str, str]) -> None:
+    assert split_purpose(action) == said

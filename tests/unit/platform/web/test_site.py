@@ -293,6 +293,12 @@ def test_the_language_is_remembered_and_the_visitor_stays_on_the_page(visitor: P
     assert "Liigu põhisisu juurde" in page
 
 
+def test_the_navigation_shows_which_part_a_deeper_page_belongs_to(visitor: PageClient) -> None:
+    assert '<a href="/table" aria-current="page">' in visitor.get("/table").text
+    assert '<a href="/table" aria-current="true">' in visitor.get("/table/deeper").text
+    assert "aria-current" not in visitor.get("/table-of-another-kind").text
+
+
 def test_what_was_asked_for_is_kept_when_the_language_changes(visitor: PageClient) -> None:
     page = visitor.get("/table?q=n%C3%A4idis&page=2").text
     assert '<input type="hidden" name="back" value="/table?q=n%C3%A4idis&amp;page=2">' in page

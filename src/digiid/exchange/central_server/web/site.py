@@ -4,6 +4,7 @@ from hashlib import sha256
 from typing import Annotated, Any, Final
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 from pydantic import BaseModel, ConfigDict, Field
@@ -377,12 +378,20 @@ def handlers(deps: Deps, publishing: Publishing) -> list[Any]:
     ]
 
 
+# For people: RFC 4514 has names for a few attributes only, and numbers for what names a member.
+_ATTRIBUTE_NAMES: Final = {
+    NameOID.SERIAL_NUMBER: "serialNumber",
+    NameOID.BUSINESS_CATEGORY: "businessCategory",
+    NameOID.ORGANIZATION_IDENTIFIER: "organizationIdentifier",
+}
+
+
 def _certificate(certificate_der: bytes) -> dict[str, Any]:
     """What a page tells about a certificate."""
     certificate = x509.load_der_x509_certificate(certificate_der)
     return {
-        "subject": certificate.subject.rfc4514_string(),
-        "issuer": certificate.issuer.rfc4514_string(),
+        "subject": certificate.subject.rfc4514_string(_ATTRIBUTE_NAMES),
+        "issuer": certificate.issuer.rfc4514_string(_ATTRIBUTE_NAMES),
         "until": certificate.not_valid_after_utc,
         "sha256": sha256(certificate_der).hexdigest(),
     }

@@ -55,11 +55,14 @@ _TEXTS = (
     ("encryption.password.length", N_("A password has 20 to 64 characters: whoever has the file can guess for ever.")),
     ("x509.", N_("This is not a certificate that can be read.")),
     ("cdoc2.key.wrong", N_("This password does not open the file.")),
-    ("cdoc2.recipient", N_("This file cannot be opened with a password.")),
+    (
+        "cdoc2.recipient",
+        N_("This file has no password: it is for somebody's card or key. With the card, open it on your own computer."),
+    ),
     ("cdoc2.payload.changed", N_("The file was changed on its way, so nothing of it is given out.")),
     ("cdoc2.name", N_("A file has a name that cannot be used. Rename it.")),
-    ("cdoc2.", N_("This is not an encrypted container that can be read.")),
-    ("asic.", N_("This is not a container that can be read.")),
+    ("cdoc2.", N_("This is not an encrypted container that can be read. Choose a .cdoc2 file.")),
+    ("asic.", N_("This is not a container that can be read. Choose an .asice, .asics, .bdoc or signed PDF file.")),
 )
 
 

@@ -82,6 +82,7 @@ PURPOSES: Final = (
     N_("production and hand-over of a document"),
     N_("where an ordered document is"),
 )
+_NUMBERED_PURPOSES: Final = (N_("application"), N_("notice"))  # and then its number
 INSTITUTION_NAMES: Final = (
     N_("Police and Border Guard Board"),
     N_("Card Bureau"),
@@ -92,6 +93,12 @@ INSTITUTION_NAMES: Final = (
     N_("Business Register"),
     N_("Test Bank"),
 )
+
+
+def split_purpose(action: str) -> tuple[str, str]:
+    """The words of a purpose, which can be translated, and the number of the case that they may end with."""
+    kind, _, number = action.partition(" ")
+    return (kind, number) if number and kind in _NUMBERED_PURPOSES else (action, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,7 @@ def tracker_handlers(deps: Deps) -> list[Any]:
                 "number": number,
                 "pages": pages,
                 "query": asked.query,
+                "purpose": split_purpose,
             },
         )
 
