@@ -52,6 +52,8 @@ _XADES = _tags(
     "EncapsulatedX509Certificate RevocationValues OCSPValues EncapsulatedOCSPValue CRLValues EncapsulatedCRLValue "
     "City StreetAddress StateOrProvince PostalCode CountryName",
 )
+_SIGNATURES = f"{{{NS_ASIC}}}XAdESSignatures"
+_ELEMENTS_ONLY = {etree._Element}
 _SIGNATURE_PARTS = [_DS["SignedInfo"], _DS["SignatureValue"], _DS["KeyInfo"], _DS["Object"]]
 _OBJECT_PARTS = [_XADES["QualifyingProperties"]]
 _SIGNATURE_TIME_STAMP = _XADES["SignatureTimeStamp"]
@@ -62,9 +64,11 @@ _TIME_STAMP_VALIDATION_DATA = f"{{{NS_XADES141}}}TimeStampValidationData"
 # One by one: libxml2 takes quadratic time to unite two sets of nodes.
 _ALL_IDS = tuple(f"descendant-or-self::*/@{name}" for name in ("Id", "ID", "id", "xml:id"))
 _FIND_IDS = tuple(etree.XPath(path, smart_strings=False) for path in _ALL_IDS)
+_ID_NAMES = frozenset(("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id"))
 _HAS_OTHER_IDS = etree.XPath(" or ".join(_ALL_IDS[1:]))
 
 MAX_XML_BYTES = 1024 * 1024
+_SMALL_BYTES = 64 * 1024  # each element of a document in so little may be looked at one by one
 MAX_SIGNATURES = 64
 MAX_REFERENCES = 1000
 MAX_CERTIFICATES = 64
@@ -168,18 +172,28 @@ def parse_signatures(xml: bytes, *, bare_allowed: bool = False) -> tuple[Unverif
     Raises: Malformed `xades.…`, `xml.…`.
     """
     root = parse_xml(xml, code="xades", max_bytes=MAX_XML_BYTES)
-    if bare_allowed and root.tag == _DS["Signature"]:
+    is_bare = bare_allowed and root.tag == _DS["Signature"]
+    if not is_bare and root.tag != _SIGNATURES:
+        raise Malformed("xades.root", f"the root element is {_local(root)}")
+    if len(xml) <= _SMALL_BYTES:
+        held = list(root.iter())  # while they are held, what reads them below need not make them anew
+        _check_elements(root, held)
+    else:
         check_no_foreign_nodes(root, code="xades")
         _check_ids(root)
-        return (_parse_signature(root),)
-    if root.tag != f"{{{NS_ASIC}}}XAdESSignatures":
-        raise Malformed("xades.root", f"the root element is {_local(root)}")
-    check_no_foreign_nodes(root, code="xades")
-    _check_ids(root)
-    children = list(root)
+    children = [root] if is_bare else list(root)
     if not children or len(children) > MAX_SIGNATURES:
         raise Malformed("xades.signature_count", f"{len(children)} signatures in one file")
-    return tuple(_parse_signature(child) for child in children)
+    return tuple([_parse_signature(child) for child in children])
+
+
+def _check_elements(root: etree._Element, held: list[etree._Element]) -> None:
+    """What `check_no_foreign_nodes` and `_check_ids` say, of all that is in a small document."""
+    if {*map(type, held)} != _ELEMENTS_ONLY:
+        check_no_foreign_nodes(root, code="xades")
+    found = [element.get(name) for element in held for name in element.keys() if name in _ID_NAMES]  # noqa: SIM118
+    if len({*found}) != len(found):
+        raise Malformed("xades.duplicate_id", "two elements have the same Id")
 
 
 def _check_ids(root: etree._Element) -> None:

@@ -227,6 +227,21 @@ def test_deviations_are_refused(xml: str, code: str) -> None:
     assert outcome(xml) == code
 
 
+@pytest.mark.parametrize("padding", [0, 64 * 1024], ids=["small", "not small"])
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        *(('Id="S0-SIG"', f'{name}="S0"', "xades.duplicate_id") for name in ("Id", "ID", "id", "xml:id")),
+        ("<ds:KeyInfo>", "<ds:KeyInfo><!-- x -->", "xades.comment"),
+        ("<ds:KeyInfo>", "<ds:KeyInfo><?x y?>", "xades.processing_instruction"),
+    ],
+)
+def test_what_may_not_be_in_a_document_is_found_in_one_of_any_size(padding: int, old: str, new: str, code: str) -> None:
+    assert outcome(replaced(old, new) + " " * padding) == code
+    (signature,) = parse_signatures((DOCUMENT + " " * padding).encode())
+    verify_signature(signature, find_digest)
+
+
 @pytest.mark.parametrize(
     "value",
     [
