@@ -62,7 +62,7 @@ _TEXTS = (
     ("cdoc2.payload.changed", N_("The file was changed on its way, so nothing of it is given out.")),
     ("cdoc2.name", N_("A file has a name that cannot be used. Rename it.")),
     ("cdoc2.", N_("This is not an encrypted container that can be read. Choose a .cdoc2 file.")),
-    ("asic.", N_("This is not a container that can be read. Choose an .asice, .asics, .bdoc or signed PDF file.")),
+    ("asic.", N_("This is not a container that can be read. Choose an .asice, .asics or .bdoc file.")),
 )
 
 
