@@ -323,6 +323,18 @@ _DESCRIPTION = json.dumps(
 ).encode()
 
 
+_DESCRIPTION_YAML = b"""
+openapi: 3.0.3
+servers: [{url: /}]
+paths:
+  /a:
+    get: {responses: {200: {links: {b: {server: {}}}}}}
+x: [1, -2.5e3, ~, true, 'a', "b", 0x1F]
+y: |
+  text
+"""
+
+
 def _checkpoint() -> bytes:
     sealer = consent_sealer()
     said = JournalCheckpoint("bank", 1, bytes(32), AT, bytes(32))
@@ -391,6 +403,7 @@ TARGETS = {
         Target("global-conf-anchor", parse_anchor, lambda: [build_anchor(_central().anchor)]),
         Target("local-conf", parse_local_conf, lambda: [LOCAL_CONF.encode()]),
         Target("server-status", parse_status, lambda: [_status()]),
+        Target("description-yaml", lambda data: replace_servers(data, url="/r1/x"), lambda: [_DESCRIPTION_YAML]),
         Target("description", lambda data: replace_servers(data, url="/r1/x"), lambda: [_DESCRIPTION]),
         Target("metadata-query", lambda data: list_clients(_Members(), query=data.decode("latin-1")), lambda: [_QUERY]),
         Target("web-eid", parse_token, lambda: [_token_json()]),

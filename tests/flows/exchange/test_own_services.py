@@ -104,11 +104,13 @@ def test_a_description_is_fetched_from_the_information_system(room):
         answer = ask(room, "getOpenAPI", "serviceCode=documents")
         assert answer.json() == {"openapi": "3.1.0", "paths": {}, "servers": [{"url": DOCUMENTS.path}]}
         assert ask(room, "getOpenAPI", "serviceCode=documents", client=CARDS).json()["type"].endswith("access_denied")
+        described.body, described.headers = b"openapi: 3.1.0\npaths: {}\n", [(b"content-type", b"application/yaml")]
+        assert ask(room, "getOpenAPI", "serviceCode=documents").json() == answer.json()
         for status, body, headers in (
             (302, b"", [(b"location", b"http://169.254.169.254/")]),
             (500, b"", []),
             (200, b"x" * 3_000_000, []),
-            (200, b"openapi: 3.0.0", []),
+            (200, b"openapi: 3.0.0\na: &x 1\nb: *x", []),
         ):
             described.status, described.body, described.headers = status, body, headers
             told = ask(room, "getOpenAPI", "serviceCode=documents").json()

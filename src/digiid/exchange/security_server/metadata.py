@@ -25,6 +25,7 @@ from digiid.exchange.security_server.local_conf import EVERYTHING, Endpoint, Loc
 from digiid.exchange.security_server.own_answers import OwnAnswer, json_answer, parse_query
 from digiid.formats.exchange.faults import wants_xml
 from digiid.formats.global_conf.model import Member, OptionalParts, SharedParams
+from digiid.formats.yaml_as_json import parse_yaml_as_json
 from digiid.kernel.errors import DigiidError, Malformed, Refused, Unavailable
 from digiid.kernel.identifiers import ClientId, Party, ServiceId, parse_service_path
 
@@ -36,6 +37,7 @@ METADATA_CODES: Final = frozenset((LIST_METHODS, ALLOWED_METHODS, GET_OPENAPI))
 MAX_DESCRIPTION_BYTES: Final = 2 * 1024 * 1024
 DESCRIPTION_SECONDS: Final = 10.0
 _MAX_DEPTH: Final = 100
+_MAX_VALUES: Final = 200_000  # of a description in YAML
 _FETCHED_AT_ONCE: Final = 4
 _NS_XROAD = "http://x-road.eu/xsd/xroad.xsd"
 _NS_IDENTIFIERS = "http://x-road.eu/xsd/identifiers"
@@ -177,7 +179,7 @@ class MetadataService:
         except TimeoutError as error:
             raise Unavailable("exchange.information_system.description", "no description in time") from error
         try:
-            return json_answer(replace_servers(description, url=service.id.path))
+            return json_answer(await asyncio.to_thread(replace_servers, description, url=service.id.path))
         except DigiidError as error:
             raise Unavailable("exchange.information_system.description", f"{service.id}: {error.detail}") from error
 
@@ -211,16 +213,14 @@ def _service_json(service: LocalService, endpoints: tuple[Endpoint, ...]) -> dic
 
 
 def replace_servers(description: bytes, *, url: str) -> dict[str, Any]:
-    """An OpenAPI document in JSON whose only server is `url`: addresses of information systems are nobody's business.
+    """An OpenAPI document, JSON or YAML, whose only server is `url`: addresses of information systems are nobody's
+    business.
 
     Raises: Malformed `exchange.metadata.description`.
     """
     if len(description) > MAX_DESCRIPTION_BYTES:
         raise Malformed("exchange.metadata.description", f"more than {MAX_DESCRIPTION_BYTES} bytes")
-    try:
-        document = json.loads(description.decode("utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise Malformed("exchange.metadata.description", "not JSON; descriptions in YAML are not read") from error
+    document = _parse(description)
     if not isinstance(document, dict) or not isinstance(document.get("paths", {}), dict):
         raise Malformed("exchange.metadata.description", "not an OpenAPI document")
     if "swagger" in document:  # version 2: RFC 3986 parts at the top
@@ -240,6 +240,17 @@ def replace_servers(description: bytes, *, url: str) -> dict[str, Any]:
     for link in _dicts(parts.get("links")):
         link.pop("server", None)
     return {**document, "servers": [{"url": url}]}
+
+
+def _parse(description: bytes) -> Any:
+    try:
+        return json.loads(description.decode("utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError):
+        pass  # JSON is tried first: of two keys of one name it takes the last, as it always did
+    try:
+        return parse_yaml_as_json(description, max_depth=_MAX_DEPTH, max_nodes=_MAX_VALUES)
+    except Malformed as error:
+        raise Malformed("exchange.metadata.description", f"neither JSON nor such YAML: {error.detail}") from error
 
 
 def _drop_servers(item: dict[str, Any]) -> None:
@@ -300,7 +311,9 @@ class DescriptionClient:
 
     async def _read(self, client: httpx.AsyncClient, url: str) -> bytes:
         body = bytearray()
-        async with client.stream("GET", url, headers={"Accept": "application/json"}) as response:
+        async with client.stream(
+            "GET", url, headers={"Accept": "application/json, application/yaml;q=0.9, */*;q=0.1"}
+        ) as response:
             if response.status_code != 200:
                 raise Unavailable("exchange.information_system.description", f"answered {response.status_code}")
             async for chunk in response.aiter_bytes():

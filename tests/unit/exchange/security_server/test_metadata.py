@@ -72,7 +72,7 @@ def ask(
         if isinstance(description, Exception):
             raise description
         assert service.description_url == "http://127.0.0.1:8801/openapi/address"
-        return json.dumps(description or DESCRIPTION).encode()
+        return description if isinstance(description, bytes) else json.dumps(description or DESCRIPTION).encode()
 
     service = ServiceId(provider, code)
     target = service.path + below + (f"?{query}" if query else "")
@@ -211,6 +211,30 @@ def test_the_description_leads_through_the_exchange(local):
     assert "servers" in document["components"]["schemas"]["Farm"]["properties"]  # a field of that name is no address
 
 
+YAML = b"""
+openapi: 3.0.3
+servers:
+  - url: https://inside.example:8443
+paths:
+  /todo:
+    servers: [{url: https://inside.example}]
+    get:
+      responses:
+        200:
+          description: done
+          links: {next: {operationId: x, server: {url: https://inside.example}}}
+"""
+
+
+def test_a_description_in_yaml_is_answered_in_json_and_leads_through_the_exchange_too(local):
+    answer = ask(local, "getOpenAPI", query="serviceCode=address", description=YAML)
+    assert answer.media_type.startswith("application/json")
+    assert b"inside.example" not in answer.body
+    document = json.loads(answer.body)
+    assert document["servers"] == [{"url": "/r1/EE/GOV/70000103/population/address"}]
+    assert document["paths"]["/todo"]["get"]["responses"]["200"]["description"] == "done"
+
+
 def test_a_version_2_description_too():
     document = replace_servers(
         b'{"swagger": "2.0", "host": "inside.example", "schemes": ["http"], "paths": {}}', url="/r1/x"
@@ -234,7 +258,12 @@ def test_a_description_is_for_who_may_use_the_service(local):
         b"",
         b"\xff",
         b"[]",
-        b"openapi: 3.0.0\n",
+        b"openapi: 2.0.0\n",
+        b"openapi: 3.0.0\npaths: []\n",
+        b"openapi: 3.0.0\na: &x [1]\nb: *x\n",
+        b"openapi: 3.0.0\na: !!python/name:os.system x\n",
+        b"openapi: 3.0.0\na: " + b"[" * 500 + b"]" * 500,
+        b"openapi: 3.0.0\na: [" + b"1," * 300_000 + b"]",
         b'{"openapi": "1"}',
         b'{"openapi": "3.0.0", "paths": []}',
         b"[" * 100_000,

@@ -1,3 +1,4 @@
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -236,6 +237,23 @@ def test_only_the_fields_asked_for(monitoring, clock):
     stored(monitoring, clock, record())
     answer = read(monitoring, clock, recordsFrom=0, recordsTo=seconds(), outputSpec="restPath,succeeded")
     assert answer["records"] == [{"monitoringDataTs": seconds(), "restPath": "/v1/persons/*", "succeeded": True}]
+
+
+def test_an_answer_is_compressed_when_that_is_asked_for(monitoring, clock):
+    stored(monitoring, clock, *(record(message_id=str(number)) for number in range(90)))
+    service = MonitoringService(monitoring, SERVER, clock)
+    target = f"{DATA.path}?recordsFrom=0&recordsTo={seconds()}"
+    plain = service.answer(OWNER, DATA, "GET", target, monitoring_client=None)
+    packed = service.answer(OWNER, DATA, "GET", f"{target}&compress=gzip", monitoring_client=None)
+    assert (packed.status, packed.media_type) == (200, "application/gzip")
+    assert dict(packed.headers)["Content-Disposition"].endswith('"operational-monitoring-data.json.gz"')
+    assert gzip.decompress(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body) / 5
+    again = service.answer(OWNER, DATA, "GET", f"{target}&compress=gzip", monitoring_client=None)
+    assert again.body == packed.body  # the same records are the same bytes
+    for wrong in ("", "br", "GZIP", "gzip&compress=gzip"):
+        with pytest.raises(Malformed):
+            service.answer(OWNER, DATA, "GET", f"{target}&compress={wrong}", monitoring_client=None)
 
 
 def test_an_answer_is_whole_seconds_and_says_where_to_go_on(monitoring, clock):
