@@ -19,11 +19,11 @@ from digiid.exchange.message_log import store
 from digiid.exchange.message_log.archive_files import load_recipients, prepare_folder, write_archive
 from digiid.exchange.message_log.containers import ContainerBuilder, name_of
 from digiid.exchange.message_log.database import LogDatabase
-from digiid.exchange.message_log.entries import LoggedMessage
+from digiid.exchange.message_log.entries import ArchivingState, LoggedMessage
 from digiid.exchange.message_log.settings import ArchiveSettings
 from digiid.formats.asic.archive import Part, build_archive, build_part
 from digiid.formats.exchange.archive_links import build_archive_links
-from digiid.kernel.errors import Broken
+from digiid.kernel.errors import Broken, DigiidError
 from digiid.platform.clock import Clock
 from digiid.platform.documents.recipients import NewRecipient
 from digiid.platform.entropy import Entropy
@@ -46,14 +46,37 @@ class Archiver:
     def __init__(self, db: LogDatabase, settings: ArchiveSettings, clock: Clock, entropy: Entropy) -> None:
         self._db, self._settings, self._clock, self._entropy = db, settings, clock, entropy
         self._lock = threading.Lock()
+        self._last_success_at: datetime | None = None
+        self._last_error: str | None = None
 
     def timers(self) -> list[Timer]:
         archive = timedelta(seconds=self._settings.interval_seconds)
         clean = timedelta(seconds=self._settings.clean_interval_seconds)
         return [
-            Timer("message_log.archive", archive, lambda: _told("archives", self.archive())),
+            Timer("message_log.archive", archive, self._archive_by_the_clock),
             Timer("message_log.clean", clean, lambda: _told("deleted", self.clean())),
         ]
+
+    def describe(self) -> ArchivingState:
+        """For a status page. Raises: Unavailable `exchange.logging_failed`, `db.busy`."""
+        with self._db.read() as tx:
+            archived, _, _ = store.read_state(tx)
+            is_waiting = store.find_stamped_through(tx) > archived
+            oldest = store.find_first_at(tx, after=archived) if is_waiting else None
+        interval = timedelta(seconds=self._settings.interval_seconds)
+        return ArchivingState(oldest, self._last_success_at, self._last_error, interval)
+
+    def _archive_by_the_clock(self) -> None:
+        try:
+            written = self.archive()
+        except DigiidError as error:
+            self._last_error = f"{error.code}: {error.detail}"
+            raise
+        except Exception as error:
+            self._last_error = type(error).__name__
+            raise
+        self._last_success_at, self._last_error = self._clock.now(), None
+        _told("archives", written)
 
     # -------------------------------------------------------------- archives
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -88,6 +88,16 @@ class StampingState:
     last_success_at: datetime | None
     last_error: str | None
     is_configured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivingState:
+    """How the archiver stands. `oldest_waiting_at`: of the time-stamped messages that are in no archive yet."""
+
+    oldest_waiting_at: datetime | None
+    last_success_at: datetime | None
+    last_error: str | None
+    interval: timedelta
 
 
 def reduce_message(message: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from digiid.exchange.message_log import store
 from digiid.exchange.message_log.archiving import Archiver
 from digiid.exchange.message_log.database import LogDatabase
-from digiid.exchange.message_log.entries import LogEntry, LoggedMessage, StampingState, reduce_message
+from digiid.exchange.message_log.entries import ArchivingState, LogEntry, LoggedMessage, StampingState, reduce_message
 from digiid.exchange.message_log.settings import MessageLogSettings
 from digiid.exchange.message_log.time_stamping import TimeStampAuthority, TimeStamper, VerifyUnit
 from digiid.exchange.message_log.writer import GroupWriter
@@ -192,6 +192,10 @@ class MessageLog:
         """
         with self.db.read() as tx:
             return store.find_messages(tx, message_id, party=party, is_response=is_response, limit=limit)
+
+    def describe_archiving(self) -> ArchivingState | None:
+        """For a status page; None when nothing is archived."""
+        return self.archiver.describe() if self.archiver is not None else None
 
     def describe_stamping(self) -> StampingState:
         """For a status page: how old the oldest record without a time stamp is, and when messages will be refused."""

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from digiid.exchange.global_conf.client import ConfigurationState
-from digiid.exchange.message_log.entries import StampingState
+from digiid.exchange.message_log.entries import ArchivingState, StampingState
 from digiid.exchange.security_server.local_conf import LocalConfAlarm
 from digiid.kernel.errors import DigiidError
 from digiid.platform.clock import Clock
@@ -29,6 +29,7 @@ DEFAULT_CONFIGURATION_LIFE: Final = timedelta(minutes=10)
 DEFAULT_OCSP_FRESHNESS: Final = timedelta(hours=1)
 CERTIFICATE_WARNING: Final = timedelta(days=30)
 STAMPING_LATE: Final = timedelta(minutes=5)  # five intervals; one slow answer is no warning
+ARCHIVES_LATE: Final = timedelta(minutes=10)  # how long an archiver may take, beside two intervals
 QUEUE_WARNING: Final = 10_000  # records in one batch
 DISK_STOPPED_BYTES: Final = 64 * 1024**2
 DISK_WARNING_BYTES: Final = 2 * 1024**3
@@ -102,6 +103,11 @@ MEANINGS: Final = {
         N_("Message log database"),
         N_("No message goes on that is not logged: every message is refused."),
         N_("See that the database runs and takes writes; messages go on by themselves when it does."),
+    ),
+    "archives": Meaning(
+        N_("Archives of the message log"),
+        N_("Messages go on; their rows stay in the log, which grows until the disk is full."),
+        N_("See that the archive folder can be written and the key or certificates be read; look at the last error."),
     ),
     "log_queue": Meaning(
         N_("Messages that wait for a time stamp"),
@@ -257,6 +263,17 @@ def stamping_clocks(state: StampingState, *, grace: timedelta, now: datetime) ->
     yield ExchangeClock("log_queue", queue, detail=str(state.unstamped))
 
 
+def archives_clock(state: ArchivingState, *, now: datetime) -> ExchangeClock:
+    """Never stops a message. Warns when the last try failed, or two in a row have left messages waiting."""
+    waiting = state.oldest_waiting_at
+    is_behind = waiting is not None and now - waiting > 2 * state.interval + ARCHIVES_LATE
+    detail = state.last_error or ""
+    if is_behind and not detail and waiting is not None:
+        detail = f"{waiting.isoformat(timespec='seconds')}"
+    late = is_behind or state.last_error is not None
+    return ExchangeClock("archives", ClockState.WARNING if late else ClockState.OK, detail=detail)
+
+
 @dataclass(frozen=True, slots=True)
 class HeldCertificate:
     """A certificate that something depends on; `kind` is a key of MEANINGS."""
@@ -367,6 +384,7 @@ class ClockSources:
     rights_alarm: Callable[[], LocalConfAlarm | None]
     maintenance: Callable[[], str | None]
     monitoring_is_failing: Callable[[], bool] = lambda: False
+    archiving: Callable[[], ArchivingState | None] = lambda: None
 
 
 class Clocks:
@@ -405,6 +423,7 @@ class Clocks:
         yield "disk", self._read_disk
         yield "rights", lambda _: [rights_clock(sources.rights_alarm())]
         yield "monitoring", self._read_monitoring
+        yield "archives", self._read_archives
         yield "maintenance", self._read_maintenance
 
     def _read_ocsp(self, now: datetime) -> Iterator[ExchangeClock]:
@@ -429,6 +448,13 @@ class Clocks:
     def _read_monitoring(self, _now: datetime) -> Iterator[ExchangeClock]:
         failing = self._sources.monitoring_is_failing()
         yield ExchangeClock("monitoring", ClockState.WARNING if failing else ClockState.OK)
+
+    def _read_archives(self, now: datetime) -> Iterator[ExchangeClock]:
+        state = None
+        with contextlib.suppress(DigiidError):  # a database that does not answer has a clock of its own
+            state = self._sources.archiving()
+        if state is not None:
+            yield archives_clock(state, now=now)
 
     def _read_maintenance(self, _now: datetime) -> Iterator[ExchangeClock]:
         found = maintenance_clock(self._sources.maintenance())

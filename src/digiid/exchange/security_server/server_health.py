@@ -71,6 +71,7 @@ def _sources(server: SecurityServer, switch: MaintenanceSwitch, clock: Clock) ->
         rights_alarm=lambda: _rights_alarm(server),
         maintenance=switch.message,
         monitoring_is_failing=lambda: server.monitoring.is_failing,
+        archiving=server.log.describe_archiving,
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from digiid.exchange.message_log import ArchiveSettings, store
 from digiid.exchange.message_log.archive_files import read_archive
 from digiid.exchange.message_log.archiving import Archiver, group_of
+from digiid.exchange.message_log.entries import ArchivingState
 from digiid.exchange.message_log.verifying import validate_evidence
 from digiid.formats.exchange.archive_links import parse_archive_links
 from digiid.kernel.errors import DigiidError, Malformed, Refused, Unavailable
@@ -49,6 +50,25 @@ def linked(path):
 def count(log):
     with log.db.read() as tx:
         return tx.execute(select(func.count()).select_from(store.RECORDS)).scalar_one()
+
+
+def test_a_failing_archiver_says_so_until_it_succeeds_and_what_waits_is_told(archiver, folder, clock):
+    log, archiving = archiver()
+    [archive, _] = archiving.timers()
+    assert archiving.describe() == ArchivingState(None, None, None, timedelta(hours=6))
+    record_all(log, [make_entry("one")])
+    assert archiving.describe().oldest_waiting_at is None  # nothing has a time stamp
+    log.stamper.stamp_pending()
+    assert archiving.describe().oldest_waiting_at == clock.now()
+    folder.write_text("no folder")
+    for _ in range(2):
+        with pytest.raises(DigiidError):
+            archive.run()
+        assert archiving.describe().last_error.startswith("exchange.message_log.archive_folder: ")
+    folder.unlink()
+    clock.advance(timedelta(hours=6))
+    archive.run()
+    assert archiving.describe() == ArchivingState(None, clock.now(), None, timedelta(hours=6))
 
 
 def test_stamped_messages_are_archived_once_and_the_archives_follow_one_another(archiver, folder, tmp_path, clock):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from digiid.exchange.global_conf.client import ConfigurationState
-from digiid.exchange.message_log.entries import StampingState
+from digiid.exchange.message_log.entries import ArchivingState, StampingState
 from digiid.exchange.security_server.clocks import (
     DISK_STOPPED_BYTES,
     MEANINGS,
@@ -142,6 +142,35 @@ def test_without_an_end_of_the_grace_time_stamps_never_stop():
     state = StampingState(AT, None, 3, None, "gone", True)
     clock = next(stamping_clocks(state, grace=timedelta(0), now=AT + timedelta(days=9)))
     assert (clock.state, clock.left) == (WARNING, None)
+
+
+HOURS = timedelta(hours=1)
+ARCHIVED = ArchivingState(None, AT, None, 6 * HOURS)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected", "detail"),
+    [
+        (ARCHIVED, OK, ""),
+        (replace(ARCHIVED, oldest_waiting_at=AT - 12 * HOURS), OK, ""),
+        (replace(ARCHIVED, oldest_waiting_at=AT - 13 * HOURS), WARNING, "2026-11-22T21:00:00+00:00"),
+        (replace(ARCHIVED, last_error="exchange.message_log.archive_folder: full"), WARNING, "archive_folder: full"),
+        (replace(ARCHIVED, last_error="x: y", oldest_waiting_at=AT - 13 * HOURS), WARNING, "x: y"),
+    ],
+)
+def test_an_archiver_that_fails_or_is_behind_warns_and_never_stops(state, expected, detail):
+    [clock] = [each for each in read(archiving=lambda: state) if each.name == "archives"]
+    assert clock.state is expected
+    assert detail in clock.detail
+    assert clock.left is None
+
+
+def test_without_an_archiver_there_is_no_such_clock_and_one_that_cannot_be_asked_is_told_by_the_logs():
+    def gone() -> None:
+        raise Unavailable("db.busy", "gone")
+
+    for archiving in (lambda: None, gone):
+        assert "archives" not in {each.name for each in read(archiving=archiving)}
 
 
 def test_a_long_queue_is_a_warning():
