@@ -3,13 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from digiid.formats import der
 from digiid.kernel.errors import Malformed
 
 
+@example(-128)
+@example(-32768)
 @given(st.integers(min_value=-(2**200), max_value=2**200))
 def test_integer_is_read_back(value: int) -> None:
     element = der.Reader(der.integer(value)).take(der.INTEGER)
