@@ -65,6 +65,7 @@ EVENTS: Final = {
     "member.renamed": N_("a member was renamed"),
     "member.removed": N_("a member was removed"),
     "server.removed": N_("a security server was removed"),
+    "provisioned.forgotten": N_("what was removed will be entered again"),
     "group.entered": N_("a group was made"),
     "group.removed": N_("a group was removed"),
     "group.joined": N_("somebody joined a group"),
