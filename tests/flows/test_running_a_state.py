@@ -16,6 +16,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from digiid.apps.demonstration import read_people
 from digiid.apps.state import OCSP_ABOVE_MESSAGES, StateFolder, StatePorts
@@ -151,8 +156,34 @@ def test_a_seal_is_issued_beside_a_running_state_and_revoked_for_good(state: Sta
     assert json.loads(after.stdout)["error"]["code"] == "documents.certificate.revoked"
     assert digiid("verify", str(signed), *own).returncode == 0  # what was sealed before stays valid
     unknown = digiid("seal", "revoke", "SEAL-0", "--reason", "superseded", *own)
-    assert (unknown.returncode, "trust.document" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, "trust.document" in unknown.stderr) == (2, True)
     assert digiid("seal", "revoke", "SEAL-12345678", "--reason", "because", *own).returncode == 2
+
+
+def test_a_key_that_stays_where_it_is_is_certified_for_a_request(state: StateFolder, tmp_path: Path) -> None:
+    ensure_up(state)
+    own, key = ("--state", str(state.path)), ec.generate_private_key(ec.SECP384R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA384())
+    requests = {tmp_path / "pem.csr": Encoding.PEM, tmp_path / "der.csr": Encoding.DER}
+    for file, encoding in requests.items():
+        file.write_bytes(request.public_bytes(encoding))
+    order = ("seal", "issue", "TEST Token OÜ", "--registry-code", "87654321", "-d", str(tmp_path), "--on-device", *own)
+    for file in requests:  # the same order gives the same certificate
+        issued = json.loads(digiid(*order, "--request", str(file), "--json").stdout)
+    file = tmp_path / "SEAL-87654321.crt"
+    assert (issued["file"], issued["passwordFile"]) == (str(file), None)
+    assert not (tmp_path / "SEAL-87654321.p12").exists(), "no key of ours"
+    p12, paper = tmp_path / "mine.p12", tmp_path / "paper.txt"
+    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    p12.write_bytes(serialize_key_and_certificates(b"", key, certificate, None, BestAvailableEncryption(b"a password")))
+    (tmp_path / "password").write_text("a password")
+    paper.write_text("Leping.")
+    digiid("sign", str(paper), "--p12", str(p12), "--password-file", str(tmp_path / "password"), *own)
+    report = json.loads(digiid("verify", "--json", str(tmp_path / "paper.asice"), *own).stdout)
+    assert report["signatures"][0]["signatureLevel"] == "QESEAL"
+    (tmp_path / "junk.csr").write_text("junk")
+    assert digiid(*order, "--request", str(tmp_path / "junk.csr")).returncode == 2
+    assert digiid(*order).returncode == 2, "a device is claimed only for a request"
 
 
 def test_a_client_of_the_signing_service_is_added_renewed_and_closed(state: StateFolder, tmp_path: Path) -> None:
@@ -182,7 +213,7 @@ def test_a_client_of_the_signing_service_is_added_renewed_and_closed(state: Stat
     assert (call(first), call(second)) == (401, 404)
     assert digiid("signing-client", "close", client["serviceUuid"], *own).returncode == 0
     assert call(second) == 401
-    assert digiid("signing-client", "close", client["serviceUuid"], *own).returncode == 1
+    assert digiid("signing-client", "close", client["serviceUuid"], *own).returncode == 2
     assert "TEST pood" in digiid("signing-client", "list", *own).stdout
 
 

@@ -43,14 +43,21 @@ def issue_seal(
     common_name: Annotated[str | None, typer.Option(help="What the seal is called; else NAME e-seal.")] = None,
     number: Annotated[str | None, typer.Option(help="The seal's number; else SEAL- and the code.")] = None,
     curve: Annotated[str, typer.Option(help="P-256, P-384 or P-521.")] = "P-256",
+    request: Annotated[
+        Path | None, typer.Option(help="Certify the key of this PKCS#10 request (PEM or DER), and make none.")
+    ] = None,
+    on_device: Annotated[
+        bool, typer.Option("--on-device", help="With --request: you saw the key made in a device that it cannot leave.")
+    ] = False,
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key, have it certified, and write both into NUMBER.p12, its password into NUMBER.password (mode 0600).
 
-    A seal in a file is an advanced one on a qualified certificate. What was interrupted goes on when asked again.
+    A seal in a file is an advanced one on a qualified certificate. What was interrupted goes on when asked again. With
+    --request the certificate of a key that stays where it is goes into NUMBER.crt (PEM).
     """
-    from digiid.apps.seals import load_or_make_seal
+    from digiid.apps.seals import certify_seal, load_or_make_seal
     from digiid.formats.x509.profile import Organization
 
     if curve not in CURVES:
@@ -58,29 +65,53 @@ def issue_seal(
     seal_number = number or f"SEAL-{registry_code}"
     if not _NUMBER.fullmatch(seal_number):
         raise typer.BadParameter("letters, digits and hyphens, at most 40: it names the files", param_hint="--number")
+    if on_device and request is None:
+        raise typer.BadParameter("goes with --request", param_hint="--on-device")
     found = existing_state(state)
-    signer = load_or_make_seal(
-        folder,
-        _trust_settings(found),
-        seal_number=seal_number,
-        organization=Organization(registry_code, organization, common_name or f"{organization} e-seal"),
-        open_database=lambda unit: _database(found, unit),
-        clock=SystemClock(),
-        entropy=SystemEntropy(),
-        curve_name=CURVES[curve],
-    )
+    holder = Organization(registry_code, organization, common_name or f"{organization} e-seal")
     file, password_file = folder / f"{seal_number}.p12", folder / f"{seal_number}.password"
+    settings, clock, entropy = _trust_settings(found), SystemClock(), SystemEntropy()
+
+    def open_database(unit: str) -> "Database":
+        return _database(found, unit)
+
+    if request is None:
+        certificate = load_or_make_seal(
+            folder,
+            settings,
+            seal_number=seal_number,
+            organization=holder,
+            open_database=open_database,
+            clock=clock,
+            entropy=entropy,
+            curve_name=CURVES[curve],
+        ).certificate
+    else:
+        file = folder / f"{seal_number}.crt"
+        certificate = certify_seal(
+            request,
+            file,
+            settings,
+            seal_number=seal_number,
+            organization=holder,
+            on_device=on_device,
+            open_database=open_database,
+            clock=clock,
+            entropy=entropy,
+        )
     if as_json:
         answer = {
             "number": seal_number,
             "file": str(file),
-            "passwordFile": str(password_file),
-            "subject": signer.certificate.subject.rfc4514_string(),
-            "notAfter": signer.certificate.not_valid_after_utc.isoformat(),
+            "passwordFile": None if request else str(password_file),
+            "subject": certificate.subject.rfc4514_string(),
+            "notAfter": certificate.not_valid_after_utc.isoformat(),
         }
         print_json(out, answer)
         return
     out.print(f"[green]Seal {escape(seal_number)}[/green] in {escape(str(file))}", highlight=False)
+    if request is not None:
+        return
     out.print(
         f"  digiid sign FILE --p12 {file} --password-file {password_file}",
         highlight=False,
