@@ -138,6 +138,8 @@ def test_an_officer_opens_an_entry_and_changes_the_address(room: Room) -> None:
     wrong = desk.post_form("/person/address", {**address, "street": "", "country": "Eesti"})
     assert wrong.status_code == 422
     assert "three letters" in words(wrong.text)
+    summary = wrong.text.split("govuk-error-summary", 1)[1]
+    assert summary.index("Enter street and house") < summary.index("three letters"), "in the order of the page"
     with room.population.db.read() as tx:
         seen = find_usages(tx, population_store.DISCLOSURES, code, now=room.clock.now())
     assert {usage.purpose for usage in seen} == {WHY, f"application a-{date(1995, 12, 5)}"}

@@ -34,12 +34,13 @@ class EntryForm(BaseModel):
 
 
 class AddressForm(EntryForm):
+    # in the order of the page, which errors are told in
     kind: Literal["residence", "contact"]
-    country: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-    region: Annotated[str, Field(max_length=100)] = ""
-    locality: Annotated[str, Field(max_length=100)] = ""
     street: Annotated[str, Field(min_length=2, max_length=200)]
     postcode: Annotated[str, Field(max_length=20)] = ""
+    locality: Annotated[str, Field(max_length=100)] = ""
+    region: Annotated[str, Field(max_length=100)] = ""
+    country: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     from_on: date
 
 
