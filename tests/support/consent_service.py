@@ -10,12 +10,13 @@ from digiid.contracts import consents as wire
 from digiid.contracts.members import BANK, CONSENT_SERVICE, POPULATION_REGISTER
 from digiid.exchange.client import Client
 from digiid.exchange.gate import Caller, RestCall
-from digiid.institutions.information_authority.consents import api, use_cases
+from digiid.institutions.information_authority.consents import api
 from digiid.institutions.information_authority.consents.declarations import Declarations, read_declarations
 from digiid.institutions.information_authority.consents.domain import Consent
 from digiid.institutions.information_authority.consents.sealing import Sealer
 from digiid.institutions.information_authority.consents.settings import DEMONSTRATION_FILE, Settings
-from digiid.institutions.information_authority.consents.use_cases import Deps
+from digiid.institutions.information_authority.consents.use_cases import deciding, declaring
+from digiid.institutions.information_authority.consents.use_cases.deps import Deps
 from digiid.kernel.identifiers import ClientId
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
@@ -51,8 +52,8 @@ def make_deps(db: Database, clock: Clock, *, exchange: Client | None = None, set
     identity = consent_sealer().identity
     sealer = Sealer(lambda: KeySigner(identity.certificate, identity.key))
     made = Deps(db, clock, entropy, exchange or nobody, sealer, lambda: None, settings or Settings(), ADDRESS)
-    use_cases.declare(made, demonstration())
-    use_cases.declare(made, unsigned())
+    declaring.declare(made, demonstration())
+    declaring.declare(made, unsigned())
     return made
 
 
@@ -110,11 +111,11 @@ def requested(deps: Deps, purpose: str = PURPOSE, *, person: str = MARY) -> Cons
     """A consent that the person was asked for by the bank and whose link was opened."""
     status, answer = Asker(deps).ask(purpose, person=person)
     assert status == 200, answer
-    [consent] = use_cases.open_link(deps, person, answer["url"].rsplit("/", 1)[1])
+    [consent] = deciding.open_link(deps, person, answer["url"].rsplit("/", 1)[1])
     return consent
 
 
 def granted(deps: Deps, purpose: str = PURPOSE, *, person: str = MARY) -> Consent:
     container = CONTAINER if purpose == SIGNED_PURPOSE else None
     consent = requested(deps, purpose, person=person)
-    return use_cases.grant(deps, person, consent.consent_id, language="en", container=container)
+    return deciding.grant(deps, person, consent.consent_id, language="en", container=container)

@@ -15,7 +15,7 @@ from digiid.contracts.members import BANK, POLICE_BOARD, POPULATION_REGISTER
 from digiid.exchange.consent import RevocationView, verify_consent
 from digiid.formats.consent_receipt import parse_receipt, parse_revocations
 from digiid.formats.personal_code import build_personal_code
-from digiid.institutions.information_authority.consents import store, use_cases
+from digiid.institutions.information_authority.consents import store
 from digiid.institutions.information_authority.consents.declarations import Declarations, read_declarations
 from digiid.institutions.information_authority.consents.domain import (
     AUTHORITY,
@@ -29,7 +29,8 @@ from digiid.institutions.information_authority.consents.domain import (
     parse_snapshot,
 )
 from digiid.institutions.information_authority.consents.settings import Settings
-from digiid.institutions.information_authority.consents.use_cases import Deps
+from digiid.institutions.information_authority.consents.use_cases import deciding, declaring, expiring, receipts
+from digiid.institutions.information_authority.consents.use_cases.deps import PUSH, Deps
 from digiid.kernel.errors import Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
 from digiid.kernel.identifiers import ServiceId
 from digiid.platform import journal
@@ -79,14 +80,14 @@ def state_of(deps: Deps, consent_id: str) -> ConsentState:
 
 
 def revocations(deps: Deps, audience: Any = POPULATION_REGISTER, after: int = 0) -> list[tuple[str, str]]:
-    statement = parse_revocations(use_cases.get_revocations(deps, audience, after))
+    statement = parse_revocations(receipts.get_revocations(deps, audience, after))
     return [(revocation.consent_reference, revocation.reason) for revocation in statement.revocations]
 
 
 def pushes(deps: Deps) -> list[tuple[str, int]]:
     with deps.db.read() as tx:
         rows = tx.execute(store.OUTBOX.select().order_by(store.OUTBOX.c.position)).all()
-    found = [json.loads(row.payload) for row in rows if row.kind == use_cases.PUSH]
+    found = [json.loads(row.payload) for row in rows if row.kind == PUSH]
     return [(each["audience"], each["number"]) for each in found]
 
 
@@ -210,7 +211,7 @@ def test_requested_consents_not_related_to_any_declarations(deps: Deps, bank: As
 
 
 def test_requested_consents_related_to_invalid_declarations(deps: Deps, bank: Asker) -> None:
-    use_cases.invalidate_purpose(deps, PURPOSE)
+    declaring.invalidate_purpose(deps, PURPOSE)
     status, answer = bank.ask(PURPOSE, SIGNED_PURPOSE)
     expect((status, answer), 409, "REQUESTED_CONSENTS_RELATED_TO_INVALID_DECLARATIONS")
     assert PURPOSE in answer["message"]
@@ -227,7 +228,7 @@ def test_all_requested_consents_have_already_been_approved(deps: Deps, bank: Ask
     expect(bank.ask(PURPOSE), 409, "ALL_REQUESTED_CONSENTS_HAVE_ALREADY_BEEN_APPROVED")
     status, answer = bank.ask(PURPOSE, SIGNED_PURPOSE)  # only what is missing is asked for
     assert status == 200
-    asked = use_cases.open_link(deps, MARY, answer["url"].rsplit("/", 1)[1])
+    asked = deciding.open_link(deps, MARY, answer["url"].rsplit("/", 1)[1])
     assert [consent.purpose_declaration for consent in asked] == [SIGNED_PURPOSE]
 
 
@@ -304,9 +305,9 @@ def test_http_not_found_is_all_that_strangers_learn(deps: Deps, bank: Asker) -> 
 def test_consent_validate_invalid_status(deps: Deps, bank: Asker, clock: ManualClock) -> None:
     waiting = requested(deps)
     expect(bank.one(wire.VALIDATE_FOR_CLIENT, waiting.consent_reference), 409, "CONSENT_VALIDATE_INVALID_STATUS")
-    use_cases.grant(deps, MARY, waiting.consent_id, language="en")
+    deciding.grant(deps, MARY, waiting.consent_id, language="en")
     assert bank.one(wire.VALIDATE_FOR_CLIENT, waiting.consent_reference)[0] == 200
-    use_cases.withdraw(deps, MARY, waiting.consent_id)
+    deciding.withdraw(deps, MARY, waiting.consent_id)
     for asker, endpoint in (
         (bank, wire.VALIDATE_FOR_CLIENT),
         (bank, wire.GET_RECEIPT),
@@ -354,7 +355,7 @@ def test_both_parties_can_ask_about_a_consent(deps: Deps, bank: Asker) -> None:
 
 def test_consents_by_status(deps: Deps, bank: Asker, clock: ManualClock) -> None:
     waiting, kept, ended = requested(deps, SIGNED_PURPOSE), granted(deps), granted(deps, person=HUGO)
-    use_cases.withdraw(deps, HUGO, ended.consent_id)
+    deciding.withdraw(deps, HUGO, ended.consent_id)
     references = [c.consent_reference for c in (waiting, kept, ended)] + ["unknown", "unknown"]
     _, valid = bank.filter(references, "VALID")
     assert [(c["consentReference"], c["consentStatus"]) for c in valid["consent"]] == [
@@ -384,9 +385,9 @@ def test_a_reported_transmission_is_shown_to_the_person_once(deps: Deps, clock: 
     consent, register = granted(deps), provider(deps)
     for _ in range(2):
         assert register.report(consent.consent_reference, AT) == (200, {"response": "success"})
-    use_cases.withdraw(deps, MARY, consent.consent_id)
+    deciding.withdraw(deps, MARY, consent.consent_id)
     assert register.report(consent.consent_reference, AT - DAY)[0] == 200  # late, of when it still held
-    shown = use_cases.show_consent(deps, MARY, consent.consent_id)
+    shown = deciding.show_consent(deps, MARY, consent.consent_id)
     assert [entry.event for entry in shown.history].count("transmitted") == 2
     expect(register.report(consent.consent_reference, AT + DAY), 400, "VALIDATION")
     naive = {"transmissionTimestamp": "2026-11-23T10:00:00", "consentReference": consent.consent_reference}
@@ -407,41 +408,41 @@ def test_a_link_works_once_for_its_person_and_for_a_day(deps: Deps, bank: Asker,
 
     first = link()
     with pytest.raises(Refused, match=r"consent\.other_person"):
-        use_cases.open_link(deps, HUGO, first)
-    assert len(use_cases.open_link(deps, MARY, first)) == 1  # a stranger's try did not use it up
+        deciding.open_link(deps, HUGO, first)
+    assert len(deciding.open_link(deps, MARY, first)) == 1  # a stranger's try did not use it up
     with pytest.raises(Conflict, match=r"consent\.link_used"):
-        use_cases.open_link(deps, MARY, first)
+        deciding.open_link(deps, MARY, first)
     for wrong in ("", "x", first[:-1], first + "x"):
         with pytest.raises(NotFound, match=r"consent\.link"):
-            use_cases.open_link(deps, MARY, wrong)
+            deciding.open_link(deps, MARY, wrong)
     late = link()
     clock.advance(DAY)
     with pytest.raises(Conflict, match=r"consent\.link_expired"):
-        use_cases.open_link(deps, MARY, late)
+        deciding.open_link(deps, MARY, late)
 
 
 def test_asked_twice_is_one_request_on_the_list(deps: Deps, bank: Asker) -> None:
     first, second = requested(deps), requested(deps)
     assert state_of(deps, first.consent_id) is S.EXPIRED
-    waiting = [each.consent for each in use_cases.own_consents(deps, MARY) if each.consent.state is S.REQUESTED]
+    waiting = [each.consent for each in deciding.own_consents(deps, MARY) if each.consent.state is S.REQUESTED]
     assert waiting == [second]
 
 
 def test_nobody_sees_or_decides_anothers_consent(deps: Deps) -> None:
     consent = requested(deps)
     for attempt in (
-        lambda: use_cases.show_consent(deps, HUGO, consent.consent_id),
-        lambda: use_cases.grant(deps, HUGO, consent.consent_id, language="en"),
-        lambda: use_cases.refuse(deps, HUGO, consent.consent_id),
-        lambda: use_cases.withdraw(deps, HUGO, consent.consent_id),
-        lambda: use_cases.extend(deps, HUGO, consent.consent_id),
-        lambda: use_cases.read_own_receipt(deps, HUGO, consent.consent_id),
-        lambda: use_cases.files_to_sign(deps, HUGO, consent.consent_id, is_withdrawal=False),
-        lambda: use_cases.show_consent(deps, MARY, "no-such-id"),
+        lambda: deciding.show_consent(deps, HUGO, consent.consent_id),
+        lambda: deciding.grant(deps, HUGO, consent.consent_id, language="en"),
+        lambda: deciding.refuse(deps, HUGO, consent.consent_id),
+        lambda: deciding.withdraw(deps, HUGO, consent.consent_id),
+        lambda: deciding.extend(deps, HUGO, consent.consent_id),
+        lambda: deciding.read_own_receipt(deps, HUGO, consent.consent_id),
+        lambda: deciding.files_to_sign(deps, HUGO, consent.consent_id, is_withdrawal=False),
+        lambda: deciding.show_consent(deps, MARY, "no-such-id"),
     ):
         with pytest.raises(NotFound, match=r"consent\.none"):
             attempt()
-    assert use_cases.own_consents(deps, HUGO) == []
+    assert deciding.own_consents(deps, HUGO) == []
 
 
 # ------------------------------------------------------------------ deciding
@@ -449,10 +450,10 @@ def test_nobody_sees_or_decides_anothers_consent(deps: Deps) -> None:
 
 def test_what_was_shown_is_what_is_bound_into_the_receipt(deps: Deps, bank: Asker) -> None:
     consent = requested(deps)
-    shown = use_cases.show_consent(deps, MARY, consent.consent_id)
+    shown = deciding.show_consent(deps, MARY, consent.consent_id)
     assert [heading for heading, _ in shown.snapshot.sections["en"]][:2] == ["Who asks", "Which data"]
     assert len(shown.snapshot.sections["en"]) == len(shown.snapshot.sections["et"]) == 8
-    use_cases.grant(deps, MARY, consent.consent_id, language="et")
+    deciding.grant(deps, MARY, consent.consent_id, language="et")
     receipt = parse_receipt(bank.one(wire.GET_RECEIPT, consent.consent_reference)[1]["receipt"])
     assert receipt.snapshot_sha256 == shown.snapshot.sha256
     assert parse_snapshot(shown.snapshot.to_json()) == shown.snapshot
@@ -481,54 +482,54 @@ def test_a_receipt_convinces_a_data_provider(deps: Deps, bank: Asker) -> None:
 def test_a_declaration_that_asks_for_a_signature_gets_one(deps: Deps) -> None:
     consent = requested(deps, SIGNED_PURPOSE)
     with pytest.raises(Refused, match=r"consent\.signature_needed"):
-        use_cases.grant(deps, MARY, consent.consent_id, language="en")
-    words, metadata = use_cases.files_to_sign(deps, MARY, consent.consent_id, is_withdrawal=False)
-    shown = use_cases.show_consent(deps, MARY, consent.consent_id)
+        deciding.grant(deps, MARY, consent.consent_id, language="en")
+    words, metadata = deciding.files_to_sign(deps, MARY, consent.consent_id, is_withdrawal=False)
+    shown = deciding.show_consent(deps, MARY, consent.consent_id)
     text = words.content.decode()
     for language in ("en", "et"):
         assert all(f"{heading}\n{body}" in text for heading, body in shown.snapshot.sections[language])
     assert json.loads(metadata.content)["notice_sha256"] == shown.snapshot.sha256
-    assert words.content == use_cases.files_to_sign(deps, MARY, consent.consent_id, is_withdrawal=False)[0].content
-    use_cases.grant(deps, MARY, consent.consent_id, language="en", container=CONTAINER)
-    assert use_cases.read_signed(deps, MARY, consent.consent_id, is_withdrawal=False) == CONTAINER
+    assert words.content == deciding.files_to_sign(deps, MARY, consent.consent_id, is_withdrawal=False)[0].content
+    deciding.grant(deps, MARY, consent.consent_id, language="en", container=CONTAINER)
+    assert deciding.read_signed(deps, MARY, consent.consent_id, is_withdrawal=False) == CONTAINER
     with pytest.raises(NotFound):
-        use_cases.read_signed(deps, MARY, consent.consent_id, is_withdrawal=True)
+        deciding.read_signed(deps, MARY, consent.consent_id, is_withdrawal=True)
     with pytest.raises(Conflict, match=r"consent\.decided"):
-        use_cases.files_to_sign(deps, MARY, consent.consent_id, is_withdrawal=False)
+        deciding.files_to_sign(deps, MARY, consent.consent_id, is_withdrawal=False)
 
 
 def test_a_withdrawal_may_need_a_signature_too(deps: Deps) -> None:
     known = unsigned()
     service = replace(known.services[0], identifier="strict", withdrawal_requires_signature=True)
     purpose = replace(known.purposes[0], identifier="strict-purpose", service_declaration="strict")
-    use_cases.declare(deps, Declarations((service,), (purpose,)))
+    declaring.declare(deps, Declarations((service,), (purpose,)))
     consent = granted(deps, "strict-purpose")
     with pytest.raises(Refused, match=r"consent\.signature_needed"):
-        use_cases.withdraw(deps, MARY, consent.consent_id)
-    words = use_cases.files_to_sign(deps, MARY, consent.consent_id, is_withdrawal=True)[0]
+        deciding.withdraw(deps, MARY, consent.consent_id)
+    words = deciding.files_to_sign(deps, MARY, consent.consent_id, is_withdrawal=True)[0]
     assert words.content.decode().startswith("I withdraw my consent")
-    use_cases.withdraw(deps, MARY, consent.consent_id, container=CONTAINER)
-    assert use_cases.read_signed(deps, MARY, consent.consent_id, is_withdrawal=True) == CONTAINER
+    deciding.withdraw(deps, MARY, consent.consent_id, container=CONTAINER)
+    assert deciding.read_signed(deps, MARY, consent.consent_id, is_withdrawal=True) == CONTAINER
 
 
 def test_a_decision_is_made_once(deps: Deps) -> None:
     yes, no = granted(deps), requested(deps, SIGNED_PURPOSE)
-    use_cases.refuse(deps, MARY, no.consent_id)
+    deciding.refuse(deps, MARY, no.consent_id)
     for consent in (yes, no):
         for attempt in (
-            lambda c=consent: use_cases.grant(deps, MARY, c.consent_id, language="en", container=CONTAINER),
-            lambda c=consent: use_cases.refuse(deps, MARY, c.consent_id),
+            lambda c=consent: deciding.grant(deps, MARY, c.consent_id, language="en", container=CONTAINER),
+            lambda c=consent: deciding.refuse(deps, MARY, c.consent_id),
         ):
             with pytest.raises(Conflict, match=r"consent\.decided"):
                 attempt()
     with pytest.raises(Conflict):
-        use_cases.withdraw(deps, MARY, no.consent_id)
+        deciding.withdraw(deps, MARY, no.consent_id)
     with pytest.raises(NotFound):
-        use_cases.read_own_receipt(deps, MARY, no.consent_id)
+        deciding.read_own_receipt(deps, MARY, no.consent_id)
 
 
 def test_refused_can_be_asked_again(deps: Deps, bank: Asker) -> None:
-    use_cases.refuse(deps, MARY, requested(deps).consent_id)
+    deciding.refuse(deps, MARY, requested(deps).consent_id)
     expect(bank.references(PURPOSE), 404, "HTTP_NOT_FOUND")
     assert granted(deps).state is S.APPROVED
 
@@ -536,13 +537,13 @@ def test_refused_can_be_asked_again(deps: Deps, bank: Asker) -> None:
 def test_withdrawal_ends_the_consent_and_tells_both_parties(deps: Deps, bank: Asker) -> None:
     consent = granted(deps)
     assert pushes(deps) == []
-    use_cases.withdraw(deps, MARY, consent.consent_id)
+    deciding.withdraw(deps, MARY, consent.consent_id)
     assert sorted(pushes(deps)) == [(str(BANK), 1), (str(POPULATION_REGISTER), 1)]
     assert revocations(deps) == revocations(deps, BANK) == [(consent.consent_reference, "withdrawn")]
     assert revocations(deps, POLICE_BOARD) == []
     expect(bank.references(PURPOSE), 404, "HTTP_NOT_FOUND")
     with pytest.raises(Conflict):
-        use_cases.withdraw(deps, MARY, consent.consent_id)
+        deciding.withdraw(deps, MARY, consent.consent_id)
 
 
 def test_extension_makes_a_new_consent_that_takes_the_old_ones_place(
@@ -550,13 +551,13 @@ def test_extension_makes_a_new_consent_that_takes_the_old_ones_place(
 ) -> None:
     old = granted(deps)
     clock.advance(200 * DAY)
-    asked = use_cases.extend(deps, MARY, old.consent_id)
-    assert use_cases.extend(deps, MARY, old.consent_id) == asked
+    asked = deciding.extend(deps, MARY, old.consent_id)
+    assert deciding.extend(deps, MARY, old.consent_id) == asked
     assert asked.consent_reference != old.consent_reference
     assert asked.expires_at == old.expires_at + 200 * DAY
     assert bank.references(PURPOSE)[1] == {PURPOSE: old.consent_reference}  # until the answer, the old one holds
-    assert use_cases.show_consent(deps, MARY, old.consent_id).waiting_extension == asked.consent_id
-    use_cases.grant(deps, MARY, asked.consent_id, language="en")
+    assert deciding.show_consent(deps, MARY, old.consent_id).waiting_extension == asked.consent_id
+    deciding.grant(deps, MARY, asked.consent_id, language="en")
     assert bank.references(PURPOSE)[1] == {PURPOSE: asked.consent_reference}
     assert state_of(deps, old.consent_id) is S.REPLACED
     assert revocations(deps) == [(old.consent_reference, "replaced")]
@@ -564,14 +565,14 @@ def test_extension_makes_a_new_consent_that_takes_the_old_ones_place(
 
 def test_an_extension_can_be_refused_and_not_every_consent_has_one(deps: Deps, bank: Asker) -> None:
     old = granted(deps)
-    use_cases.refuse(deps, MARY, use_cases.extend(deps, MARY, old.consent_id).consent_id)
+    deciding.refuse(deps, MARY, deciding.extend(deps, MARY, old.consent_id).consent_id)
     assert bank.references(PURPOSE)[1] == {PURPOSE: old.consent_reference}
     known = unsigned()
     service = replace(known.services[0], identifier="once", extension_allowed=False)
     purpose = replace(known.purposes[0], identifier="once-purpose", service_declaration="once")
-    use_cases.declare(deps, Declarations((service,), (purpose,)))
+    declaring.declare(deps, Declarations((service,), (purpose,)))
     with pytest.raises(Refused, match=r"consent\.no_extension"):
-        use_cases.extend(deps, MARY, granted(deps, "once-purpose").consent_id)
+        deciding.extend(deps, MARY, granted(deps, "once-purpose").consent_id)
 
 
 def test_a_consent_lasts_no_longer_than_what_it_rests_on(deps: Deps) -> None:
@@ -579,7 +580,7 @@ def test_a_consent_lasts_no_longer_than_what_it_rests_on(deps: Deps) -> None:
     service = replace(known.services[0], identifier="short", expires_at=AT + 10 * DAY)
     purpose = replace(known.purposes[0], identifier="p1", service_declaration="short")
     shorter = replace(purpose, identifier="p2", expires_at=AT + 5 * DAY)
-    use_cases.declare(deps, Declarations((service,), (purpose, shorter)))
+    declaring.declare(deps, Declarations((service,), (purpose, shorter)))
     assert granted(deps, "p1").expires_at == AT + 10 * DAY
     assert granted(deps, "p2").expires_at == AT + 5 * DAY
     assert granted(deps).expires_at == AT + 365 * DAY
@@ -590,14 +591,14 @@ def test_a_consent_lasts_no_longer_than_what_it_rests_on(deps: Deps) -> None:
 
 def test_time_ends_consents_and_requests(deps: Deps, clock: ManualClock) -> None:
     kept, waiting = granted(deps), requested(deps, SIGNED_PURPOSE)
-    assert use_cases.expire_due(deps) == 0
+    assert expiring.expire_due(deps) == 0
     clock.advance(30 * DAY)
-    assert use_cases.expire_due(deps) == 1
+    assert expiring.expire_due(deps) == 1
     assert state_of(deps, waiting.consent_id) is S.EXPIRED
     clock.advance(335 * DAY)
-    assert use_cases.show_consent(deps, MARY, kept.consent_id).consent.state is S.EXPIRED
-    assert use_cases.expire_due(deps) == 1
-    assert use_cases.expire_due(deps) == 0
+    assert deciding.show_consent(deps, MARY, kept.consent_id).consent.state is S.EXPIRED
+    assert expiring.expire_due(deps) == 1
+    assert expiring.expire_due(deps) == 0
     assert state_of(deps, kept.consent_id) is S.EXPIRED
     assert revocations(deps) == []  # the receipt says when it expires
 
@@ -606,7 +607,7 @@ def test_what_was_asked_too_long_ago_cannot_be_given(deps: Deps, clock: ManualCl
     waiting = requested(deps)
     clock.advance(365 * DAY)
     with pytest.raises(Conflict, match=r"consent\.invalid_declarations"):
-        use_cases.grant(deps, MARY, waiting.consent_id, language="en")
+        deciding.grant(deps, MARY, waiting.consent_id, language="en")
 
 
 # ------------------------------------------------------------------ declarations
@@ -615,32 +616,32 @@ def test_what_was_asked_too_long_ago_cannot_be_given(deps: Deps, clock: ManualCl
 def test_invalidation_ends_everything_below(deps: Deps, bank: Asker) -> None:
     held, waiting = granted(deps), requested(deps, PURPOSE, person=HUGO)
     other = granted(deps, SIGNED_PURPOSE)
-    use_cases.invalidate_service(deps, "population-address-simple")
-    use_cases.invalidate_service(deps, "population-address-simple")
+    declaring.invalidate_service(deps, "population-address-simple")
+    declaring.invalidate_service(deps, "population-address-simple")
     assert state_of(deps, held.consent_id) is state_of(deps, waiting.consent_id) is S.INAPPLICABLE
     assert state_of(deps, other.consent_id) is S.APPROVED
     assert revocations(deps) == [(held.consent_reference, "inapplicable")]
     with pytest.raises(Conflict):
-        use_cases.grant(deps, HUGO, waiting.consent_id, language="en")
+        deciding.grant(deps, HUGO, waiting.consent_id, language="en")
 
 
 def test_a_declaration_never_changes(deps: Deps) -> None:
-    use_cases.declare(deps, demonstration())  # again: nothing happens
+    declaring.declare(deps, demonstration())  # again: nothing happens
     known = demonstration()
     wider = replace(known.services[0], max_days=366)
     with pytest.raises(Conflict, match=r"consent\.declaration_changed"):
-        use_cases.declare(deps, Declarations((wider,), ()))
+        declaring.declare(deps, Declarations((wider,), ()))
     other = replace(known.purposes[0], callbacks=("https://evil.example/",))
     with pytest.raises(Conflict, match=r"consent\.declaration_changed"):
-        use_cases.declare(deps, Declarations((), (other,)))
+        declaring.declare(deps, Declarations((), (other,)))
     homeless = replace(known.purposes[0], identifier="x", service_declaration="none")
     with pytest.raises(NotFound):
-        use_cases.declare(deps, Declarations((), (homeless,)))
+        declaring.declare(deps, Declarations((), (homeless,)))
 
 
 def test_a_declaration_that_its_file_calls_invalid_is_invalidated(deps: Deps) -> None:
     consent, known = granted(deps, SIGNED_PURPOSE), demonstration()
-    use_cases.declare(deps, Declarations((), (replace(known.purposes[0], is_valid=False),)))
+    declaring.declare(deps, Declarations((), (replace(known.purposes[0], is_valid=False),)))
     assert state_of(deps, consent.consent_id) is S.INAPPLICABLE
 
 
@@ -670,12 +671,12 @@ def test_a_file_of_declarations_with_faults_is_refused(tmp_path: Any, text: str)
 
 def test_statements_are_paged_numbered_and_for_one_party(deps: Deps, clock: ManualClock) -> None:
     for person in (MARY, HUGO):
-        use_cases.withdraw(deps, person, granted(deps, person=person).consent_id)
-    second = parse_revocations(use_cases.get_revocations(deps, POPULATION_REGISTER, 1))
+        deciding.withdraw(deps, person, granted(deps, person=person).consent_id)
+    second = parse_revocations(receipts.get_revocations(deps, POPULATION_REGISTER, 1))
     assert (second.after, second.up_to, second.head, len(second.revocations)) == (1, 2, 2, 1)
-    nothing = parse_revocations(use_cases.get_revocations(deps, POPULATION_REGISTER, 2))
+    nothing = parse_revocations(receipts.get_revocations(deps, POPULATION_REGISTER, 2))
     assert (nothing.after, nothing.up_to, nothing.head) == (2, 2, 2)
-    ahead = parse_revocations(use_cases.get_revocations(deps, POPULATION_REGISTER, 99))
+    ahead = parse_revocations(receipts.get_revocations(deps, POPULATION_REGISTER, 99))
     assert (ahead.after, ahead.head) == (2, 2)
 
 
@@ -690,17 +691,17 @@ def test_a_statement_knows_everything_up_to_its_time_whatever_happens_while_it_i
         def now(self) -> datetime:
             if not self.is_over:
                 self.is_over = True
-                use_cases.withdraw(deps, MARY, consent.consent_id)
+                deciding.withdraw(deps, MARY, consent.consent_id)
             return deps.clock.now()
 
-    statement = use_cases.get_revocations(replace(deps, clock=Interrupted()), POPULATION_REGISTER, 0)
+    statement = receipts.get_revocations(replace(deps, clock=Interrupted()), POPULATION_REGISTER, 0)
     told = parse_revocations(statement)
     assert [revocation.consent_reference for revocation in told.revocations] == [consent.consent_reference]
 
 
 def test_everything_is_in_the_chain_of_hashes_and_no_personal_code_is(deps: Deps) -> None:
     consent = granted(deps)
-    use_cases.withdraw(deps, MARY, consent.consent_id)
+    deciding.withdraw(deps, MARY, consent.consent_id)
     with deps.db.read() as tx:
         journal.verify_chain(tx, store.JOURNAL)
         rows = tx.execute(store.JOURNAL.select().order_by(store.JOURNAL.c.number)).all()
@@ -716,14 +717,14 @@ def test_everything_is_in_the_chain_of_hashes_and_no_personal_code_is(deps: Deps
 def test_for_another_nothing_is_shown_while_the_register_is_away(deps: Deps, bank: Asker) -> None:
     status, answer = bank.ask_for(MARY, CHILD, "LAPS", PURPOSE)
     assert status == 200
-    [consent] = use_cases.open_link(deps, MARY, answer["url"].rsplit("/", 1)[1])
+    [consent] = deciding.open_link(deps, MARY, answer["url"].rsplit("/", 1)[1])
     for attempt in (
-        lambda: use_cases.show_consent(deps, MARY, consent.consent_id),
-        lambda: use_cases.grant(deps, MARY, consent.consent_id, language="en"),
+        lambda: deciding.show_consent(deps, MARY, consent.consent_id),
+        lambda: deciding.grant(deps, MARY, consent.consent_id, language="en"),
     ):
         with pytest.raises(Unavailable):
             attempt()
-    use_cases.refuse(deps, MARY, consent.consent_id)  # saying no needs nobody
+    deciding.refuse(deps, MARY, consent.consent_id)  # saying no needs nobody
 
 
 def test_a_renewed_seal_makes_new_receipts(deps: Deps, bank: Asker) -> None:
@@ -763,14 +764,14 @@ def test_many_people_decide_at_once(deps: Deps, bank: Asker) -> None:
 
     def decide(person: str) -> str:
         asked = patiently(lambda: requested(deps, person=person))
-        patiently(lambda: use_cases.grant(deps, person, asked.consent_id, language="en"))
-        patiently(lambda: use_cases.withdraw(deps, person, asked.consent_id))
+        patiently(lambda: deciding.grant(deps, person, asked.consent_id, language="en"))
+        patiently(lambda: deciding.withdraw(deps, person, asked.consent_id))
         return asked.consent_reference
 
     with ThreadPoolExecutor(4) as pool:
         references = list(pool.map(decide, people))
     for audience in (POPULATION_REGISTER, BANK):
-        statement = parse_revocations(use_cases.get_revocations(deps, audience, 0))
+        statement = parse_revocations(receipts.get_revocations(deps, audience, 0))
         assert sorted(r.consent_reference for r in statement.revocations) == sorted(references)
         assert [r.number for r in statement.revocations] == list(range(1, 13))
     with deps.db.read() as tx:
@@ -782,7 +783,7 @@ def test_a_double_click_withdraws_once(deps: Deps) -> None:
 
     def click(_: int) -> bool:
         try:
-            patiently(lambda: use_cases.withdraw(deps, MARY, consent.consent_id))
+            patiently(lambda: deciding.withdraw(deps, MARY, consent.consent_id))
         except Conflict:
             return False
         return True

@@ -14,8 +14,8 @@ from digiid.contracts import consents as contract
 from digiid.exchange.gate import Caller, RestAnswer, RestCall, RestService
 from digiid.exchange.openapi import describe
 from digiid.exchange.problems import STATUS_BY_KIND
-from digiid.institutions.information_authority.consents import use_cases
-from digiid.institutions.information_authority.consents.use_cases import Deps
+from digiid.institutions.information_authority.consents.use_cases import asking, receipts
+from digiid.institutions.information_authority.consents.use_cases.deps import Deps
 from digiid.kernel.errors import Broken, DigiidError, Malformed
 
 MAX_BODY_BYTES: Final = 512 * 1024
@@ -29,16 +29,16 @@ def services(deps: Deps) -> list[RestService]:
     """The one service with all its paths."""
 
     def request(caller: Caller, call: RestCall) -> contract.ConsentGroup:
-        return use_cases.request_consent(deps, caller.client, _read(call, contract.ConsentRequest))
+        return asking.request_consent(deps, caller.client, _read(call, contract.ConsentRequest))
 
     def request_represented(caller: Caller, call: RestCall) -> contract.ConsentGroup:
-        return use_cases.request_represented(deps, caller.client, _read(call, contract.RepresentedConsentRequest))
+        return asking.request_represented(deps, caller.client, _read(call, contract.RepresentedConsentRequest))
 
     def references(caller: Caller, call: RestCall) -> Mapping[str, str]:
-        return use_cases.get_references(deps, caller.client, _read(call, contract.ReferencesRequest))
+        return asking.get_references(deps, caller.client, _read(call, contract.ReferencesRequest))
 
     def validate_for_client(caller: Caller, call: RestCall) -> contract.ConsentForClient:
-        consent = use_cases.validate_for_client(deps, caller.client, _reference(call))
+        consent = asking.validate_for_client(deps, caller.client, _reference(call))
         return contract.ConsentForClient(
             consent_reference=consent.consent_reference,
             consent_expiration=consent.expires_at,
@@ -47,7 +47,7 @@ def services(deps: Deps) -> list[RestService]:
         )
 
     def validate_for_provider(caller: Caller, call: RestCall) -> contract.ConsentForDataProvider:
-        consent = use_cases.validate_for_data_provider(deps, caller.client, _reference(call))
+        consent = asking.validate_for_data_provider(deps, caller.client, _reference(call))
         return contract.ConsentForDataProvider(
             consent_reference=consent.consent_reference,
             consent_expiration=consent.expires_at,
@@ -57,7 +57,7 @@ def services(deps: Deps) -> list[RestService]:
         )
 
     def filter_by_status(caller: Caller, call: RestCall) -> contract.ConsentsByStatus:
-        listed, unknown = use_cases.filter_by_status(deps, caller.client, _read(call, contract.StatusRequest))
+        listed, unknown = asking.filter_by_status(deps, caller.client, _read(call, contract.StatusRequest))
         return contract.ConsentsByStatus(
             consent=tuple(
                 contract.ConsentWithStatus.model_validate(
@@ -75,20 +75,20 @@ def services(deps: Deps) -> list[RestService]:
         )
 
     def report(caller: Caller, call: RestCall) -> contract.Reported:
-        use_cases.report_transmission(deps, caller.client, _read(call, contract.TransmissionReport))
+        asking.report_transmission(deps, caller.client, _read(call, contract.TransmissionReport))
         return contract.Reported()
 
     def receipt(caller: Caller, call: RestCall) -> contract.Receipt:
         reference = _reference(call)
         return contract.Receipt(
-            consent_reference=reference, receipt=use_cases.get_receipt(deps, caller.client, reference)
+            consent_reference=reference, receipt=receipts.get_receipt(deps, caller.client, reference)
         )
 
     def revocations(caller: Caller, call: RestCall) -> contract.Revocations:
         after = _parameter(call, "after")
         if not after.isascii() or not after.isdigit() or len(after) > 12:
             raise _invalid("after")
-        return contract.Revocations(statement=use_cases.get_revocations(deps, caller.client, int(after)))
+        return contract.Revocations(statement=receipts.get_revocations(deps, caller.client, int(after)))
 
     def health(_: Caller, call: RestCall) -> contract.Health:
         deps.db.check()

@@ -16,11 +16,12 @@ from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
 from digiid.formats.consent_receipt import ConsentSeal
 from digiid.formats.x509.path import TrustAnchors
 from digiid.formats.x509.profile import Organization
-from digiid.institutions.information_authority.consents import api, jobs, store, use_cases
+from digiid.institutions.information_authority.consents import api, jobs, store
 from digiid.institutions.information_authority.consents.declarations import read_declarations
 from digiid.institutions.information_authority.consents.sealing import Sealer
 from digiid.institutions.information_authority.consents.settings import DEMONSTRATION_FILE, Settings
-from digiid.institutions.information_authority.consents.use_cases import Deps
+from digiid.institutions.information_authority.consents.use_cases import deciding, declaring
+from digiid.institutions.information_authority.consents.use_cases.deps import Deps
 from digiid.institutions.information_authority.consents.web.site import (
     NAVIGATION,
     get_to_sign,
@@ -91,7 +92,7 @@ def build(
     workers.append(worker)
     declared = (*((DEMONSTRATION_FILE,) if settings.demonstration else ()), *settings.declarations)
     for declarations in declared:
-        use_cases.declare(deps, read_declarations(declarations, origins=around.origins))
+        declaring.declare(deps, read_declarations(declarations, origins=around.origins))
     sessions = SessionStore("consent", db, store.SESSIONS, around.clock, around.entropy)
     pending = PendingSignatures(db, store.PENDING_SIGNATURES, around.clock, around.entropy)
     site = Site(
@@ -113,7 +114,7 @@ def build(
     )
 
     def admit(person: SignedInPerson) -> Mapping[str, str]:
-        return use_cases.admit(deps, person)
+        return deciding.admit(deps, person)
 
     def report(card: AnomalousCard) -> None:
         reports.put(card, place="consent service")

@@ -6,8 +6,8 @@ from datetime import timedelta
 import structlog
 
 from digiid.contracts.consents import RevocationNotice, consents_revoked
-from digiid.institutions.information_authority.consents import use_cases
-from digiid.institutions.information_authority.consents.use_cases import PUSH, Deps
+from digiid.institutions.information_authority.consents.use_cases import expiring, receipts
+from digiid.institutions.information_authority.consents.use_cases.deps import PUSH, Deps
 from digiid.kernel.errors import DigiidError, Unavailable
 from digiid.kernel.identifiers import parse_client_id
 from digiid.platform.outbox import Handler, OutboxMessage
@@ -20,7 +20,7 @@ def outbox_handlers(deps: Deps) -> Mapping[str, Handler]:
     def push(message: OutboxMessage) -> None:
         """Tell a party of a revocation, and of whatever came after it. The poll is what it can rely on."""
         audience = parse_client_id(str(message.payload["audience"]))
-        statement = use_cases.get_revocations(deps, audience, int(message.payload["number"]) - 1)
+        statement = receipts.get_revocations(deps, audience, int(message.payload["number"]) - 1)
         try:
             notice = RevocationNotice(statement=statement)
             deps.exchange.call(consents_revoked(audience), notice, message_id=message.message_id)
@@ -35,6 +35,6 @@ def outbox_handlers(deps: Deps) -> Mapping[str, Handler]:
 
 def timers(deps: Deps) -> list[Timer]:
     def expire() -> None:
-        use_cases.expire_due(deps)
+        expiring.expire_due(deps)
 
     return [Timer("consents", timedelta(minutes=1), expire)]
