@@ -83,7 +83,8 @@ def pages(room: CentralRoom, tmp_path: Path) -> Iterator[Pages]:
 
 
 def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    whole = html.replace("<wbr>", "")  # where a long identifier may be broken is no end of a word
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", whole))
 
 
 def test_the_migrated_schema_is_what_the_code_says(new_database: Callable[[str], Database]) -> None:
