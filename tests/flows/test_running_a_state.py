@@ -1,5 +1,6 @@
 """`digiid up`, `down`, `status`, `backup`, `restore` as an operator runs them, each in a process of its own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -77,6 +78,33 @@ def test_status_tells_each_institution(state: StateFolder) -> None:
     assert told["running"]
     assert {"trust_services", "police_board", "card_bureau", "population_register", "bank"} <= set(told["institutions"])
     assert all(entry["status"] == "ok" for entry in told["institutions"].values())
+    assert {entry["status"] for entry in told["security_servers"].values()} == {"ok"}
+
+
+def test_status_tells_a_security_server_that_stands_still(state: StateFolder) -> None:
+    ensure_up(state)
+    process = process_of(state.path / "exchange" / "private")
+    os.kill(process, signal.SIGSTOP)
+    try:
+        answer = digiid("status", "--json", "--state", str(state.path))
+    finally:
+        os.kill(process, signal.SIGCONT)
+    told = json.loads(answer.stdout)
+    assert answer.returncode == 1
+    assert [name for name, entry in told["security_servers"].items() if entry["status"] != "ok"] == [
+        "security server (private)"
+    ]
+    assert all(entry["status"] == "ok" for entry in told["institutions"].values())
+
+
+def process_of(folder: Path) -> int:
+    """The security server whose settings lie there, by command line."""
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes() if process.name.isdigit() else b""
+            if b"digiid.apps.security_server" in command and str(folder).encode() in command:
+                return int(process.name)
+    raise AssertionError(f"no security server runs with {folder}")
 
 
 def test_the_journals_are_sealed_and_verified_also_against_a_copy_of_their_checkpoints(

@@ -119,14 +119,17 @@ def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 
     folder = StateFolder(state.resolve())
     running = folder.exists and background.is_serving(folder)
-    health = welcome.fetch_health(folder.load()) if running else {}
+    settings = folder.load() if running else None
+    health = welcome.fetch_health(settings) if settings else {}
+    servers = welcome.fetch_server_health(settings) if settings else {}
     if as_json:
-        sys.stdout.write(json.dumps({"running": running, "state": str(folder.path), "institutions": health}) + "\n")
+        told = {"running": running, "state": str(folder.path), "institutions": health, "security_servers": servers}
+        sys.stdout.write(json.dumps(told) + "\n")
     elif running:
-        out.print(welcome.health_table(health))
+        out.print(welcome.health_table(health | servers))
     else:
         out.print("Not running. `digiid up` starts it.")
-    healthy = running and all(entry.get("status") == "ok" for entry in health.values())
+    healthy = running and all(entry.get("status") == "ok" for entry in (health | servers).values())
     raise typer.Exit(0 if healthy else 1)
 
 

@@ -70,6 +70,27 @@ def fetch_health(settings: StateSettings) -> dict[str, Mapping[str, Any]]:
     return dict(found)
 
 
+def fetch_server_health(settings: StateSettings) -> dict[str, Mapping[str, Any]]:
+    """Whether each security server answers: they are processes of their own, and one can stand still beside a state
+    that is well."""
+    http = HttpClient(timeout_seconds=2)
+    servers = {"security server (state)": settings.state_server, "security server (private)": settings.private_server}
+    try:
+        return {name: _ask_server(http, server.health) for name, server in servers.items()}
+    finally:
+        http.close()
+
+
+def _ask_server(http: HttpClient, port: int) -> Mapping[str, Any]:
+    try:
+        status = http.request("GET", f"http://127.0.0.1:{port}/").status
+    except Unavailable as error:
+        return {"status": "failed", "code": error.code, "detail": "it does not answer; digiid exchange status"}
+    if status == 200:
+        return {"status": "ok"}
+    return {"status": "failed", "detail": f"its health check says {status}; digiid exchange status"}
+
+
 def health_table(health: Mapping[str, Mapping[str, Any]]) -> RenderableType:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("institution", "status", "details"):
