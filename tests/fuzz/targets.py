@@ -22,7 +22,7 @@ from digiid.formats.asic.container import parse_manifest
 from digiid.formats.asic.hashcode import FileHash, build_hashcode_container, parse_hashcode_container, parse_hashcodes
 from digiid.formats.asic.manifest import parse_asic_manifest
 from digiid.formats.asic.names import find_odd_names
-from digiid.formats.cades import parse_cades
+from digiid.formats.cades import parse_cades, parse_hash_index
 from digiid.formats.cdoc2.envelope import parse_envelope
 from digiid.formats.cdoc2.header import build_header, parse_header
 from digiid.formats.cdoc2.keys import seal_to_secret
@@ -49,7 +49,7 @@ from digiid.formats.x509.parts import load_certificate, parse_parts
 from digiid.formats.xades import parse_signatures
 from digiid.kernel.errors import DigiidError
 from digiid.platform.pdf import parse_answer, read_pdf, worker
-from tests.support.cades import CadesMaker
+from tests.support.cades import Archiver, CadesMaker, manifest_of
 from tests.support.consents import consent_sealer
 from tests.support.containers import MANIFEST, SIGNATURES, unpack
 from tests.support.ddoc import DdocMaker
@@ -253,7 +253,12 @@ def _cades_container() -> bytes:
 
 def _cades_files() -> list[bytes]:
     made = unpack(CadesMaker().extended(FILES))
-    return [content for name, content in made.items() if name.endswith(".p7s")]
+    signatures = [content for name, content in made.items() if name.endswith(".p7s")]
+    return [*signatures, *(Archiver().stamp(signature, manifest_of(FILES), at=AT) for signature in signatures)]
+
+
+def _archive_tokens() -> list[bytes]:
+    return [Archiver().token(signature, manifest_of(FILES), at=AT) for signature in _cades_files()[:1]]
 
 
 def _asic_manifests() -> list[bytes]:
@@ -372,6 +377,7 @@ TARGETS = {
         Target("ocsp-response", _verify_response, lambda: [_response()]),
         Target("cms", cms.parse_signed_data, lambda: [_token()]),
         Target("cades", parse_cades, _cades_files),
+        Target("ats-hash-index", parse_hash_index, _archive_tokens),
         Target("zip", _unpack_all, lambda: [_container(), *_whole_files()], 32768),
         Target("container", _container_parts, lambda: [_container(), stamped(b"x")], 32768),
         Target("manifest", parse_manifest, lambda: [unpack(_container())[MANIFEST]]),
@@ -390,7 +396,7 @@ TARGETS = {
         Target("ddoc", parse_ddoc, lambda: [_DDOC]),
         Target("judge-ddoc", _judge_ddoc, lambda: [DdocMaker().document(), DdocMaker(hashcode=True).document()], 32768),
         Target("judge-hashcode", _judge_hashcode, lambda: [unpack(_container())[SIGNATURES]], 32768),
-        Target("judge-cades", _judge_cades, lambda: [unpack(_cades_container())[_P7S]], 32768),
+        Target("judge-cades", _judge_cades, _cades_files, 32768),
         Target("pdf-contents", _judge_pdf_contents, lambda: [read_pdf(good_pdf()).signatures[0].contents], 32768),
         Target("pdf", _judge_pdf, lambda: [plain_pdf(), good_pdf(), with_time_stamp(good_pdf())], 65536),
         Target("trusted-list", parse_trusted_list, lambda: [PKI.trusted_list()], 65536),

@@ -2,10 +2,12 @@
 wrong ones can be made as easily as right ones."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from asn1crypto import cms as asn1_cms
+from asn1crypto import tsp as asn1_tsp  # noqa: F401 - names its attributes in `cms`, which is too late after a first use
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -137,6 +139,82 @@ def manifest_of(files: Sequence[DataFile], *, hash_name: str = "sha256") -> byte
 
 def attribute(identifier: str, value: bytes) -> bytes:
     return der.sequence(der.oid(identifier), der.tlv(der.SET, value))
+
+
+ATS_V3 = "0.4.0.1733.2.4"  # EN 319 122-1 §5.5.3
+INDEX_V3 = "0.4.0.19122.1.5"  # §5.5.2
+INDEX_OLD = "0.4.0.1733.2.5"  # TS 101 733 §6.4.2
+_SIGNED_FIELDS = ("version", "sid", "digest_algorithm", "signed_attrs", "signature_algorithm", "signature")
+
+
+@dataclass
+class Archiver:
+    """Puts archive time-stamps into signature files; what to leave out or to change. What is covered is read with
+    another library than ours."""
+
+    pki: Pki = field(default_factory=shared_pki)
+    unit: Identity | None = None
+    hash_name: str = "sha512"
+    index_hash_name: str | None = None  # when it is another than the imprint's
+    index_oid: str = INDEX_V3
+    index_count: int = 1
+    names_hash: bool = True
+    keeps: Callable[[bytes], bool] = lambda _octets: True  # whether the index names this
+    also: Sequence[bytes] = ()  # what it names besides, as certificates
+    fields: Sequence[str] = _SIGNED_FIELDS
+    edit_token: Callable[[bytes], bytes] = lambda token: token
+
+    def stamp(self, cms_der: bytes, content: bytes, *, at: datetime) -> bytes:
+        """The file with one archive time-stamp more."""
+        return add_unsigned(cms_der, attribute(ATS_V3, self.token(cms_der, content, at=at)))
+
+    def token(self, cms_der: bytes, content: bytes, *, at: datetime) -> bytes:
+        """The archive time-stamp by itself."""
+        signed_data = asn1_cms.ContentInfo.load(cms_der)["content"]
+        signer = signed_data["signer_infos"][0]
+        index = self._index(signed_data, signer)
+        octets = signed_data["encap_content_info"]["content_type"].dump()
+        octets += hashlib.new(self.hash_name, content).digest()
+        octets += b"".join(signer[name].dump() for name in self.fields)
+        imprint = hashlib.new(self.hash_name, octets + index).digest()
+        token = self.pki.time_stamp(imprint, gen_at=at, hash_name=self.hash_name, unit=self.unit)
+        return self.edit_token(add_unsigned(token, *[attribute(self.index_oid, index)] * self.index_count))
+
+    def _index(self, signed_data: asn1_cms.SignedData, signer: asn1_cms.SignerInfo) -> bytes:
+        hash_name = self.index_hash_name or self.hash_name
+        certificates = [one.dump() for one in signed_data["certificates"]] + list(self.also)
+        revocation = [one.dump() for one in signed_data["crls"]] if signed_data["crls"].native else []
+        attributes = []
+        for one in signer["unsigned_attrs"]:
+            if self.index_oid == INDEX_OLD:
+                attributes.append(one.dump())
+            else:
+                attributes += [one["type"].dump() + value.dump() for value in one["values"]]
+        lists = (
+            der.sequence(
+                *(der.octet_string(hashlib.new(hash_name, one).digest()) for one in members if self.keeps(one))
+            )
+            for members in (certificates, revocation, attributes)
+        )
+        return der.sequence(hash_identifier(hash_name) if self.names_hash else b"", *lists)
+
+
+def add_unsigned(cms_der: bytes, *attributes: bytes) -> bytes:
+    """The same message, with more unsigned attributes at its only signer."""
+    return with_unsigned(cms_der, lambda there: [*there, *attributes])
+
+
+def with_unsigned(cms_der: bytes, change: Callable[[list[bytes]], list[bytes]]) -> bytes:
+    """The same message with other unsigned attributes at its only signer."""
+    outer = der.read_whole(cms_der, max_bytes=1_000_000)
+    outer.take(der.OBJECT_IDENTIFIER)
+    parts = outer.take(der.CONTEXT_0).enter().take(der.SEQUENCE).enter().all(limit=8)
+    fields = parts.pop().only(der.SEQUENCE).enter().all(limit=8)
+    there = [one.raw for one in fields.pop().enter().all(limit=64)] if fields[-1].tag == der.CONTEXT_1 else []
+    unsigned = change(there)
+    signer = der.sequence(*(one.raw for one in fields), der.tlv(der.CONTEXT_1, *unsigned) if unsigned else b"")
+    signed_data = der.sequence(*(one.raw for one in parts), der.tlv(der.SET, signer))
+    return der.sequence(der.oid(cms.ID_SIGNED_DATA), der.tlv(der.CONTEXT_0, signed_data))
 
 
 def basic_of(response_der: bytes) -> bytes:

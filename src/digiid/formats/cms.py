@@ -136,7 +136,7 @@ def parse_signed_data(
         certificates_der = _read_certificates(data, body, at)
     if at < end and data[at] == der.CONTEXT_1:
         listed = der.Reader(data, at, end).take()
-        ocsp_der, crls_der = _read_revocation(listed)
+        ocsp_der, crls_der = read_revocation_choices(listed.enter().all(limit=_MAX_REVOCATION_VALUES))
         at = listed.end
     at, signers_end = der.expect(data, at, end, der.SET)
     if signers_end != end:
@@ -189,11 +189,12 @@ def _read_certificates(data: bytes, at: int, end: int) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def _read_revocation(listed: der.Element) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    # RFC 5652 §10.2.1: a CRL, or [1] with another format.
+def read_revocation_choices(elements: Iterable[der.Element]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Whole OCSPResponses, and CRLs, among RevocationInfoChoices (RFC 5652 §10.2.1). Raises: Malformed `der.…`."""
+    # A CRL, or [1] with another format.
     responses: list[bytes] = []
     crls: list[bytes] = []
-    for element in listed.enter().all(limit=_MAX_REVOCATION_VALUES):
+    for element in elements:
         if element.tag != der.CONTEXT_1:
             crls.append(element.raw)
             continue

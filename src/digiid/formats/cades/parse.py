@@ -1,5 +1,5 @@
-"""Reading CAdES baseline signatures beside what they sign: levels B, T and LT, and LTA without its archive
-time-stamps.
+"""Reading CAdES baseline signatures beside what they sign: levels B, T, LT and LTA. What an archive time-stamp covers
+is in `archive`.
 
 The outer encoding may be BER, as CMS allows; what is signed is DER. Not supported: content inside the signature,
 counter-signatures, attribute certificates, content time-stamps, CRLs.
@@ -10,6 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from digiid.formats import ber, cms, der
+from digiid.formats.cades.archive import (
+    ID_ARCHIVE_TIME_STAMP_V3,
+    ArchivedParts,
+    Covered,
+    read_archived_parts,
+)
 from digiid.formats.x509.signature import HASH_NAMES, RSASSA_PSS
 from digiid.formats.xades.algorithms import SIGNATURE_METHODS, SignatureMethod
 from digiid.kernel.errors import Malformed
@@ -21,7 +27,7 @@ ID_SIGNER_LOCATION: Final = "1.2.840.113549.1.9.16.2.17"  # §5.2.5
 ID_SIGNER_ATTRIBUTES: Final = "1.2.840.113549.1.9.16.2.18"  # TS 101 733 §5.11.3
 ID_SIGNER_ATTRIBUTES_V2: Final = "0.4.0.19122.1.1"  # §5.2.6.1
 ID_REVOCATION_VALUES: Final = "1.2.840.113549.1.9.16.2.24"  # §A.1.1.2.4 of TS 101 733
-ID_ARCHIVE_TIME_STAMPS: Final = frozenset(("1.2.840.113549.1.9.16.2.48", "0.4.0.1733.2.4"))  # v2, v3
+ID_ARCHIVE_TIME_STAMP_V2: Final = "1.2.840.113549.1.9.16.2.48"  # TS 101 733 §6.4.1: counted, not read
 _KNOWN_SIGNED: Final = frozenset(
     (
         cms.ID_CONTENT_TYPE,
@@ -42,6 +48,7 @@ _KNOWN_SIGNED: Final = frozenset(
 
 MAX_CADES_BYTES: Final = 1024 * 1024
 _MAX_TIME_STAMPS: Final = 8
+_MAX_ARCHIVE_TIME_STAMPS: Final = 16
 _MAX_OCSP: Final = 32
 _MAX_ROLES: Final = 32
 
@@ -69,10 +76,13 @@ class UnverifiedCades:
     place: tuple[tuple[str, str], ...]
     roles: tuple[str, ...]
     signature_time_stamps_der: tuple[bytes, ...] = field(repr=False)
-    archive_time_stamp_count: int
+    archive_time_stamps_der: tuple[bytes, ...] = field(repr=False)  # version 3, in the order of the file
+    unread_archive_count: int  # of version 2
     ocsp_der: tuple[bytes, ...] = field(repr=False)
     crls_der: tuple[bytes, ...] = field(repr=False)
     unknown_attributes: tuple[str, ...]
+    encoded_der: bytes = field(repr=False)  # the whole signature file in DER
+    position: int  # of the signer in it
 
     @property
     def hash_name(self) -> str:
@@ -86,7 +96,26 @@ class UnverifiedCades:
             return "B"
         if not (self.ocsp_der or self.crls_der):
             return "T"
-        return "LTA" if self.archive_time_stamp_count else "LT"
+        return "LTA" if self.archive_time_stamps_der or self.unread_archive_count else "LT"
+
+    def archived_parts(self) -> ArchivedParts:
+        """What archive time-stamps are about. Raises: Malformed `der.…`."""
+        return read_archived_parts(self.encoded_der, self.position)
+
+    def find_covered_revocation(self, covered: Covered) -> tuple[bytes, ...]:
+        """The OCSP responses and CRLs that an archive time-stamp covers, as in `ocsp_der` and `crls_der`.
+
+        Raises: Malformed `der.…`.
+        """
+        choices = [der.Reader(choice).take() for choice in covered.revocation_values]
+        responses, crls = cms.read_revocation_choices(choices)
+        found = [*responses, *crls]
+        for identifier, values in self.signer.unsigned_attributes:
+            # Of several values only the first is read, here and in `ocsp_der`.
+            if identifier == ID_REVOCATION_VALUES and covered.has(identifier, values.enter().take().raw):
+                more_responses, more_crls = _read_revocation_values(values)
+                found += [*more_responses, *more_crls]
+        return tuple(found)
 
 
 def parse_cades(data: bytes) -> tuple[UnverifiedCades, ...]:
@@ -100,25 +129,31 @@ def parse_cades(data: bytes) -> tuple[UnverifiedCades, ...]:
         raise Malformed("cades.content_type", "the content that is signed is not plain data")
     if not signed_data.signers:
         raise Malformed("cades.signers", "a signature file without a signer")
-    return tuple(_parse_signer(signed_data, signer) for signer in signed_data.signers)
+    return tuple(_parse_signer(encoded, signed_data, position) for position in range(len(signed_data.signers)))
 
 
-def _parse_signer(signed_data: cms.SignedData, signer: cms.SignerInfo) -> UnverifiedCades:
+def _parse_signer(encoded: bytes, signed_data: cms.SignedData, position: int) -> UnverifiedCades:
+    signer = signed_data.signers[position]
     tokens: list[bytes] = []
+    archive_tokens: list[bytes] = []
     responses = list(signed_data.ocsp_der)
     crls = list(signed_data.crls_der)
-    archive_count = 0
+    unread_count = 0
     unknown = [name for name in signer.attributes if name not in _KNOWN_SIGNED]
     for identifier, values in signer.unsigned_attributes:
         if identifier == ID_SIGNATURE_TIME_STAMP:
             tokens += [value.raw for value in values.enter().all(limit=_MAX_TIME_STAMPS, tag=der.SEQUENCE)]
-        elif identifier in ID_ARCHIVE_TIME_STAMPS:
-            archive_count += 1
+        elif identifier == ID_ARCHIVE_TIME_STAMP_V3:
+            limit = _MAX_ARCHIVE_TIME_STAMPS
+            archive_tokens += [value.raw for value in values.enter().all(limit=limit, tag=der.SEQUENCE)]
+        elif identifier == ID_ARCHIVE_TIME_STAMP_V2:
+            unread_count += 1
         elif identifier == ID_REVOCATION_VALUES:
             more_responses, more_crls = _read_revocation_values(values)
             responses += more_responses
             crls += more_crls
-    if len(tokens) > _MAX_TIME_STAMPS or max(len(responses), len(crls)) > _MAX_OCSP:
+    too_many = len(tokens) > _MAX_TIME_STAMPS or len(archive_tokens) > _MAX_ARCHIVE_TIME_STAMPS
+    if too_many or max(len(responses), len(crls)) > _MAX_OCSP:
         raise Malformed("cades.value_count", "more validation values than are read")
     return UnverifiedCades(
         signed_data=signed_data,
@@ -129,10 +164,13 @@ def _parse_signer(signed_data: cms.SignedData, signer: cms.SignerInfo) -> Unveri
         place=_place(signer),
         roles=_roles(signer),
         signature_time_stamps_der=tuple(tokens),
-        archive_time_stamp_count=archive_count,
+        archive_time_stamps_der=tuple(archive_tokens),
+        unread_archive_count=unread_count,
         ocsp_der=tuple(responses),
         crls_der=tuple(crls),
         unknown_attributes=tuple(unknown),
+        encoded_der=encoded,
+        position=position,
     )
 
 

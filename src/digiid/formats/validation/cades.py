@@ -4,15 +4,17 @@ In ASiC-S the signature is over the data file; in ASiC-E over an ASiCManifest wh
 the signature value on, the ladder is the one of XAdES.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from digiid.formats.asic import Container, Entry
 from digiid.formats.asic.container import MAX_CMS_BYTES, MAX_MANIFEST_BYTES
 from digiid.formats.asic.manifest import AsicManifest, parse_asic_manifest
-from digiid.formats.cades import UnverifiedCades, parse_cades
+from digiid.formats.cades import ID_SIGNATURE_TIME_STAMP, UnverifiedCades, parse_cades
 from digiid.formats.trusted_list import VerifiedTrust
+from digiid.formats.validation.cades_archive import check_order, judge_archive_time_stamps
 from digiid.formats.validation.certificate import check_usage, find_issuer
 from digiid.formats.validation.cms_signer import (
     as_signature,
@@ -35,7 +37,12 @@ from digiid.formats.validation.report import (
 from digiid.formats.validation.revocation import check_not_from_future, check_revocation
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamped import check_manifests_size, judge_archive_tokens
-from digiid.formats.validation.time_stamps import judge_token, refuse_without_time_stamp, settle_signature_time
+from digiid.formats.validation.time_stamps import (
+    judge_token,
+    refuse_broken_archive,
+    refuse_without_time_stamp,
+    settle_signature_time,
+)
 from digiid.formats.xades.algorithms import hash_bytes
 from digiid.kernel.errors import Malformed
 
@@ -75,11 +82,18 @@ def read_frame(container: Container, *, trust: VerifiedTrust, at: datetime) -> C
 
 
 def validate_cades_file(
-    container: Container, entry: Entry, frame: CadesFrame, *, trust: VerifiedTrust, at: datetime
+    container: Container,
+    entry: Entry,
+    frame: CadesFrame,
+    *,
+    trust: VerifiedTrust,
+    at: datetime,
+    count_proofs: Callable[[int], None],
 ) -> list[SignatureReport]:
     """Judge every signer of one signature file at `at`. Never raises for what is wrong with the signature.
+    `count_proofs` is told how many time-stamps and revocation values there are before they are judged.
 
-    Raises: Malformed `asic.zip.…`.
+    Raises: Malformed `asic.zip.…`, or what `count_proofs` raises.
     """
     try:
         signers = parse_cades(container.archive.read(entry, max_bytes=MAX_CMS_BYTES))
@@ -87,6 +101,9 @@ def validate_cades_file(
         if error.code.startswith("asic."):
             raise
         return [_unreadable(entry.name, error)]
+    for cades in signers:
+        stamps = len(cades.signature_time_stamps_der) + len(cades.archive_time_stamps_der)
+        count_proofs(stamps + len(cades.ocsp_der) + len(cades.crls_der))
     reports = [_validate(_Case(cades, container, entry.name, frame.manifests), trust, at) for cades in signers]
     return [_add_archive_tokens(report, frame) for report in reports]
 
@@ -109,7 +126,7 @@ def _add_archive_tokens(report: SignatureReport, frame: CadesFrame) -> Signature
         signature_format += "A"
     return report._replace(
         signature_format=signature_format,
-        archive_time_stamps=tuple(stamps),
+        archive_time_stamps=(*report.archive_time_stamps, *stamps),
         messages=(*report.messages, *messages),
     )
 
@@ -174,12 +191,8 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
         case.scopes += _check_manifest(facts, container, manifest)
     _check_coverage(facts, container, {scope.name for scope in case.scopes})
 
-    # 3 proof of when: the earliest time-stamp that holds (§5.4, §5.5.4)
-    value = cades.signer.signature
-    for token_der in cades.signature_time_stamps_der:
-        report = judge_token(token_der, lambda hash_name: hash_bytes(hash_name, value), trust=trust, at=at)
-        facts.time_stamps.append(report)
-    passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]
+    # 3 proof of when: the earliest time-stamp that holds (§5.4, §5.5.4), itself protected by archive time-stamps (§5.6)
+    passed = _judge_time_stamps(facts, cades, partial(container.digest, over), trust=trust, at=at)
     best_at = settle_signature_time(facts, passed, at=at)
 
     # 4 the signer's certificate comes from a listed CA, and was valid and not revoked then (§5.2.5, §5.2.6)
@@ -191,10 +204,37 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
     if not passed:
         refuse_without_time_stamp(facts)
     check_not_from_future(facts, at)
+    refuse_broken_archive(facts)
     check_signing_time(cades.claimed_signing_at)
     check_attributes(facts, cades, verified, best_at)
-    if cades.archive_time_stamp_count:
-        facts.warn("validation.archive_time_stamp", "The archive time-stamp was not judged, and was not needed")
+    if cades.unread_archive_count:
+        text = "An archive time-stamp of version 2 was not judged, and was not needed"
+        facts.warn("validation.archive_time_stamp", text)
+
+
+def _judge_time_stamps(
+    facts: Facts, cades: UnverifiedCades, content_digest: Callable[[str], bytes], *, trust: VerifiedTrust, at: datetime
+) -> list[datetime]:
+    """Judge archive time-stamps, newest first, then signature time-stamps; the times of the latter that hold.
+
+    Raises: NotValid, the time-stamps contradict one another; Malformed `der.…`, `asic.zip.…`.
+    """
+    proofs = judge_archive_time_stamps(facts, cades, content_digest, trust=trust, at=at)
+    if cades.archive_time_stamps_der:
+        facts.ocsp_proven_at, facts.ocsp_proofs = at, proofs.of_revocation(cades)
+    for token_der in cades.signature_time_stamps_der:
+        report = judge_token(
+            token_der,
+            lambda hash_name: hash_bytes(hash_name, cades.signer.signature),
+            trust=trust,
+            at=at,
+            proven_at=proofs.proven_at(ID_SIGNATURE_TIME_STAMP, token_der),
+            certificates_der=cades.signed_data.certificates_der,
+            ocsp_values_der=cades.ocsp_der,
+        )
+        facts.time_stamps.append(report)
+    check_order(facts, proofs)
+    return [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]
 
 
 def _find_signed(case: _Case) -> tuple[Entry, AsicManifest | None]:

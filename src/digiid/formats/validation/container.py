@@ -102,7 +102,9 @@ def _validate(file: BinaryIO, *, at: datetime, file_name: str, inside: _Inside, 
         frame = read_frame(container, trust=trust, at=at)
         messages += frame.messages
         for entry in container.cms_files:
-            signatures += validate_cades_file(container, entry, frame, trust=trust, at=at)
+            signatures += validate_cades_file(
+                container, entry, frame, trust=trust, at=at, count_proofs=met.count_proofs
+            )
             _check_count(signatures)
     else:  # what belongs to CAdES says nothing about XAdES
         for entry in (*container.asic_manifest_files, *container.token_files):
@@ -152,8 +154,12 @@ class _Met:
 
     def count(self, signature: UnverifiedSignature) -> None:
         """Raises: Malformed `validation.too_many_proofs`."""
-        self.proofs += len(signature.signature_time_stamps) + len(signature.archive_time_stamps)
-        self.proofs += len(signature.ocsp_values_der) + len(signature.crl_values_der)
+        stamps = len(signature.signature_time_stamps) + len(signature.archive_time_stamps)
+        self.count_proofs(stamps + len(signature.ocsp_values_der) + len(signature.crl_values_der))
+
+    def count_proofs(self, more: int) -> None:
+        """Raises: Malformed `validation.too_many_proofs`."""
+        self.proofs += more
         if self.proofs > MAX_PROOFS:
             text = f"more than {MAX_PROOFS} time-stamps, OCSP responses and revocation lists in one container"
             raise Malformed("validation.too_many_proofs", text)
