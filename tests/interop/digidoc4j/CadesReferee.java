@@ -25,7 +25,7 @@ import java.util.List;
 
 /**
  * DSS, the library of the European Commission that digidoc4j stands on, signing with CAdES. Usage:
- *   sign S|E LEVEL P12 PASSWORD TSA OUTPUT FILE:… ANCHOR.pem…   makes a container
+ *   sign|again S|E LEVEL P12 PASSWORD TSA OUTPUT FILE:… ANCHOR.pem…   makes a container; again: extended once more
  */
 public class CadesReferee {
     public static void main(String[] arguments) {
@@ -69,7 +69,9 @@ public class CadesReferee {
         for (String path : a[7].split(File.pathSeparator)) files.add(new FileDocument(path));
         ToBeSigned data = service.getDataToSign(files, parameters);
         SignatureValue value = token.sign(data, DigestAlgorithm.SHA384, key);
-        service.signDocument(files, parameters, value).save(a[6]);
+        DSSDocument signed = service.signDocument(files, parameters, value);
+        if (a[0].equals("again")) signed = service.extendDocument(signed, parameters);
+        signed.save(a[6]);
         System.out.println("signed");
     }
 }
