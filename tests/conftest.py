@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.entropy import SeededEntropy
-from tests.support.postgres import find_server_programs, running_server
+from tests.support.postgres import ThrowAwayDatabases, find_server_programs, running_server
 
 AT = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
@@ -50,18 +49,10 @@ def postgres_sockets() -> Iterator[str]:
 def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Database]]:
     """`new_database("digiid.institutions.bank")` gives an empty, migrated database: on SQLite and on PostgreSQL."""
     made: list[Database] = []
-    sockets = request.getfixturevalue("postgres_sockets") if request.param == "postgresql" else None
+    postgres = request.getfixturevalue("postgres_databases") if request.param == "postgresql" else None
 
     def make(package: str) -> Database:
-        if sockets is None:
-            database = Database.sqlite(tmp_path / f"{uuid.uuid4().hex}.sqlite")
-        else:
-            name = f"t{uuid.uuid4().hex}"
-            admin = create_engine(f"postgresql+psycopg://digiid@/postgres?host={sockets}", isolation_level="AUTOCOMMIT")
-            with admin.connect() as connection:
-                connection.execute(text(f"CREATE DATABASE {name}"))
-            admin.dispose()
-            database = Database(f"postgresql+psycopg://digiid@/{name}?host={sockets}")
+        database = postgres.make(package) if postgres else Database.sqlite(tmp_path / f"{uuid.uuid4().hex}.sqlite")
         database.migrate(package)
         made.append(database)
         return database
@@ -69,3 +60,12 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
     yield make
     for database in made:
         database.close()
+    if postgres:
+        postgres.drop_all()
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_sockets: str) -> Iterator[ThrowAwayDatabases]:
+    databases = ThrowAwayDatabases(postgres_sockets)
+    yield databases
+    databases.close()

@@ -3,10 +3,16 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+from digiid.platform.db import Database
 
 
 def find_server_programs() -> Path | None:
@@ -57,5 +63,51 @@ def running_server(folder: Path) -> Iterator[str]:
             raise RuntimeError("PostgreSQL did not become ready in 10 s")
         yield str(sockets)
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # at once, whoever is still connected
         server.wait(timeout=20)
+
+
+class ThrowAwayDatabases:
+    """Databases of one server, each a copy of one that was migrated before: most of a schema's cost is paid once."""
+
+    def __init__(self, sockets: str) -> None:
+        self._sockets = sockets
+        self._admin = create_engine(
+            self._url("postgres"),
+            isolation_level="AUTOCOMMIT",
+            pool_pre_ping=True,  # tests stop the server too
+        )
+        self._templates: dict[str, str] = {}
+        self._made: list[str] = []
+
+    def make(self, package: str) -> Database:
+        """An empty database with the schema of `package`."""
+        if package not in self._templates:
+            name = self._create()
+            template = Database(self._url(name))
+            template.migrate(package)
+            template.close()
+            self._templates[package] = name
+        name = self._create(self._templates[package])
+        self._made.append(name)
+        return Database(self._url(name))
+
+    def drop_all(self) -> None:
+        """Those that were made, not what they are copies of."""
+        while self._made:
+            self._run(f"DROP DATABASE {self._made.pop()} WITH (FORCE)")
+
+    def close(self) -> None:
+        self._admin.dispose()
+
+    def _create(self, template: str = "template1") -> str:
+        name = f"t{uuid.uuid4().hex}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def _run(self, statement: str) -> None:
+        with self._admin.connect() as connection:
+            connection.execute(text(statement))
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+psycopg://digiid@/{name}?host={self._sockets}"
