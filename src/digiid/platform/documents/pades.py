@@ -48,7 +48,6 @@ from digiid.platform.pdf import (
     fill_placeholder,
     read_pdf,
 )
-from digiid.platform.pdf.appearance import draw_appearance
 
 PDF_MEDIA_TYPE: Final = "application/pdf"
 MAX_TEXT_CHARACTERS: Final = 256
@@ -389,6 +388,8 @@ def _digest(placeholder: Placeholder, hash_name: str) -> bytes:
 def _appearance(certificate: x509.Certificate, at: datetime, wish: PdfWish, location: str | None) -> Appearance | None:
     if wish.visible is None:
         return None
+    from digiid.platform.pdf.appearance import draw_appearance  # fonts: half a second at the start of every program
+
     left, bottom, right, top = wish.visible.box
     drawn = draw_appearance(
         right - left, top - bottom, certificate=certificate, at=at, reason=wish.reason, location=location

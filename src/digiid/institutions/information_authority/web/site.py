@@ -14,7 +14,6 @@ from digiid.formats.asic import DataFile
 from digiid.institutions.information_authority import use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.use_cases import Deps
-from digiid.institutions.information_authority.web.report_pdf import build_report_pdf
 from digiid.institutions.information_authority.web.words import explain
 from digiid.kernel.errors import Malformed, Refused, Unavailable
 from digiid.platform.documents.files import guess_media_type
@@ -208,6 +207,10 @@ def handlers(deps: Deps) -> list[Any]:
             return download(content, name=f"{name}.report.json", media_type="application/json")
         explained = explain(report)
         if form.value("format") == "pdf":
+            from digiid.institutions.information_authority.web.report_pdf import (
+                build_report_pdf,
+            )  # its fonts: slow to load
+
             language, digest = language_of(request), hashlib.sha256(upload.content).hexdigest()
 
             def translate(text: str) -> str:
