@@ -10,12 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from digiid.platform import ports
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.entropy import SeededEntropy
 from tests.support.postgres import ThrowAwayDatabases, find_server_programs, running_server
 
 AT = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each worker takes its ports from a part of its own: two that choose at once cannot meet."""
+    told = getattr(config, "workerinput", None)
+    if told is not None:
+        number, count = int(told["workerid"].removeprefix("gw")), int(told["workercount"])
+        size = (ports.AFTER_LAST - ports.FIRST) // count
+        ports.choose_from(ports.FIRST + number * size, ports.FIRST + (number + 1) * size)
 
 
 @pytest.fixture

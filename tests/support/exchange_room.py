@@ -8,7 +8,6 @@ The clock stands still until a test moves it.
 import asyncio
 import hashlib
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -59,15 +58,7 @@ PASSPHRASE = b"TEST passphrase"
 
 def free_message_port() -> int:
     """A port with the one that is 77 above it, both free."""
-    while True:
-        port = free_ports(1)[0]
-        try:
-            with socket.socket() as message, socket.socket() as status:
-                message.bind(("127.0.0.1", port))
-                status.bind(("127.0.0.1", port + 77))
-        except OSError:
-            continue
-        return port
+    return free_ports(1, beside=(77,))[0]
 
 
 # ------------------------------------------------------------------ the provider's information system
