@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -131,8 +131,7 @@ def verify_wire_signature(
     return _verify(plain, parts, hash_chain)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plain:
+class _Plain(NamedTuple):  # made for every message: several times quicker than a frozen dataclass
     method: bytes
     references: dict[str, bytes]
     info: bytes
@@ -152,7 +151,6 @@ def _read(found: re.Match[bytes]) -> _Plain | None:
         if found["uri1"] is not None:
             references[found["uri1"].decode()] = _decode(found["reference1"])
         datetime.fromisoformat(found["time"].decode())  # reading it is the check
-        responses = _OCSP.findall(found["ocsp"])
         plain = _Plain(
             method=found["method"],
             references=references,
@@ -163,18 +161,32 @@ def _read(found: re.Match[bytes]) -> _Plain | None:
             certificate_der=_decode_repeated(found["certificate"]),
             certificate_digest=_decode(found["certificate_digest"]),
             serial_number=int(found["serial"]),
-            ocsp_ders=tuple(_decode_repeated(value) for _, value in responses),
+            ocsp_ders=_read_responses(found["ocsp"]),
         )
     except ValueError:  # binascii's error is one
         return None
     is_usual = (
         plain.method in _METHODS
         and len(references) == 1 + (found["uri1"] is not None)
-        and len({identifier for identifier, _ in responses}) == len(responses)
-        and all(len(digest) == 64 for digest in (*references.values(), plain.properties_digest))
-        and len(plain.certificate_digest) == 64
+        and set(map(len, references.values())) == {64}
+        and len(plain.properties_digest) == len(plain.certificate_digest) == 64
     )
     return plain if is_usual else None
+
+
+def _read_responses(block: bytes) -> tuple[bytes, ...]:
+    """The OCSP responses, the same in many messages. Raises: ValueError, two with one Id among them."""
+    return _read_responses_once(block) if len(block) <= 2 * _MAX_REPEATED_CHARS else _split_responses(block)
+
+
+def _split_responses(block: bytes) -> tuple[bytes, ...]:
+    responses = _OCSP.findall(block)
+    if len({identifier for identifier, _ in responses}) != len(responses):
+        raise ValueError("an Id is there twice")
+    return tuple(_decode(value) for _, value in responses)
+
+
+_read_responses_once = lru_cache(maxsize=1024)(_split_responses)
 
 
 def _verify(plain: _Plain, parts: Mapping[str, FindDigest], hash_chain: HashChain | None) -> VerifiedMessage:
@@ -195,9 +207,9 @@ def _verify(plain: _Plain, parts: Mapping[str, FindDigest], hash_chain: HashChai
     # 3 the signed properties name the certificate
     if not hmac.compare_digest(_sha512(_BEFORE_PROPERTIES, plain.properties), plain.properties_digest):
         raise Refused("xades.reference.digest", "the signed properties were changed")
-    if not hmac.compare_digest(_sha512(plain.certificate_der), plain.certificate_digest):
+    certificate, key, certificate_sha512 = _load(plain.certificate_der)
+    if not hmac.compare_digest(certificate_sha512, plain.certificate_digest):
         raise Refused("xades.certificate.mismatch", "the signed properties name another certificate than KeyInfo has")
-    certificate, key = _load(plain.certificate_der)
     if certificate.serial_number != plain.serial_number:
         raise Refused("xades.certificate.mismatch", "the serial number in the signed properties does not match")
     # 4 the value
@@ -206,10 +218,11 @@ def _verify(plain: _Plain, parts: Mapping[str, FindDigest], hash_chain: HashChai
 
 
 @lru_cache(maxsize=1024)
-def _load(certificate_der: bytes) -> tuple[x509.Certificate, PublicKeyTypes]:
+def _load(certificate_der: bytes) -> tuple[x509.Certificate, PublicKeyTypes, bytes]:
+    """The certificate, its key and its SHA-512."""
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        return certificate, certificate.public_key()
+        return certificate, certificate.public_key(), _sha512(certificate_der)
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise Malformed("xades.certificate.der", "the signing certificate cannot be read") from error
 
