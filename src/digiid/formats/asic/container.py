@@ -292,10 +292,11 @@ def parse_manifest(data: bytes) -> dict[str, str]:
     """
     entries = _read_plain_manifest(data) if len(data) <= MAX_MANIFEST_BYTES else None
     entries = _read_xml_manifest(data) if entries is None else entries
-    files = dict(entries)
-    if len(files) != len(entries):
-        names = [name for name, _ in entries]
-        raise Malformed("asic.manifest.duplicate", f"{max(names, key=names.count)!r} is listed twice")
+    files: dict[str, str] = {}
+    for path, media_type in entries:
+        if path in files:
+            raise Malformed("asic.manifest.duplicate", f"{path!r} is listed twice")
+        files[path] = media_type
     return files
 
 

@@ -1,6 +1,7 @@
 """ASiC-E: type, manifest, data files, oddities; and what the writer promises."""
 
 import io
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -116,6 +117,32 @@ def test_manifests_that_are_refused(xml: str, code: str) -> None:
     with pytest.raises(Malformed) as caught:
         parse_manifest(xml.encode())
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("begin", "entry", "end"),
+    [
+        (
+            f'<manifest:manifest xmlns:manifest="{reader.NS_MANIFEST}">',
+            '<manifest:file-entry manifest:full-path="%x" manifest:media-type=""/>',
+            "</manifest:manifest>",
+        ),
+        (
+            f'<manifest xmlns="{reader.NS_MANIFEST}" xmlns:m="{reader.NS_MANIFEST}">',
+            '<file-entry m:full-path="%x" m:media-type=""/>',
+            "</manifest>",
+        ),
+    ],
+    ids=["plain", "xml"],
+)
+def test_one_file_twice_among_very_many_is_found_at_once(begin: str, entry: str, end: str) -> None:
+    count = (reader.MAX_MANIFEST_BYTES - len(begin + end)) // len(entry % 0xFFFF) - 1
+    manifest = begin + "".join(entry % number for number in range(0x1000, 0x1000 + count)) + entry % 0x1003 + end
+    started = time.process_time()
+    with pytest.raises(Malformed, match="'1003' is listed twice") as caught:
+        parse_manifest(manifest.encode())
+    assert caught.value.code == "asic.manifest.duplicate"
+    assert time.process_time() - started < 1.5  # 0.1 s; quadratic it was 4 to 9
 
 
 def test_utf16_cannot_hide_a_doctype() -> None:
