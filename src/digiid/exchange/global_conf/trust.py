@@ -294,16 +294,18 @@ class TrustJudge:
         for response_der in ocsp_ders:
             try:
                 verified = self._verified_response(response_der, step)
-                self._check_answer(verified, at)
             except Malformed as error:
                 raise Refused("exchange.trust.ocsp", f"an OCSP response cannot be read: {error}") from error
             except Refused as error:
-                if error.code == "ocsp.cert_id":
-                    continue  # about another certificate of the path
-                if error.code == "exchange.trust.ocsp_status":
-                    raise
-                told = error.code.startswith("exchange.")
-                reason = error if told else Refused("exchange.trust.ocsp", f"an OCSP response is not accepted: {error}")
+                if error.code != "ocsp.cert_id":  # about another certificate of the path
+                    reason = Refused("exchange.trust.ocsp", f"an OCSP response is not accepted: {error}")
+                continue
+            try:
+                self._check_answer(verified, at)
+            except Refused as error:
+                if verified.status is not ocsp.CertStatus.GOOD:
+                    raise  # whatever lies beside it, and however old it is
+                reason = error
             else:
                 return
         missing = f"no OCSP response about certificate {step.parts.serial_number:x}"
@@ -338,10 +340,11 @@ class TrustJudge:
         return self.issuer_of(certificate).ocsp
 
     def _check_answer(self, verified: ocsp.VerifiedOcsp, at: datetime) -> None:
-        if verified.status is not ocsp.CertStatus.GOOD:
-            raise Refused("exchange.trust.ocsp_status", f"the certificate is {verified.status}")
+        # Its age first: an old answer about a certificate that was on hold then says nothing about now.
         if verified.this_update_at < at - self._freshness:
             raise Refused("exchange.trust.ocsp_outdated", f"the OCSP response of {verified.this_update_at} is too old")
+        if verified.status is not ocsp.CertStatus.GOOD:
+            raise Refused("exchange.trust.ocsp_status", f"the certificate is {verified.status}")
         if verified.this_update_at > at + MAX_SKEW:
             raise Refused("exchange.trust.ocsp_outdated", "the OCSP response comes from the future")
         next_update_at = verified.next_update_at

@@ -239,6 +239,18 @@ def test_tm02_a_certificate_that_is_not_good_is_refused(status: str) -> None:
     refused("ocsp_status", certificate, ocsp=[*bad, *ocsp_of(certificate)])
 
 
+@pytest.mark.parametrize("status", ["revoked", "unknown"])
+def test_tm02_an_old_answer_that_it_was_not_good_is_refused_for_its_age(status: str) -> None:
+    certificate, at = signing(BOARD).certificate, AT + HOUR
+    conf = conf_of(params(ocsp_freshness_seconds=60))
+    old = ocsp_of(certificate, at=at - 61 * SECOND, status=status)
+    refused("ocsp_outdated", certificate, conf=conf, ocsp=old, at=at)
+    # a good answer behind it does not help
+    refused("ocsp_outdated", certificate, conf=conf, ocsp=[*old, *ocsp_of(certificate, at=at)], at=at)
+    young = ocsp_of(certificate, at=at - 60 * SECOND, status=status)
+    refused("ocsp_status", certificate, conf=conf, ocsp=young, at=at)
+
+
 def test_tm02_a_revoked_authority_is_refused() -> None:
     certificate = signing(BOARD).certificate
     bad = PKI.ocsp(PKI.ca.certificate, at=AT, status="revoked", issuer=PKI.root, responder=PKI.root)
