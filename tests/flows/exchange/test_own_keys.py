@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from digiid.exchange.security_server.own_status import sha1_of
 from digiid.exchange.security_server.server_health import health_port_of
 from digiid.kernel.identifiers import ServerId
 from digiid.platform.ports import free_ports
@@ -107,6 +108,33 @@ def test_no_message_fails_while_keys_change(room):
             asker.join(timeout=30)
     assert len(answers) > 20
     assert [answer.text for answer in answers if answer.status_code != 200] == []
+
+
+def test_a_kept_connection_to_the_former_certificate_fails_no_message_when_its_status_is_too_old(room):
+    new = renewed(room, STATE)
+    assert room.ask().status_code == 200
+    register(room, state=[new])
+    put(room, STATE, new)
+    room.state.reload()
+    assert signed_by(room, STATE, new)  # over the connection that is open since before
+    # nobody fetches responses about the former one any more; both are still registered
+    room.clock.advance(timedelta(seconds=3601))
+    register(room, state=[new])
+    assert signed_by(room, STATE, new)
+
+
+def test_what_is_still_told_about_a_former_certificate_stops_no_clock(room):
+    new, former = renewed(room, PRIVATE), sha1_of(room.keys[PRIVATE].authentication.certificate)
+    status = room.private.server.status
+    ends_at = room.clock.now() + timedelta(minutes=1)
+    status._kept[former] = replace(status._kept[former], next_update_at=ends_at)
+    assert status.first_next_update() == ends_at
+    register(room, private=[new])
+    put(room, PRIVATE, new)
+    room.private.reload()
+    status._kept[former] = replace(status._kept[former], next_update_at=ends_at)
+    assert status.find_by_sha1(former)
+    assert status.first_next_update() is None
 
 
 def test_the_running_server_notices_by_itself(room):

@@ -88,15 +88,18 @@ class OwnStatus:
 
     def oldest_update(self) -> datetime | None:
         """When the oldest of the kept responses was made; None when one is missing."""
-        fingerprints = {each for chain in self._chains.values() for each in chain}
-        if not fingerprints or not fingerprints <= self._kept.keys():
-            return None
-        return min(self._kept[each].this_update_at for each in fingerprints)
+        found = self._kept_in_use()
+        return None if not found or None in found else min(each.this_update_at for each in found if each)
 
     def first_next_update(self) -> datetime | None:
         """The earliest nextUpdate of the kept responses, after which peers may refuse them; None when none says one."""
-        said = [kept.next_update_at for kept in list(self._kept.values()) if kept.next_update_at is not None]
+        said = [each.next_update_at for each in self._kept_in_use() if each and each.next_update_at]
         return min(said, default=None)
+
+    def _kept_in_use(self) -> list[KeptResponse | None]:
+        """Of our certificates and those above them; what is still told about former ones counts no more."""
+        chains = [self._chains.get(sha1_of(leaf), ()) for leaf in self._certificates]
+        return [self._kept.get(each) for each in {each for chain in chains for each in chain}]
 
     # ------------------------------------------------------------------ on the refreshing thread
 
@@ -130,7 +133,7 @@ class OwnStatus:
         """Keep these fresh from now on. What is in hand about the former ones is still told to who asks."""
         self._certificates = tuple(certificates)
         wanted = set(map(sha1_of, self._certificates))
-        self._chains = {leaf: chain for leaf, chain in self._chains.items() if leaf in wanted}
+        self._chains = {leaf: chain for leaf, chain in list(self._chains.items()) if leaf in wanted}
 
     def _refresh_leaf(self, conf: GlobalConf, leaf: x509.Certificate) -> bool:
         try:

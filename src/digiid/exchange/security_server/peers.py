@@ -28,7 +28,10 @@ from digiid.kernel.identifiers import ClientId, ServerId
 log = structlog.get_logger("exchange.security_server")
 
 _MAX_REMEMBERED: Final = 10_000
-_OF_FORMER_CERTIFICATE: Final = frozenset({"exchange.trust.unknown_server", "exchange.trust.ocsp_status"})
+_OF_FORMER_CERTIFICATE: Final = frozenset(
+    # not registered any more, not good any more, and nobody fetches its status any more
+    {"exchange.trust.unknown_server", "exchange.trust.ocsp_status", "exchange.trust.ocsp_outdated"}
+)
 _AVOIDED_SECONDS: Final = 30.0  # a server that failed after it answered first is asked again so much later
 
 
