@@ -22,6 +22,10 @@ _OCTAL: Final = re.compile(r"0o[0-7]{1,300}")
 _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]{1,300}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]{1,300}|[0-9]{1,300}(\.[0-9]{0,300})?)([eE][-+]?[0-9]{1,3})?")
 _NOT_JSON: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+# Directives name prefixes for tags, which are refused. libyaml compares each with all before it, and holds the
+# interpreter meanwhile: as many as a description holds would stop the program for a minute.
+_TAG_DIRECTIVE: Final = re.compile("[\r\n\x85\u2028\u2029]%TAG")
+_MAX_TAG_DIRECTIVES: Final = 100
 
 
 @dataclass(slots=True)
@@ -98,7 +102,10 @@ def parse_yaml_as_json(data: bytes, *, max_depth: int, max_nodes: int) -> Any:
     """The value of a YAML document, as `json.loads` would give it. Raises: Malformed `yaml.form`."""
     builder = _Builder(max_depth, max_nodes)
     try:
-        for event in yaml.parse(data.decode("utf-8"), Loader=yaml.CSafeLoader):
+        text = data.decode("utf-8")
+        if len(_TAG_DIRECTIVE.findall(text)) > _MAX_TAG_DIRECTIVES:
+            raise _malformed("too many directives")
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             builder.take(event)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise Malformed("yaml.form", f"not YAML: {type(error).__name__}") from error

@@ -1,6 +1,7 @@
 """YAML read as JSON: what means the same is the same, and what JSON cannot say is refused."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -101,3 +102,18 @@ def test_what_json_cannot_say_and_what_is_too_much_is_refused(text: str | bytes)
 def test_limits_are_exact() -> None:
     assert parse("[" * 10 + "]" * 10)
     assert len(parse("[" + "1," * 99 + "]")) == 99
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\x85", "\u2028"])
+@pytest.mark.parametrize("before", ["", "a\n...\n"], ids=["at the start", "behind a document"])
+def test_directives_that_nothing_can_use_take_no_time(line_break: str, before: str) -> None:
+    directives = "".join(f"%TAG !{number:x}! x{line_break}" for number in range(30_000))
+    started = time.process_time()
+    with pytest.raises(Malformed, match="directives"):
+        parse(f"{before}{directives}--- a\n")
+    assert time.process_time() - started < 0.5  # quadratic it was 2, and 50 in all that is read of a description
+
+
+def test_a_few_directives_and_a_text_about_them_are_read() -> None:
+    text = "about" + " %TAG" * 1000
+    assert parse(f"%YAML 1.2\n%TAG !e! tag:example.org,2000:\n---\na: {text}\n") == {"a": text}
