@@ -30,6 +30,7 @@ from digiid.formats.exchange.message_signature import (
     verify_message_signature,
 )
 from digiid.formats.hardened_xml import C14N_10
+from digiid.formats.x509.parts import MAX_CERTIFICATE_BYTES
 from digiid.formats.xades.algorithms import SIGNATURE_METHODS, verify_value
 from digiid.formats.xades.parse import TYPE_SIGNED_PROPERTIES
 from digiid.kernel.errors import Malformed, Refused
@@ -170,6 +171,7 @@ def _read(found: re.Match[bytes]) -> _Plain | None:
         and len(references) == 1 + (found["uri1"] is not None)
         and set(map(len, references.values())) == {64}
         and len(plain.properties_digest) == len(plain.certificate_digest) == 64
+        and len(plain.certificate_der) <= MAX_CERTIFICATE_BYTES  # others are trusted by nobody, and not remembered
     )
     return plain if is_usual else None
 

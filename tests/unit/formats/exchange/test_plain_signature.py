@@ -2,9 +2,11 @@
 
 import re
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,11 +20,11 @@ from digiid.formats.exchange.message_signature import (
     prepare_message_signature,
     verify_message_signature,
 )
-from digiid.formats.exchange.plain_signature import _PATTERN, _read, verify_wire_signature
+from digiid.formats.exchange.plain_signature import _PATTERN, _load, _read, verify_wire_signature
 from digiid.formats.xades import sign_digest
 from digiid.formats.xades.algorithms import hash_bytes
 from digiid.kernel.errors import DigiidError, Malformed, Refused
-from tests.unit.formats.exchange.signing import KINDS, sign, signer
+from tests.unit.formats.exchange.signing import KINDS, NOW, sign, signer
 
 PARTS = {MESSAGE: b"GET\r\n/r1/a\r\nx:y\r\n", BODY: b'{"todo": true}'}
 SIGNED, _ = sign(PARTS)
@@ -121,6 +123,19 @@ def test_a_certificate_on_a_curve_that_nobody_knows_is_malformed():
     )
     with pytest.raises(Malformed, match=r"xades\.certificate"):
         verify(changed)
+
+
+def test_certificates_too_large_for_any_path_fill_no_memory():
+    key, own = signer("p256")
+    builder = x509.CertificateBuilder(own.issuer, own.subject, key.public_key(), 18, NOW, NOW + timedelta(days=9))
+    large = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"x" * 17_000)
+    certificate = builder.add_extension(large, critical=False).sign(key, hashes.SHA256())
+    digests = {uri: hash_bytes("sha512", data) for uri, data in PARTS.items()}
+    prepared = prepare_message_signature(digests, certificate=certificate, claimed_signing_at=NOW, use_hash_chain=False)
+    xml = build_message_signature(prepared, sign_digest(prepared.method, key, prepared.digest), ocsp_der=[b"x" * 99])
+    before = _load.cache_info().currsize
+    assert verify(xml).certificate == certificate
+    assert _load.cache_info().currsize == before
 
 
 @settings(max_examples=400, deadline=None)
