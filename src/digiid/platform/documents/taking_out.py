@@ -29,10 +29,10 @@ def take_out_files(container: Path, folder: Path) -> list[Path]:
     try:
         stream = container.open("rb")
         kind = sniff(stream.read(SNIFFED_BYTES))
-    except OSError as error:
-        raise NotFound("documents.file", f"{container}: {error.strerror}") from error
-    with stream:
         stream.seek(0)
+    except OSError as error:  # a pipe's has no strerror
+        raise NotFound("documents.file", f"{container}: {error.strerror or error}") from error
+    with stream:
         if kind == "ZIP":
             files: Iterable[tuple[str, Iterable[bytes]]] = _of_asic(stream)
         elif kind == "DDOC":
@@ -61,7 +61,7 @@ def _named_once(files: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[tuple[
         if flat in ("", ".", ".."):
             flat = "file"
         # Two names that differ in case only are one name on some systems.
-        if flat.casefold() in taken:
+        while flat.casefold() in taken:
             flat = f"{position}-{flat}"
         taken.add(flat.casefold())
         yield flat, chunks

@@ -1,13 +1,15 @@
 """Files taken out of containers into a folder: all of them or none, whatever the container says."""
 
 import io
+import os
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from digiid.formats.asic import DataFile
-from digiid.kernel.errors import DigiidError, Malformed, Refused
+from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused
 from digiid.platform.documents.taking_out import take_out_files
 from tests.support.ddoc import DdocMaker
 
@@ -38,6 +40,13 @@ def test_two_files_of_one_name_in_two_folders_both_come_out(tmp_path: Path) -> N
     taken = take_out_files(path, tmp_path / "out")
     assert [one.name for one in taken] == ["x.txt", "2-X.txt"]
     assert [one.read_bytes() for one in taken] == [b"1", b"2"]
+
+
+def test_a_file_that_has_the_second_name_already_keeps_it(tmp_path: Path) -> None:
+    path = container(tmp_path, ("3-x", b"1"), ("x", b"2"), ("a/x", b"3"), ("b/3-X", b"4"))
+    taken = take_out_files(path, tmp_path / "out")
+    assert [one.name for one in taken] == ["3-x", "x", "3-3-x", "4-3-X"]
+    assert [one.read_bytes() for one in taken] == [b"1", b"2", b"3", b"4"]
 
 
 def test_a_name_that_hides_its_ending_is_written_so_that_it_is_seen(tmp_path: Path) -> None:
@@ -78,3 +87,15 @@ def test_what_is_no_container_is_said_to_be_none(tmp_path: Path, content: bytes)
     with pytest.raises(DigiidError) as refused:
         take_out_files(path, tmp_path / "out")
     assert refused.value.code == "documents.no_container" and not (tmp_path / "out").exists()
+
+
+def test_a_pipe_is_no_file_to_take_something_out_of(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    content = container(tmp_path, ("a.txt", b"a")).read_bytes()
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    with pytest.raises(NotFound, match="seekable"):
+        take_out_files(pipe, tmp_path / "out")
+    writer.join()
+    assert not (tmp_path / "out").exists()
