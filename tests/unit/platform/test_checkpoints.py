@@ -229,13 +229,20 @@ def test_a_checkpoint_of_another_journal_or_entry_is_none_of_this_one(room: Room
         )
 
 
-def made_by(room: Room, sealer: Sealer, *, stamped_at: datetime | None = None, unit: object = None) -> StoredCheckpoint:
+def made_by(
+    room: Room,
+    sealer: Sealer,
+    *,
+    stamped_at: datetime | None = None,
+    unit: object = None,
+    previous: bytes | None = None,
+) -> StoredCheckpoint:
     """A checkpoint of the journal's right head, by somebody."""
     with room.db.read() as tx:
         head = journal.verify_since(tx, JOURNAL, None)
     assert head is not None
     at = room.clock.now()
-    said = JournalCheckpoint(UNIT, head[0], head[1], at, None)
+    said = JournalCheckpoint(UNIT, head[0], head[1], at, previous)
     statement = sign_checkpoint(said, key=sealer.key, certificates=sealer.certificates)
     token = shared_pki().time_stamp(digest_of(statement), gen_at=stamped_at or at, unit=unit)  # type: ignore[arg-type]
     return StoredCheckpoint(UNIT, head[0], statement, token, at)
@@ -255,6 +262,16 @@ def test_a_seal_or_a_time_stamp_that_does_not_count_is_refused(room: Room) -> No
             room.verify([stored])
     with pytest.raises(Refused, match=r"checkpoint\.time_stamp|tsp\."):
         room.verify([made_by(room, consent_sealer(), unit=stranger)])
+
+
+def test_a_second_checkpoint_of_one_entry_does_not_replace_what_the_first_says(room: Room) -> None:
+    room.grow(2)
+    [first] = room.stored()
+    room.rewrite(1)
+    second = made_by(room, room.sealer, previous=digest_of(first.statement))
+    assert room.verify([made_by(room, room.sealer)]).checkpoints == 1  # by itself what was written anew is right
+    with pytest.raises(Broken, match=r"journal\.checkpoints"):
+        room.verify([first, second])
 
 
 def test_a_changed_statement_or_another_statements_time_stamp_is_refused(room: Room) -> None:

@@ -42,7 +42,7 @@ def verify_journal(
     """Verify every checkpoint and hold the whole journal, and the records of disclosures in it, against them.
 
     Raises:
-        Broken: `journal.checkpoints` (one is another journal's, missing in between, or out of order),
+        Broken: `journal.checkpoints` (one is another journal's, missing in between, there twice, or out of order),
             `journal.chain` (an entry was changed, or what was sealed is gone), `disclosures.…`.
         Malformed, Refused: as `verify_checkpoint`.
     """
@@ -78,5 +78,7 @@ def _check_order(
         raise Broken("journal.checkpoints", f"the checkpoint kept as {unit}/{stored.number} is of another entry")
     if said.previous != (before.digest if before is not None else None):
         raise Broken("journal.checkpoints", f"the checkpoint before {unit}/{stored.number} is missing or another one")
+    if before is not None and said.number == before.checkpoint.number:
+        raise Broken("journal.checkpoints", f"there are two checkpoints of {unit}/{stored.number}")
     if before is not None and found.stamped_at < before.stamped_at:
         raise Broken("journal.checkpoints", f"{unit}/{stored.number} was stamped before the one that it follows")
