@@ -628,6 +628,13 @@ def find_open_requests(
     return [_request(row) for row in tx.execute(_REQUEST_QUERY.where(where).order_by(r.received_at).limit(1000))]
 
 
+def list_asked_certificates(tx: Connection, server: str) -> list[bytes]:
+    """Every authentication certificate that was ever to be registered at this server (`str` of its identifier)."""
+    r = REQUESTS.c
+    query = select(r.auth_certificate_der).where((r.server == server) & r.auth_certificate_der.is_not(None))
+    return [bytes(der) for der in tx.execute(query).scalars()]
+
+
 def count_open_requests(tx: Connection) -> int:
     where = REQUESTS.c.state.in_([state.value for state in OPEN_STATES])
     return int(tx.execute(select(func.count()).select_from(REQUESTS).where(where)).scalar_one())

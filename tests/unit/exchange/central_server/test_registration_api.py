@@ -285,6 +285,28 @@ def test_a_certificate_that_was_taken_from_a_server_is_not_registered_again(
     assert view.certificates == ()
 
 
+def test_who_brings_a_server_back_brings_back_no_certificate_of_another_one(
+    empty_room: CentralRoom, tmp_path: Path
+) -> None:
+    room, folder = empty_room, tmp_path / "servers"
+    state, private = make(room, folder)
+    owner = load_identity(state.signing[AUTHORITY], state.passphrase_file, room.fetch_ocsp)
+    certificate = read_certificate(state.authentication.certificate)
+    room.submit(room.request(Operation.AUTH_CERT_DELETION, STATE, auth_certificate=certificate), owner=owner)
+    members.remove_server(room.deps, PRIVATE, reason="it misbehaves", by=REGISTRAR)
+    of_private = certificate_der(read_certificate(private.authentication.certificate))
+    assert set(provisioned.bring_back(room.deps, f"server {PRIVATE}", by=REGISTRAR)) == {
+        f"server {PRIVATE}",
+        f"client {BANKING} at {PRIVATE}",
+        provisioned.certificate_item(of_private),
+    }
+    make(room, folder)
+    assert {view.server.id: view.certificates for view in members.list_servers(room.deps)} == {
+        STATE: (),
+        PRIVATE: (of_private,),
+    }
+
+
 def test_what_was_registered_before_it_was_remembered_stays_removed_too(any_room: CentralRoom, tmp_path: Path) -> None:
     room, folder = any_room, tmp_path / "servers"
     state, _ = make(room, folder)

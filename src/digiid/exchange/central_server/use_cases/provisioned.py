@@ -66,7 +66,9 @@ def bring_back(deps: Deps, item: str, *, by: str) -> tuple[str, ...]:
             raise NotFound(
                 "central.provisioned", item, public="The program entered nothing of this name that is gone now."
             )
-        found = tuple(sorted(name for name in gone if name == item or _goes_with(name, item)))
+        with_it = {certificate_item(der) for der in store.list_asked_certificates(tx, item.removeprefix("server "))}
+        with_it |= {name for name in gone if name == item or _goes_with(name, item)}
+        found = tuple(sorted(with_it & gone))
         for name in found:
             store.delete_provisioned(tx, name)
             note(deps, tx, "provisioned.forgotten", by=officer, item=name)
@@ -76,7 +78,7 @@ def bring_back(deps: Deps, item: str, *, by: str) -> tuple[str, ...]:
 def _goes_with(name: str, item: str) -> bool:
     kind, _, rest = item.partition(" ")
     if kind == "server":
-        return name.startswith("certificate ") or (name.startswith("client ") and name.endswith(f" at {rest}"))
+        return name.startswith("client ") and name.endswith(f" at {rest}")
     if kind == "member":
         return name.startswith((f"client {rest}/", f"client {rest} "))
     return kind == "group" and name.startswith(f"group {rest} with ")
