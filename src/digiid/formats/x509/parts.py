@@ -5,6 +5,7 @@ slowly: the exact bytes of names and keys, and each extension's value, in one pa
 """
 
 import functools
+import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -355,8 +356,12 @@ def names_match(left_der: bytes, right_der: bytes) -> bool:
     return _comparable(left_der) == _comparable(right_der)
 
 
-def _comparable(name_der: bytes) -> list[frozenset[tuple[str, str]]]:
-    rdns: list[frozenset[tuple[str, str]]] = []
+@functools.lru_cache(maxsize=512)
+def _comparable(name_der: bytes) -> bytes:
+    """A digest that is the same for two Names that match. It is remembered, since a stranger's certificate, whose name
+    may have hundreds of attributes, is held against every signer of a file; a digest, so that the memory is bounded.
+    """
+    rdns: list[list[tuple[str, str]]] = []
     for rdn in der.read_whole(name_der, max_bytes=8192).all(limit=_MAX_RDNS, tag=der.SET):
         values: set[tuple[str, str]] = set()
         for attribute in rdn.enter().all(limit=_MAX_RDNS, tag=der.SEQUENCE):
@@ -364,5 +369,5 @@ def _comparable(name_der: bytes) -> list[frozenset[tuple[str, str]]]:
             identifier = der.read_oid(reader.take(der.OBJECT_IDENTIFIER))
             text = unicodedata.normalize("NFKC", _read_string(reader.take())).casefold()
             values.add((identifier, " ".join(text.split())))
-        rdns.append(frozenset(values))
-    return rdns
+        rdns.append(sorted(values))
+    return hashlib.sha256(ascii(rdns).encode()).digest()
