@@ -122,6 +122,8 @@ def _parse_day(text: str) -> date:
 def _parse_reason(text: str) -> str:
     if len(text) > 9 * MAX_TEXT:
         raise _malformed(f"{HIDDEN_REASON} is too long")
+    if not text.isascii():  # what the person reads later would be another text than the one that was meant
+        raise _malformed(f"{HIDDEN_REASON} is percent-encoded UTF-8")
     try:
         reason = unquote(text, errors="strict").strip()
     except UnicodeDecodeError as error:

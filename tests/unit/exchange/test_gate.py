@@ -104,6 +104,12 @@ DELAYED = [(b"x-digiid-hidden-until", b"2027-03-01"), (b"x-digiid-hidden-reason"
         (DELAYED[:1], 400, "exchange.delay"),
         ([*DELAYED, *DELAYED[:1]], 400, "exchange.delay"),
         ([*DELAYED, DELAYED[1]], 400, "exchange.delay"),
+        ([DELAYED[0], (DELAYED[1][0], "kuriteo jälitamine".encode())], 400, "exchange.delay"),  # not percent-encoded
+        ([DELAYED[0], (DELAYED[1][0], b"criminal %ff proceedings")], 400, "exchange.delay"),
+        ([DELAYED[0], (DELAYED[1][0], b"criminal%0Aproceedings")], 400, "exchange.delay"),
+        ([DELAYED[0], (DELAYED[1][0], b"x" * 201)], 400, "exchange.delay"),
+        ([(DELAYED[0][0], b"2027-02-30"), DELAYED[1]], 400, "exchange.delay"),
+        ([(DELAYED[0][0], b"2027-03-01T00:00:00Z"), DELAYED[1]], 400, "exchange.delay"),
     ],
 )
 def test_an_order_to_keep_a_look_back_is_refused_unless_everything_allows_it(
