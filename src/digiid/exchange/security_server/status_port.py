@@ -119,8 +119,9 @@ class PeerStatus:
         """Is the peer's certificate good now, by what its server tells on port 5577?
 
         What was told before and was good is replaced only by what is good as well: a port that is silent or tells what
-        nobody can believe changes nothing until the answers in hand are too old. A responder's signed answer that the
-        certificate is not good counts at once, and nothing before it counts any more.
+        nobody can believe changes nothing until the answers in hand are too old. A responder's signed answer of now
+        that the certificate is not good counts at once, and nothing before it counts any more; one that is too old was
+        made before the answers in hand, and anybody on the way can tell it again.
 
         Raises: Unavailable `exchange.ocsp.peer`; Malformed `exchange.ocsp.…`, `exchange.multipart.…`;
             Refused `exchange.trust.…`.
