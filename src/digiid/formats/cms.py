@@ -293,7 +293,7 @@ def verify_signer(
     signed_data: SignedData,
     signer: SignerInfo,
     *,
-    extra_certificates: Sequence[x509.Certificate] = (),
+    extra_certificates_der: Sequence[bytes] = (),
     content_digest: bytes | None = None,
 ) -> VerifiedSigner:
     """Verify one signer: its attributes, the certificate that it committed to, and its signature.
@@ -303,11 +303,11 @@ def verify_signer(
     is the caller's. `content_digest` is that of a detached content, made with the signer's `digest_name`.
 
     Raises:
-        Malformed: `der.…`, `cms.…`.
+        Malformed: `der.…`, `cms.…`, `x509.…`.
         Refused: `cms.signer_certificate`, `cms.attributes`, `cms.digest`, `cms.algorithm`, `cms.signature`.
     """
     # 1 the signer's certificate
-    certificate, encoded, parts = _find_certificate(signed_data, signer, extra_certificates)
+    certificate, encoded, parts = _find_certificate(signed_data, signer, extra_certificates_der)
     _check_ess_certificate(signer, encoded, parts)
 
     # 2 what the attributes say about content and algorithms
@@ -338,10 +338,10 @@ def verify_signer(
 
 
 def _find_certificate(
-    signed_data: SignedData, signer: SignerInfo, extra: Sequence[x509.Certificate]
+    signed_data: SignedData, signer: SignerInfo, extra_der: Sequence[bytes]
 ) -> tuple[x509.Certificate, bytes, CertificateParts]:
     offered = list(zip(signed_data.certificates, signed_data.certificates_der, strict=True))
-    offered += [(certificate, certificate_der(certificate)) for certificate in extra]
+    offered += [(load_certificate(encoded), encoded) for encoded in extra_der]
     known = signed_data.known
     for certificate, encoded in offered:
         parts = known[encoded][1] if encoded in known else parse_parts(encoded)

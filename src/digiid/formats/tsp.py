@@ -241,16 +241,16 @@ def verify_token(
     imprint: bytes | None = None,
     hash_name: str | None = None,
     nonce: int | None = None,
-    extra_certificates: Sequence[x509.Certificate] = (),
+    extra_certificates_der: Sequence[bytes] = (),
     known: x509_parts.KnownCertificates = x509_parts.NONE_KNOWN,
 ) -> VerifiedTimeStamp:
     """Verify a token: one signer, its certificate, its signature, and what was asked for.
 
     What is given of `imprint`, `hash_name` and `nonce` has to be what the token says.
-    `extra_certificates` may hold the TSU's when the token does not. Certificates among `known` are not read again.
+    `extra_certificates_der` may hold the TSU's when the token does not. Certificates among `known` are not read again.
 
     Raises:
-        Malformed: `der.…`, `cms.…`, `tsp.token`.
+        Malformed: `der.…`, `cms.…`, `x509.…`, `tsp.token`.
         Refused: `tsp.signer`, `tsp.usage`, `tsp.imprint`, `tsp.nonce`, `tsp.time`, `cms.…`.
     """
     # 1 read
@@ -270,7 +270,7 @@ def verify_token(
         raise Refused("tsp.nonce", "the token does not carry the nonce of the request")
 
     # 3 the signature
-    signer = cms.verify_signer(signed_data, signed_data.signers[0], extra_certificates=extra_certificates)
+    signer = cms.verify_signer(signed_data, signed_data.signers[0], extra_certificates_der=extra_certificates_der)
 
     # 4 the certificate is for this use, and was valid at genTime
     _check_usage(signer.parts)

@@ -147,7 +147,7 @@ def test_token_without_certificate_is_verified_with_one_handed_in(pki: SmallHier
     assert certificate_der(pki.tsu.certificate) not in token
     with pytest.raises(Refused, match=r"cms\.signer_certificate"):
         tsp.verify_token(token)
-    verified = tsp.verify_token(token, imprint=IMPRINT, extra_certificates=[pki.tsu.certificate])
+    verified = tsp.verify_token(token, imprint=IMPRINT, extra_certificates_der=[certificate_der(pki.tsu.certificate)])
     assert verified.nonce is None and verified.certificates == ()
 
 

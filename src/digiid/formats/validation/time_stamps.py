@@ -23,7 +23,7 @@ from digiid.formats.validation.facts import (
 )
 from digiid.formats.validation.policy import find_weak_key
 from digiid.formats.validation.report import SubIndication, TimeStampReport
-from digiid.formats.x509.parts import load_certificate, public_key_of
+from digiid.formats.x509.parts import public_key_of
 from digiid.formats.x509.path import verify_path
 from digiid.formats.xades import ArchiveImprints, UnverifiedSignature
 from digiid.formats.xades.algorithms import hash_bytes
@@ -136,7 +136,7 @@ def _verify(token_der: bytes, certificates_der: Sequence[bytes], trust: Verified
     except Refused as error:
         if error.code != "cms.signer_certificate" or not certificates_der:
             raise
-    return tsp.verify_token(token_der, extra_certificates=[load_certificate(value) for value in certificates_der])
+    return tsp.verify_token(token_der, extra_certificates_der=certificates_der)
 
 
 def find_unit_service(token: tsp.VerifiedTimeStamp, trust: VerifiedTrust) -> ServiceCertificate:
