@@ -198,6 +198,9 @@ def test_anybody_finds_a_company_and_reads_its_entry(room: Room) -> None:
         assert part in words(page)
     assert OFFICER not in page  # names are public, personal codes are not
     assert "a role was entered" in words(page)
+    estonian = words(room.browser("business", language="et").get(f"/companies/{code}").text)
+    assert estonian.count("2500,00 EUR") == 2
+    assert "2500.00" not in estonian
 
 
 def test_a_search_that_finds_nothing_or_asks_for_nothing_says_so(room: Room) -> None:

@@ -346,7 +346,7 @@ class DiskGauge:
             runs_out_at=None if left is None else now + left,
             left=left,
             whole=whole,
-            detail=f"{free_bytes // 1024**2} MiB of {total_bytes // 1024**2} MiB",
+            detail=f"{free_bytes // 1024**2} / {total_bytes // 1024**2} MiB",  # no words: it is shown in every language
         )
 
 

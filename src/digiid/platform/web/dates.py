@@ -1,4 +1,4 @@
-"""Days and instants as people read them; an instant always with its time zone."""
+"""Days, instants and sums as people read them; an instant always with its time zone."""
 
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -25,3 +25,8 @@ def format_day(value: date | None, language: str) -> str:
         value = value.astimezone(TIME_ZONE).date()
     dot = "." if language == "et" else ""
     return f"{value.day}{dot} {_MONTHS[language][value.month - 1]} {value.year}"
+
+
+def format_amount(cents: int, language: str) -> str:
+    """A sum without its currency: `2500.00`; `2500,00` in Estonian."""
+    return f"{cents // 100}{',' if language == 'et' else '.'}{cents % 100:02}"

@@ -221,6 +221,11 @@ def test_little_space_warns_and_none_stops(free, state):
     assert DiskGauge().clock(free_bytes=free, total_bytes=100 * GIB, now=AT).state is state
 
 
+def test_what_is_told_of_the_disk_needs_no_translation():
+    clock = DiskGauge().clock(free_bytes=50 * GIB, total_bytes=100 * GIB, now=AT)
+    assert clock.detail == "51200 / 102400 MiB"
+
+
 def test_a_disk_that_fills_tells_when_it_is_full():
     gauge = DiskGauge()
     assert gauge.clock(free_bytes=50 * GIB, total_bytes=100 * GIB, now=AT).left is None

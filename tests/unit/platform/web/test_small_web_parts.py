@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from digiid.platform.web.dates import format_day, format_instant
+from digiid.platform.web.dates import format_amount, format_day, format_instant
 from digiid.platform.web.forms import Form, check
 from digiid.platform.web.rate_limits import RateLimit, RateLimiter, TooMany
 from digiid.platform.web.translations import Catalogue, choose_language
@@ -66,6 +66,11 @@ def test_instants_are_shown_in_tallinn_with_their_zone() -> None:
     assert format_day(date(2026, 3, 4), "en") == "4 March 2026"
     assert format_day(datetime(2026, 3, 4, 23, 0, tzinfo=UTC), "en") == "5 March 2026"
     assert format_instant(None, "en") == format_day(None, "et") == ""
+
+
+def test_sums_are_written_as_the_language_writes_them() -> None:
+    assert format_amount(250_005, "en") == "2500.05"
+    assert format_amount(250_005, "et") == "2500,05"
 
 
 @pytest.mark.parametrize(
