@@ -17,7 +17,7 @@ from digiid.apps.state import StateFolder, StateSettings
 from digiid.contracts import members as cast
 from digiid.exchange.central_server.app import NAME, open_deps
 from digiid.exchange.central_server.domain import Role
-from digiid.exchange.central_server.registering import Plan, PlannedServer, ProvisionedServer, provision
+from digiid.exchange.central_server.registering import CLASS_NAMES, Plan, PlannedServer, ProvisionedServer, provision
 from digiid.exchange.central_server.renewing import Renewer
 from digiid.exchange.central_server.settings import Settings
 from digiid.exchange.central_server.use_cases import members, officers, provisioned
@@ -40,7 +40,6 @@ STATE_SERVER: Final = ServerId(cast.INSTANCE, "GOV", cast.INFORMATION_AUTHORITY.
 PRIVATE_SERVER: Final = ServerId(cast.INSTANCE, "COM", cast.BANK.member_code, "private")
 _RENEWAL_LOOKS: Final = timedelta(minutes=10)
 SEED_OFFICER: Final = "47101010033"  # an official test code: the seed is nobody
-_CLASSES: Final = {"GOV": "State and local authorities", "COM": "Companies"}
 _ALL_ROLES: Final = frozenset({Role.REGISTRATION_OFFICER, Role.SECURITY_OFFICER})
 
 
@@ -73,7 +72,7 @@ def demonstration_plan(*, state_port: int, private_port: int) -> Plan:
     # A member with several subsystems is named by the first of them.
     names = {client.member: name for client, name in reversed(cast.NAMES.items())}
     return Plan(
-        classes=_CLASSES,
+        classes=CLASS_NAMES,
         names={member: f"TEST {name}" for member, name in names.items()},
         servers=(
             PlannedServer(STATE_SERVER, f"127.0.0.1:{state_port}", clients("GOV")),

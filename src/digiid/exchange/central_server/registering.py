@@ -43,7 +43,10 @@ from digiid.platform.clock import Clock
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.http import HttpClient
 from digiid.platform.keys import generate_ec_key, load_or_create_passphrase, load_private_key, write_private_key
+from digiid.platform.web import N_
 
+# The classes of an exchange that a state makes by itself; pages translate these names.
+CLASS_NAMES: Final = {"GOV": N_("State and local authorities"), "COM": N_("Companies")}
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _VALID_YEARS: Final = 2
 _KEY_CURVE: Final = "secp256r1"

@@ -182,6 +182,11 @@ def test_a_member_is_entered_and_its_waiting_request_goes_on(pages: Pages) -> No
     assert requests.get_request(pages.room.deps, waiting.request_id).state is RequestState.SUBMITTED_FOR_APPROVAL
 
 
+def test_classes_of_members_are_named_in_the_language_of_the_page(pages: Pages) -> None:
+    assert "COM: Companies" in pages.as_officer(REGISTRAR).get("/members").text
+    assert "COM: ettevõtted" in pages.as_officer(REGISTRAR, "et").get("/members").text
+
+
 def test_groups_are_made_filled_emptied_and_removed(pages: Pages) -> None:
     client = pages.as_officer(REGISTRAR)
     client.get("/groups")
