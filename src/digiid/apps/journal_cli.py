@@ -136,7 +136,8 @@ def _verify(folder: "StateFolder", unit: str, copies: "list[StoredCheckpoint]", 
     with opened(folder, DATABASE) as db, db.read() as tx:
         known = list_checkpoints(tx, unit)
     # a copy may end earlier than the table; what it has, the table has too
-    gone = [each.number for each in copies if each not in known]
+    kept = set(known)
+    gone = [each.number for each in copies if each not in kept]
     if gone:
         raise Broken("journal.checkpoints", f"the copy has a checkpoint of entry {gone[0]} that is not in the table")
     with opened(folder, unit) as db, db.read() as tx:
@@ -161,7 +162,7 @@ def _read_copy(file: Path) -> "Iterator[StoredCheckpoint]":
                     base64.b64decode(each["time_stamp"], validate=True),
                     datetime.fromisoformat(each["at"]),
                 )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise Malformed("journal.copy", f"{file}: {type(error).__name__}") from error
 
 
