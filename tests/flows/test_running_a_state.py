@@ -144,6 +144,7 @@ def test_a_port_of_another_program_is_named_with_its_owner(state: StateFolder, t
     assert f"port {port} is held by" in told
     assert str(os.getpid()) in told
     assert "--port" in told
+    assert not StateFolder(tmp_path / "x").exists  # or the next `up --port` would keep to the port that is taken
 
 
 def test_secrets_and_databases_are_private(state: StateFolder) -> None:

@@ -78,7 +78,8 @@ def start(folder: StateFolder, settings: StateSettings) -> None:
         if owner := find_port_owner(port):
             raise Conflict(
                 "state.port_taken",
-                f"port {port} is held by {owner.program}; stop that program, or start a new state with --port",
+                f"port {port} is held by {owner.program}; stop that program, "
+                "or start a new state with --port (and --state, if this one has been up before)",
             )
     folder.log_file.parent.mkdir(parents=True, exist_ok=True)
     with folder.log_file.open("ab") as log:

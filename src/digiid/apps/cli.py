@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,7 +19,10 @@ from digiid.apps.exchange_cli import exchange_app
 from digiid.apps.journal_cli import journal_app
 from digiid.apps.provider_cli import client_app, seal_app
 from digiid.apps.trusted_list_cli import tl_app
-from digiid.kernel.errors import DigiidError
+from digiid.kernel.errors import Conflict, DigiidError
+
+if TYPE_CHECKING:
+    from digiid.apps.state import StateFolder, StateSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 config_app = typer.Typer(no_args_is_help=True, help="Settings of a state.")
@@ -78,15 +81,28 @@ def up(
     from digiid.apps.state import StateFolder, StatePorts
 
     folder = StateFolder(state.resolve())
-    if not folder.exists:
+    is_new = not folder.exists
+    if is_new:
         folder.create(StatePorts.from_first(port), tls=tls)
     settings = folder.load()
     if background.is_serving(folder):
         out.print(f"digiid is already running ({folder.path}).")
     else:
         with out.status("Starting the e-state … (the first start makes keys, certificates and test cards)"):
-            background.start(folder, settings)
+            _start(folder, settings, is_new=is_new)
     out.print(welcome.text(folder, settings))
+
+
+def _start(folder: "StateFolder", settings: "StateSettings", *, is_new: bool) -> None:
+    """A new state whose ports are taken leaves nothing behind, so that `up --port` can choose others."""
+    from digiid.apps import background
+
+    try:
+        background.start(folder, settings)
+    except Conflict:
+        if is_new:
+            folder.settings_file.unlink()
+        raise
 
 
 @app.command()
