@@ -50,6 +50,9 @@ def test_a_valid_signature_is_made_to_last_and_an_altered_one_is_not(room: Provi
 
     refused = post(stranger, "/files/prolong", one(altered(container), "a.asice"))
     assert refused.status_code == 422
+    unreadable = post(stranger, "/files/prolong", one(b"hello", "hello.txt"))
+    assert unreadable.status_code == 422
+    assert "or .pdf file" in unreadable.text  # the page takes PDF files too, and says so when it refuses
     assert "is not valid, so there is nothing to prolong" in words(refused.text)
 
 

@@ -64,6 +64,13 @@ _TEXTS = (
     ("cdoc2.", N_("This is not an encrypted container that can be read. Choose a .cdoc2 file.")),
     ("asic.", N_("This is not a container that can be read. Choose an .asice, .asics or .bdoc file.")),
 )
+_TEXTS_OF_PROLONGING = (  # where a PDF file would do as well
+    (
+        "asic.",
+        N_("This is not a container or PDF file that can be read. Choose an .asice, .asics, .bdoc or .pdf file."),
+    ),
+    *_TEXTS,
+)
 
 
 def file_handlers(deps: Deps) -> list[Any]:
@@ -87,8 +94,9 @@ def file_handlers(deps: Deps) -> list[Any]:
         *,
         field: str = "file",
         error: DigiidError | str,
+        texts: Sequence[tuple[str, str]] = _TEXTS,
     ) -> Response[Any]:
-        form.error(field, error if isinstance(error, str) else _text(error))
+        form.error(field, error if isinstance(error, str) else _text(error, texts))
         context = {"form": form, "code": None if isinstance(error, str) else error.code, **size}
         return await page(request, template, context, status=422)
 
@@ -100,7 +108,7 @@ def file_handlers(deps: Deps) -> list[Any]:
         try:
             longer = await aside(request, use_cases.prolong, deps, file.content)
         except (Malformed, NotFound, Refused) as error:
-            return await refuse(request, "portal_prolong.html", form, error=error)
+            return await refuse(request, "portal_prolong.html", form, error=error, texts=_TEXTS_OF_PROLONGING)
         except Unavailable as error:
             raise _later(error) from error
         is_pdf = longer.startswith(b"%PDF-")
@@ -199,8 +207,8 @@ def _give(files: Sequence[DataFile], *, name: str) -> Response[Any]:
     return download(packed.getvalue(), name=clean_file_name(name), media_type="application/zip")
 
 
-def _text(error: DigiidError) -> str:
-    found = (text for code, text in _TEXTS if error.code.startswith(code))
+def _text(error: DigiidError, texts: Sequence[tuple[str, str]]) -> str:
+    found = (text for code, text in texts if error.code.startswith(code))
     return next(found, None) or error.public or N_("This file cannot be used here.")
 
 
