@@ -9,7 +9,8 @@ from typing import Final
 
 from digiid.formats.exchange.hash_chain import HashChain
 
-# What stays readable of a reduced message: who, what for, and under which consent (X-Road's fixed set and our two).
+# What stays readable of a reduced message: who, what for, under which consent, and whether the look was to be kept
+# back (X-Road's fixed set and ours).
 EVIDENCE_HEADERS: Final = frozenset(
     (
         "x-road-client",
@@ -23,6 +24,8 @@ EVIDENCE_HEADERS: Final = frozenset(
         "x-road-represented-party",
         "x-digiid-consent",
         "x-digiid-purpose",
+        "x-digiid-hidden-until",
+        "x-digiid-hidden-reason",
         "content-type",
     )
 )

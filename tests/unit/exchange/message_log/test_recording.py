@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from digiid.exchange.delay import HIDDEN_REASON, HIDDEN_UNTIL
 from digiid.exchange.message_log import store
 from digiid.exchange.message_log.entries import reduce_message
 from digiid.exchange.message_log.writer import GroupWriter
@@ -104,6 +105,11 @@ def test_a_reduced_message_keeps_who_and_why_and_its_digest_but_no_path_and_no_q
 def test_a_reduced_response_keeps_its_status_and_reason():
     assert reduce_message(b"200\r\nOK\r\nX:1\r\nx-road-id:2\r\n") == b"200\r\nOK\r\nx-road-id:2\r\n"
     assert reduce_message(b"GET\r\n/elsewhere?a\r\n") == b"GET\r\n\r\n"
+
+
+def test_a_reduced_message_still_says_that_a_look_was_to_be_kept_back() -> None:
+    order = f"{HIDDEN_UNTIL}:2027-03-01\r\n{HIDDEN_REASON}:criminal proceedings 1\r\n".encode()
+    assert reduce_message(b"POST\r\n/\r\nX:1\r\n" + order) == b"POST\r\n\r\n" + order
 
 
 def test_digests_of_other_parts_are_a_mistake_of_the_caller(started):
