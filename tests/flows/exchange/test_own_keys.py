@@ -160,6 +160,15 @@ def test_a_certificate_that_is_not_registered_yet_waits_and_the_former_one_goes_
     assert signed_by(room, PRIVATE, new)
 
 
+def test_a_reload_takes_up_at_once_what_was_looked_at_before_it_was_registered(room):
+    new = renewed(room, PRIVATE)
+    put(room, PRIVATE, new)
+    room.private.run(room.private.server._renew_contexts())
+    register(room, private=[new])
+    room.private.reload()
+    assert signed_by(room, PRIVATE, new)
+
+
 def test_a_certificate_whose_status_is_not_known_or_not_good_waits(room):
     old, new = room.keys[PRIVATE], renewed(room, PRIVATE)
     register(room, private=[new])

@@ -72,6 +72,10 @@ class OwnKeysWatch:
         except DigiidError:
             return False
 
+    def look_again(self) -> None:
+        """The next look tries files at once that could not be used a moment ago."""
+        self._tried = None
+
     def look(self) -> OwnKeys | None:
         """What is in the files, when it is something else than what is in use and can be used. It is then `current`."""
         # 1 is there anything new; what could not be used a moment ago is not asked about all the time

@@ -258,10 +258,12 @@ class SecurityServer:
     # ------------------------------------------------------------------ what changes while it runs
 
     async def reload(self) -> None:
-        """Fetch configuration and OCSP responses now, and take up changed certificates."""
+        """Fetch configuration and OCSP responses now, and take up changed certificates, also those that had to wait."""
         await asyncio.to_thread(self._refresh_configuration)
         await asyncio.to_thread(self._refresh_status)
-        await self._renew_contexts()
+        async with self._renewing:
+            self._own.look_again()
+            await self._renew_what_changed()
 
     async def _watch(self) -> None:
         while True:
