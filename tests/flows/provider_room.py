@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from digiid.contracts.members import BANK, INFORMATION_AUTHORITY, POLICE_BOARD
+from digiid.contracts.members import BANK, CONSENT_SERVICE, INFORMATION_AUTHORITY, POLICE_BOARD
 from digiid.exchange.client import Client
 from digiid.exchange.gate import AnyService, Gate
 from digiid.exchange.usage import Tracker, tracker_services
@@ -15,15 +15,18 @@ from digiid.formats.xades import choose_method, sign_digest
 from digiid.institutions.bank import app as bank
 from digiid.institutions.bank.settings import Settings as BankSettings
 from digiid.institutions.information_authority import app as portal
+from digiid.institutions.information_authority.consents import app as consents
+from digiid.institutions.information_authority.consents.settings import Settings as ConsentSettings
 from digiid.institutions.information_authority.settings import Settings as PortalSettings
 from digiid.institutions.police_board import api
 from digiid.institutions.police_board import store as police_store
 from digiid.platform.clock import ManualClock
-from digiid.platform.documents import TrustServices
+from digiid.platform.documents import KeySigner, TrustServices
 from digiid.platform.entropy import SystemEntropy
 from digiid.platform.institution import Running
 from digiid.platform.trust import AllowedHosts, OcspClient, TsaClient
 from tests.flows.board_room import BoardRoom, open_board_room
+from tests.support.consents import consent_sealer
 from tests.support.page_client import PageClient
 from tests.support.pki import NATURAL_QSCD, Identity, person, shared_pki
 from tests.support.serve import free_port, serving
@@ -87,8 +90,14 @@ class ProviderRoom:
 
 @contextmanager
 def open_provider_room(
-    folder: Path, clock: ManualClock, *, bank_settings: BankSettings | None = None, site_port: int = 8800
+    folder: Path,
+    clock: ManualClock,
+    *,
+    bank_settings: BankSettings | None = None,
+    site_port: int = 8800,
+    with_consents: bool = False,
 ) -> Iterator[ProviderRoom]:
+    """`with_consents`: the consent service answers too."""
     pki, entropy = shared_pki(), SystemEntropy()
     with ExitStack() as stack:
         board = stack.enter_context(open_board_room(folder, clock))
@@ -121,5 +130,18 @@ def open_provider_room(
             built.append(running)
         tracker = Tracker(POLICE_BOARD, board.deps.db, clock, police_store.DISCLOSURES, police_store.SENT_REQUESTS)
         offered = [*api.services(board.deps), *tracker_services(tracker), *built[0].services, *built[1].services]
+        if with_consents:
+            identity = consent_sealer().identity
+            service = consents.build(
+                ConsentSettings(),
+                around,
+                exchange=Client(CONSENT_SERVICE, server_url=f"http://127.0.0.1:{port}", http=http, entropy=entropy),
+                issuers=[pki.ca.certificate],
+                trust=trust,
+                open_seal=lambda: KeySigner(identity.certificate, identity.key),
+                csrf_secret="c" * 32,
+            )
+            stack.callback(service.close)
+            offered += service.services
         stack.enter_context(serving(Gate(offered, pools=board.around.pools), port))
         yield ProviderRoom(board, server, clock, *built, port=site_port, stack=stack)

@@ -123,6 +123,31 @@ def test_a_look_stands_there_with_who_why_and_what_and_both_records_agree(
     assert reports(room) == []
 
 
+@pytest.mark.parametrize(
+    ("language", "title"), [("en", "To send your bank card and letters"), ("et", "Pangakaardi ja kirjade saatmiseks")]
+)
+def test_a_purpose_under_a_consent_has_the_title_that_the_consent_has(
+    tmp_path: Path, clock: ManualClock, language: str, title: str
+) -> None:
+    with open_provider_room(tmp_path, clock, with_consents=True) as room:
+        board_tells(room, "m-1", purpose="bank-card-and-letters", consent_reference="c-77")
+        board_tells(room, "m-2", purpose="never-declared", consent_reference="c-78")
+        board_tells(room, None, receiver=str(POLICE_BOARD), purpose="bank-card-and-letters")
+        browser = room.browser("portal", language=language)
+        room.holder().sign_in(browser)
+        page = words(browser.get("/who-looked").text)
+        assert page.count(title) == 1, "only what rests on a consent has the consent's title"
+        assert page.count("bank-card-and-letters") == 1
+        assert "never-declared" in page
+
+
+def test_a_purpose_whose_title_cannot_be_had_stays_as_it_was_written(room: ProviderRoom, browser: PageClient) -> None:
+    board_tells(room, "m-1", purpose="bank-card-and-letters", consent_reference="c-77")
+    page = words(browser.get("/who-looked").text)
+    assert "Consent Service" in page.split("These do not answer now", 1)[1]
+    assert "bank-card-and-letters" in page
+
+
 def test_who_does_not_answer_is_named_and_the_others_are_shown(room: ProviderRoom, browser: PageClient) -> None:
     board_tells(room, None, receiver=str(POLICE_BOARD))
     page = words(browser.get("/who-looked").text)

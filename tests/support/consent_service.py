@@ -65,12 +65,14 @@ class Asker:
     me: ClientId = BANK
 
     def send(
-        self, endpoint: tuple[str, str], body: Any = None, query: Mapping[str, str] | None = None
+        self, endpoint: tuple[str, str], body: Any = None, query: Mapping[str, str | tuple[str, ...]] | None = None
     ) -> tuple[int, Any]:
         [service] = api.services(self.deps)
         method, path = endpoint
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        call = RestCall(method, path, {name: (value,) for name, value in (query or {}).items()}, {}, content)
+        call = RestCall(
+            method, path, {name: (v,) if isinstance(v, str) else v for name, v in (query or {}).items()}, {}, content
+        )
         answer = service.answer(Caller(self.me, "EE-1"), call)
         return answer.status, json.loads(answer.body)
 

@@ -1,4 +1,4 @@
-"""What the consent service offers: the seven operations of the state's consent service, and three of our own.
+"""What the consent service offers: the seven operations of the state's consent service, and four of our own.
 
 The wire names are those of the state's consent service, version 2 (guide v2.1, 28.01.2025, §5.1); paths stand after
 the service code. Differences are listed by clause in docs/protocols/consent.md.
@@ -32,6 +32,7 @@ REPORT_TRANSMISSION: Final = ("POST", "/api/reporting/consent")
 # ours: nobody has to be asked when data is asked for
 GET_RECEIPT: Final = ("GET", "/api/consent/receipt")
 GET_REVOCATIONS: Final = ("GET", "/api/consent/revocations")
+GET_TITLES: Final = ("GET", "/api/consent/purpose-titles")
 GET_HEALTH: Final = ("GET", "/api/consent/health")
 GET_DESCRIPTION: Final = ("GET", "/api/openapi.json")
 ENDPOINTS: Final = (
@@ -44,6 +45,7 @@ ENDPOINTS: Final = (
     REPORT_TRANSMISSION,
     GET_RECEIPT,
     GET_REVOCATIONS,
+    GET_TITLES,
     GET_HEALTH,
     GET_DESCRIPTION,
 )
@@ -184,6 +186,19 @@ class Revocations(Wire):
     """`statement` is the compact JWS of formats.consent_receipt: what was revoked, numbered on from where asked."""
 
     statement: str = Field(max_length=4_000_000)
+
+
+class Title(Wire):
+    """What a purpose declaration is called on every page that shows it."""
+
+    en: str
+    et: str
+
+
+class PurposeTitles(Wire):
+    """`titles` by the identifier of the purpose declaration; one that is not declared is left out."""
+
+    titles: Annotated[dict[DeclarationId, Title], Field(max_length=MAX_PURPOSES)]
 
 
 class Health(Wire):

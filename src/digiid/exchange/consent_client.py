@@ -29,12 +29,14 @@ from digiid.contracts.consents import (
     ConsentGroup,
     ConsentRequest,
     ConsentsByStatus,
+    PurposeTitles,
     Receipt,
     ReferencesRequest,
     Reported,
     RepresentedConsentRequest,
     Revocations,
     StatusRequest,
+    Title,
     TransmissionReport,
     Wire,
 )
@@ -155,6 +157,13 @@ class ConsentClient:
         """The signed statement of our consents that were revoked after number `after` (exchange.consent reads it)."""
         return self._get(contract.GET_REVOCATIONS, {"after": str(after)}, Revocations).statement
 
+    # ------------------------------------------------------------------ anybody who shows what was asked for
+
+    def find_titles(self, purposes: Sequence[str]) -> Mapping[str, Title]:
+        """What these purpose declarations are called, at most 50; one that is not declared is left out."""
+        query = {"purposeDeclarationBusinessIdentifiers": tuple(purposes)}
+        return self._get(contract.GET_TITLES, query, PurposeTitles).titles
+
     # ------------------------------------------------------------------
 
     def _post(self, endpoint: tuple[str, str], request: Wire, reply: type[T], *, person: str | None = None) -> T:
@@ -162,7 +171,7 @@ class ConsentClient:
         user_id = f"EE{person}" if person else None
         return _read(self._exchange.rest(contract.CONSENT, method, path, body=_encode(request), user_id=user_id), reply)
 
-    def _get(self, endpoint: tuple[str, str], query: Mapping[str, str], reply: type[T]) -> T:
+    def _get(self, endpoint: tuple[str, str], query: Mapping[str, str | Sequence[str]], reply: type[T]) -> T:
         method, path = endpoint
         return _read(self._exchange.rest(contract.CONSENT, method, path, query=query), reply)
 

@@ -257,6 +257,11 @@ _MESSAGES: Final = (
     ),
 )
 _CONSENT: Final = (Query("consentReference", {"type": "string", "maxLength": 64}, required=True),)
+_DECLARATIONS: Final = Query(
+    "purposeDeclarationBusinessIdentifiers",
+    {"type": "array", "items": {"type": "string", "maxLength": 40}, "maxItems": consents.MAX_PURPOSES},
+    required=True,
+)
 
 
 def _tracker(summary: str, reply: type[BaseModel], *query: Query) -> Endpoint:
@@ -314,8 +319,10 @@ ENDPOINTS: Final[Mapping[str, Mapping[tuple[str, str], Endpoint]]] = {
         consents.GET_REVOCATIONS: _consent(
             "What was revoked since", consents.Revocations, query=(Query("after", _COUNT, required=True),)
         ),
+        consents.GET_TITLES: _consent(
+            "What purpose declarations are called", consents.PurposeTitles, query=(_DECLARATIONS,)
+        ),
         consents.GET_HEALTH: _consent("Whether the consent service works", consents.Health),
-        consents.GET_DESCRIPTION: _consent("The consent service's own description", None),
         consents.GET_DESCRIPTION: _consent("The consent service's own description", None),
     },
 }

@@ -13,7 +13,7 @@ class Settings(BaseSettings):
     `keep_days`: how long a signed container stays unless its holder deletes it before. `max_documents`: how many
     may be there at once, signed or not, so that nobody fills the disk. `max_unpacked_bytes`: how much a container that
     somebody wants to sign again may hold. `tracker_patience_seconds`: how long the page "Who has looked at my data"
-    waits for every institution, in each of two rounds.
+    waits for every institution, in each of two rounds, and then for the titles of purposes.
     """
 
     database_url: str = ""

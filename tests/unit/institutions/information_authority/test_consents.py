@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from digiid.contracts import consents as wire
-from digiid.contracts.members import BANK, POLICE_BOARD, POPULATION_REGISTER
+from digiid.contracts.members import BANK, INFORMATION_AUTHORITY, POLICE_BOARD, POPULATION_REGISTER
 from digiid.exchange.consent import RevocationView, verify_consent
 from digiid.formats.consent_receipt import parse_receipt, parse_revocations
 from digiid.formats.personal_code import build_personal_code
@@ -392,6 +392,22 @@ def test_a_reported_transmission_is_shown_to_the_person_once(deps: Deps, clock: 
     expect(register.report(consent.consent_reference, AT + DAY), 400, "VALIDATION")
     naive = {"transmissionTimestamp": "2026-11-23T10:00:00", "consentReference": consent.consent_reference}
     expect(register.send(wire.REPORT_TRANSMISSION, naive), 400, "VALIDATION")
+
+
+def test_titles_are_told_to_every_caller_also_of_what_ended(deps: Deps) -> None:
+    def titles(*identifiers: str) -> tuple[int, Any]:
+        query = {"purposeDeclarationBusinessIdentifiers": identifiers}
+        return Asker(deps, INFORMATION_AUTHORITY).send(wire.GET_TITLES, query=query)
+
+    title = {"en": "To send your bank card and letters", "et": "Pangakaardi ja kirjade saatmiseks"}
+    assert titles(SIGNED_PURPOSE, PURPOSE, PURPOSE, "unknown") == (
+        200,
+        {"titles": {SIGNED_PURPOSE: title, PURPOSE: title}},
+    )
+    declaring.invalidate_service(deps, "population-address")
+    assert titles(SIGNED_PURPOSE) == (200, {"titles": {SIGNED_PURPOSE: title}})
+    expect(titles(), 400, "VALIDATION")
+    expect(titles(*(f"p{n}" for n in range(wire.MAX_PURPOSES + 1))), 400, "VALIDATION")
 
 
 def test_health_and_description(bank: Asker) -> None:

@@ -1,4 +1,4 @@
-"""The service `consent` on the exchange: the seven operations of the state's consent service, and three of ours.
+"""The service `consent` on the exchange: the seven operations of the state's consent service, and four of ours.
 
 Each error carries the state's key and code; a business error is a client error here (4xx), never a 500.
 """
@@ -90,6 +90,9 @@ def services(deps: Deps) -> list[RestService]:
             raise _invalid("after")
         return contract.Revocations(statement=receipts.get_revocations(deps, caller.client, int(after)))
 
+    def titles(_: Caller, call: RestCall) -> contract.PurposeTitles:
+        return asking.get_titles(deps, _several(call, "purposeDeclarationBusinessIdentifiers", contract.MAX_PURPOSES))
+
     def health(_: Caller, call: RestCall) -> contract.Health:
         deps.db.check()
         return contract.Health()
@@ -107,6 +110,7 @@ def services(deps: Deps) -> list[RestService]:
         contract.REPORT_TRANSMISSION: report,
         contract.GET_RECEIPT: receipt,
         contract.GET_REVOCATIONS: revocations,
+        contract.GET_TITLES: titles,
         contract.GET_HEALTH: health,
         contract.GET_DESCRIPTION: description,
     }
@@ -144,6 +148,13 @@ def _parameter(call: RestCall, name: str) -> str:
     if len(values) != 1 or not values[0] or call.query.keys() != {name}:
         raise _invalid(name)
     return values[0]
+
+
+def _several(call: RestCall, name: str, most: int) -> tuple[str, ...]:
+    values = call.query.get(name, ())
+    if not 1 <= len(values) <= most or call.query.keys() != {name}:
+        raise _invalid(name)
+    return tuple(values)
 
 
 def _invalid(fields: str) -> Malformed:

@@ -1,5 +1,6 @@
 """Both halves of every look put together: what the provider told, what the receiver asked, and where they disagree."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from digiid.contracts.data_tracker import Asked, Usage
 from digiid.kernel.errors import Malformed
 from digiid.kernel.identifiers import ClientId, parse_client_id
 
+_DECLARATION = re.compile(r"[A-Za-z0-9._-]{1,40}")  # contracts.consents.DeclarationId
 TOLERANCE = timedelta(minutes=5)  # a look this young may still be on its way into one of the records
 
 
@@ -89,6 +91,12 @@ class Doubt:
     @property
     def whom_to_ask(self) -> ClientId:
         return self.provider if self.lacking is Lacking.PROVIDER else self.receiver
+
+
+def list_purposes(looks: Iterable[SeenLook]) -> list[str]:
+    """The purpose declarations under which these looks were had: of one with a consent, `action` is its identifier."""
+    named = {look.usage.action for look in looks if look.usage.consent_reference}
+    return sorted(each for each in named if _DECLARATION.fullmatch(each))
 
 
 def find_doubts(answers: Mapping[ClientId, Answers], *, now: datetime, tolerance: timedelta = TOLERANCE) -> list[Doubt]:

@@ -1,14 +1,16 @@
 """What the tracker asks one institution. An answer that is not to the protocol is no answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from digiid.contracts import data_tracker as contract
+from digiid.contracts.consents import Title
 from digiid.contracts.data_tracker import Asked, TrackerModel, Usage
 from digiid.exchange.client import Client
+from digiid.exchange.consent_client import ConsentClient
 from digiid.kernel.errors import Unavailable
 from digiid.kernel.identifiers import ClientId, ServiceId
 
@@ -71,6 +73,11 @@ def are_recorded(
         query: Query = {"userCode": f"EE{person}", "xRoadMessageId": some}
         found |= set(_ask(exchange, service, path, contract.Recorded, query=query, asker=asker).recorded)
     return found
+
+
+def find_titles(exchange: Client, purposes: Sequence[str]) -> Mapping[str, Title]:
+    """What the consent service calls these purpose declarations. Raises: DigiidError, it does not say."""
+    return ConsentClient(exchange).find_titles(purposes)
 
 
 def _ask(exchange: Client, service: ServiceId, path: str, model: type[T], *, query: Query, asker: str) -> T:

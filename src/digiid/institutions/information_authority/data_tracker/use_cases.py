@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Table, select
 
-from digiid.contracts.members import NAMES
+from digiid.contracts.consents import MAX_PURPOSES, Title
+from digiid.contracts.members import CONSENT_SERVICE, NAMES
 from digiid.contracts.police_board import ReportMisuse
 from digiid.exchange.client import Client
 from digiid.institutions.information_authority.data_tracker import peers
@@ -25,6 +26,7 @@ from digiid.institutions.information_authority.data_tracker.domain import (
     decide_mismatches,
     find_doubts,
     find_refused,
+    list_purposes,
     merge_looks,
 )
 from digiid.kernel.errors import DigiidError
@@ -54,7 +56,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class Deps:
-    """`institutions` are those who are asked; `patience` is how long each of two rounds waits for all of them."""
+    """`institutions` are those who are asked; `patience` is how long each of three rounds waits for all of them."""
 
     db: Database
     clock: Clock
@@ -112,6 +114,20 @@ def who_looked(
         silent=[each for each, answer in answers.items() if answer.usages is None or answer.asked is None],
         cut=[each for each, answer in answers.items() if answer.is_cut],
     )
+
+
+def find_titles(deps: Deps, looks: Sequence[SeenLook], *, silent: Sequence[ClientId]) -> Mapping[str, Title]:
+    """What the purposes of looks under a consent are called, asked of the consent service now; at most MAX_PURPOSES.
+
+    Empty where it does not answer in time; it is not asked where it was silent before. Raises nothing.
+    """
+    purposes = list_purposes(looks)[:MAX_PURPOSES]
+    if not purposes or CONSENT_SERVICE not in deps.institutions or CONSENT_SERVICE in silent:
+        return {}
+    key = (CONSENT_SERVICE, True)
+    said = _ask_all(deps, {key: lambda: peers.find_titles(deps.exchange, purposes)})
+    titles: Mapping[str, Title] = said.get(key, {})
+    return titles
 
 
 def decide_mismatches_of(deps: Deps, doubts: Sequence[Doubt], person: str, asker: str) -> list[Mismatch]:

@@ -17,7 +17,7 @@ from digiid.platform.web import N_
 from digiid.platform.web.dates import TIME_ZONE
 from digiid.platform.web.forms import Form
 from digiid.platform.web.rate_limits import RateLimit
-from digiid.platform.web.site import page, require_session, run
+from digiid.platform.web.site import language_of, page, require_session, run
 
 PATH: Final = "/who-looked"
 _PER_PAGE = 20
@@ -137,6 +137,8 @@ def tracker_handlers(deps: Deps) -> list[Any]:
         chosen = _chosen(seen.looks, asked)
         pages = max(1, math.ceil(len(chosen) / _PER_PAGE))
         number = min(_whole(request.query_params.get("page", "")), pages)
+        shown = chosen[(number - 1) * _PER_PAGE : number * _PER_PAGE]
+        titles = await run(request, use_cases.find_titles, deps, shown, silent=seen.silent)
         return await page(
             request,
             "portal_who_looked.html",
@@ -145,7 +147,7 @@ def tracker_handlers(deps: Deps) -> list[Any]:
                 "seen": seen,
                 "refused": [each for each in seen.refused if asked.who in ("", str(each.receiver))][:_REFUSED_SHOWN],
                 "everybody": everybody,
-                "shown": chosen[(number - 1) * _PER_PAGE : number * _PER_PAGE],
+                "shown": shown,
                 "count": len(chosen),
                 "own_count": sum(1 for look in seen.looks if look.usage.by_the_person),
                 "picture": draw_months(chosen, today=asked.last),
@@ -153,6 +155,7 @@ def tracker_handlers(deps: Deps) -> list[Any]:
                 "pages": pages,
                 "query": asked.query,
                 "purpose": split_purpose,
+                "titles": {key: getattr(title, language_of(request)) for key, title in titles.items()},
             },
         )
 

@@ -184,6 +184,16 @@ def get_references(deps: Deps, client: ClientId, request: wire.ReferencesRequest
     return found
 
 
+def get_titles(deps: Deps, identifiers: Sequence[str]) -> wire.PurposeTitles:
+    """What purpose declarations are called, also of those that do not hold any more. No consent is looked at: what a
+    declaration says is no secret.
+    """
+    with deps.db.read() as tx:
+        found = [store.find_purpose_declaration(tx, identifier) for identifier in dict.fromkeys(identifiers)]
+    titles = {each.identifier: wire.Title(en=each.name.en, et=each.name.et) for each in found if each}
+    return wire.PurposeTitles(titles=titles)
+
+
 def validate_for_client(deps: Deps, client: ClientId, consent_reference: str) -> Consent:
     """Raises: NotFound `consent.not_found`; Conflict `consent.invalid_status`."""
     with deps.db.read() as tx:
