@@ -40,7 +40,7 @@ class Story:
         visitor.submit(visitor.open(f"{base}/step/photo"), files=photo, action="/step/")
         with self.room.deps.db.write() as tx:
             point = {"point_code": "tallinn", "point_name": "Tallinn service point"}
-            store.save_step(tx, application_id, Step.PICK_UP, point, at=self.room.deps.clock.now())
+            store.applications.save_step(tx, application_id, Step.PICK_UP, point, at=self.room.deps.clock.now())
         host = self.room.origin("apply")[7:].split(":")[0]
         self.applicants[name] = (base, str(visitor._client.cookies.get("digiid_session", domain=host)))
         if paid:
@@ -125,7 +125,7 @@ def test_the_desk_and_what_follows(browser: Browser, story: Story) -> None:
     decide.decide(deps, otto, good, agreed=True)
     room.deliver()
     with deps.db.read() as tx:
-        delivery = store.find_delivery(tx, application_id=good)
+        delivery = store.deliveries.find_delivery(tx, application_id=good)
     assert delivery is not None
     issue.record_movement(
         deps,
@@ -137,7 +137,7 @@ def test_the_desk_and_what_follows(browser: Browser, story: Story) -> None:
         at=deps.clock.now(),
     )
     shown = TravelDocument(kind="passport", number="UT1000002", issuing_country="UTO", expires_on=date(2031, 1, 31))
-    evidence = store.HandOver(
+    evidence = store.deliveries.HandOver(
         "e", delivery.order_id, "EA7000009", "Pille Punkt", "48001019004", "tallinn", "passport", "UT1000002", "UTO",
         deps.clock.now(),
     )  # fmt: skip

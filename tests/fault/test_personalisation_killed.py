@@ -118,7 +118,7 @@ class Room:
             "card_bureau", self.bureau.db, bureau_store.OUTBOX, self.clock, bureau_jobs.outbox_handlers(self.bureau)
         )
         self.board_outbox = Worker(
-            "police_board", self.board.db, board_store.OUTBOX, self.clock, board_jobs.outbox_handlers(self.board)
+            "police_board", self.board.db, board_store.schema.OUTBOX, self.clock, board_jobs.outbox_handlers(self.board)
         )
         self._citizens = 0
 
@@ -164,14 +164,14 @@ class Room:
             phone="+372 5550000",
         )
         travel = form.TravelDocumentData("passport", PASSPORT.number, "UTO", PASSPORT.expires_on, "")
-        clerk = board_store.Officer("", "PB-1", "Clerk", "deciding_officer", True)
+        clerk = board_store.officers.Officer("", "PB-1", "Clerk", "deciding_officer", True)
         pick_up = form.PickUp("tallinn-test", "Tallinn (test point)")
         entered = issue.CounterApplication(personal, travel, pick_up)
         application_id = issue.enter_citizen(self.board, clerk, entered)
         issue.register_person(self.board, application_id)
         with self.board.db.read() as tx:
-            delivery = board_store.find_delivery(tx, application_id=application_id)
-            application = board_store.get_application(tx, application_id)
+            delivery = board_store.deliveries.find_delivery(tx, application_id=application_id)
+            application = board_store.applications.get_application(tx, application_id)
         assert delivery is not None and delivery.envelope_key is not None and application.person_code is not None
         return NewOrder(
             order_id=delivery.order_id,
@@ -280,7 +280,7 @@ def check_card(room: Room, shelf: CardShelf, new: NewOrder) -> str:
     check_signature(card, CardKey.SIGNATURE, eid_card.sign(card, pin2=pins["pin2"], digest=digest), digest)
     # the board knows where it is
     with room.board.db.read() as tx:
-        document = board_store.find_document_of_order(tx, new.order_id)
+        document = board_store.documents.find_document_of_order(tx, new.order_id)
     assert document is not None and (document.document_number, document.state) == (number, "at_point")
     return number
 
@@ -350,7 +350,8 @@ def check_handed_out(room: Room, order_id: str, number: str) -> None:
     assert order.state is OrderState.HANDED_OUT and order.problem is None
     assert evidence is not None and evidence.finished_at is not None
     with room.board.db.read() as tx:
-        at_board, document = board_store.find_hand_over(tx, order_id), board_store.get_document(tx, number)
+        at_board = board_store.deliveries.find_hand_over(tx, order_id)
+        document = board_store.documents.get_document(tx, number)
     assert at_board is not None and at_board.evidence_id == evidence.evidence_id
     assert document.state == "active"
     assert [status.state for status in ca.get_statuses(room.ca, number)] == [CertificateState.GOOD] * 2

@@ -74,7 +74,7 @@ class BoardRoom:
 
     def officer_cookie(self, personal_code: str) -> str:
         """A session of an officer at the desk, as signing in with the card leaves it behind."""
-        sessions = SessionStore("police", self.deps.db, store.SESSIONS, self.deps.clock, self.deps.entropy)
+        sessions = SessionStore("police", self.deps.db, store.schema.SESSIONS, self.deps.clock, self.deps.entropy)
         cookie, _ = sessions.start(personal_code, {"kind": "card", "name": "Officer"})
         return cookie
 

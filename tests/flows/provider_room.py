@@ -128,7 +128,9 @@ def open_provider_room(
             )
             stack.callback(running.close)
             built.append(running)
-        tracker = Tracker(POLICE_BOARD, board.deps.db, clock, police_store.DISCLOSURES, police_store.SENT_REQUESTS)
+        tracker = Tracker(
+            POLICE_BOARD, board.deps.db, clock, police_store.schema.DISCLOSURES, police_store.schema.SENT_REQUESTS
+        )
         offered = [*api.services(board.deps), *tracker_services(tracker), *built[0].services, *built[1].services]
         if with_consents:
             identity = consent_sealer().identity

@@ -29,7 +29,7 @@ from digiid.platform.institution import Running
 from digiid.platform.trust import AllowedHosts, OcspClient
 from tests.support.estate import RunningEState, running_estate
 
-CLERK = board_store.Officer("", "PB-1", "Test clerk", "deciding_officer", True)
+CLERK = board_store.officers.Officer("", "PB-1", "Test clerk", "deciding_officer", True)
 REASON = "A reason that is long enough."
 PASSPORT_VALID_UNTIL = date(2035, 12, 31)
 
@@ -94,13 +94,13 @@ class Desk:
 
     def right_id(self, order: Order) -> str:
         with self.estate.state.seeder.police.db.read() as tx:
-            document = board_store.find_document_of_order(tx, order.order_id)
+            document = board_store.documents.find_document_of_order(tx, order.order_id)
         assert document is not None
         return document.right_id
 
     def board_state(self, order: Order) -> str:
         with self.estate.state.seeder.police.db.read() as tx:
-            return board_store.get_document(tx, order.document_number).state.value
+            return board_store.documents.get_document(tx, order.document_number).state.value
 
     def statuses(self, order: Order) -> list[VerifiedOcsp]:
         """What OCSP says about the certificates on the chip."""

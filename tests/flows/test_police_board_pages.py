@@ -48,18 +48,18 @@ def fill_in(room: BoardRoom, visitor: Visitor, name: str, **person: object) -> t
     application_id = base.rsplit("/", 1)[1]
     with room.deps.db.write() as tx:
         point = {"point_code": "tallinn", "point_name": "Tallinn service point"}
-        store.save_step(tx, application_id, Step.PICK_UP, point, at=room.deps.clock.now())
+        store.applications.save_step(tx, application_id, Step.PICK_UP, point, at=room.deps.clock.now())
     return base, application_id
 
 
 def state_of(room: BoardRoom, application_id: str) -> ApplicationState:
     with room.deps.db.read() as tx:
-        return store.get_application(tx, application_id).state
+        return store.applications.get_application(tx, application_id).state
 
 
 def payment_states(room: BoardRoom, application_id: str) -> list[str]:
     with room.deps.db.read() as tx:
-        return [payment.state for payment in store.find_payments(tx, application_id)]
+        return [payment.state for payment in store.payments.find_payments(tx, application_id)]
 
 
 def to_payment(visitor: Visitor, base: str) -> Page:
@@ -147,7 +147,7 @@ def test_a_lost_callback_is_asked_for_by_itself_when_nobody_comes_back(
     base, application_id = fill_in(room, visitor, "gone", number="UT2000004", surname="Leaver")
     payment = to_payment(visitor, base)
     with room.deps.db.read() as tx:
-        payment_id = store.find_payments(tx, application_id)[0].payment_id
+        payment_id = store.payments.find_payments(tx, application_id)[0].payment_id
     away = Visitor()  # somebody else's browser at the provider: the board's page is never opened again
     away.submit(away.open(payment.url), button="callback is lost", expect_error=True)
     payments.ask_about_pending(room.deps)
@@ -191,15 +191,15 @@ def test_from_the_decision_to_the_lost_card(room: BoardRoom, visitor: Visitor) -
     # 3 the register has given a code, the order waits for the bureau
     with room.deps.db.read() as tx:
         application, delivery = (
-            store.get_application(tx, application_id),
-            store.find_delivery(tx, application_id=application_id),
+            store.applications.get_application(tx, application_id),
+            store.deliveries.find_delivery(tx, application_id=application_id),
         )
     assert application.person_code and application.person_code.startswith("485041")
     assert delivery is not None
     issue.register_person(room.deps, application_id)  # the message again, as after a crash before its receipt
     with room.deps.db.read() as tx:
-        again = store.find_delivery(tx, application_id=application_id)
-        orders = [row for row in tx.execute(store.OUTBOX.select()) if delivery.order_id in row.payload]
+        again = store.deliveries.find_delivery(tx, application_id=application_id)
+        orders = [row for row in tx.execute(store.schema.OUTBOX.select()) if delivery.order_id in row.payload]
     assert again == delivery and len(orders) <= 1
     # 4 what the bureau reports
     for state in ("produced", "in_transit", "at_point"):
@@ -214,7 +214,7 @@ def test_from_the_decision_to_the_lost_card(room: BoardRoom, visitor: Visitor) -
         )
     assert "waits for you until 23 May 2027" in visitor.open(base).text
     shown = TravelDocument(kind="passport", number="UT3000001", issuing_country="UTO", expires_on=date(2031, 1, 31))
-    evidence = store.HandOver(
+    evidence = store.deliveries.HandOver(
         "evidence-whole",
         delivery.order_id,
         "EA7000001",
@@ -280,14 +280,16 @@ def test_each_site_keeps_to_its_own_people(room: BoardRoom, visitor: Visitor) ->
     mari = officer(room, 0)
     assert mari.look(room.origin("police") + "/").status == 200
     with room.deps.db.write() as tx:
-        known = store.find_officer(tx, OFFICER_CODES[0])
+        known = store.officers.find_officer(tx, OFFICER_CODES[0])
         assert known is not None
-        store.save_officer(tx, store.Officer(known.personal_code, known.officer_id, known.name, known.role, False))
+        store.officers.save_officer(
+            tx, store.officers.Officer(known.personal_code, known.officer_id, known.name, known.role, False)
+        )
     try:
         assert mari.look(room.origin("police") + "/").status == 403
     finally:
         with room.deps.db.write() as tx:
-            store.save_officer(tx, known)
+            store.officers.save_officer(tx, known)
 
 
 def test_the_mailbox_shows_letters_and_nothing_else(room: BoardRoom, visitor: Visitor) -> None:

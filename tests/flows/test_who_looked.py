@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from digiid.contracts.members import BANK, POLICE_BOARD
 from digiid.institutions.bank.store import SENT_REQUESTS
 from digiid.institutions.information_authority import store as portal_store
-from digiid.institutions.police_board.store import DISCLOSURES, JOURNAL
+from digiid.institutions.police_board.store.schema import DISCLOSURES, JOURNAL
 from digiid.platform import journal
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database

@@ -12,7 +12,11 @@ from digiid.institutions.police_board import store
 from digiid.institutions.police_board.domain.application import CheckKind, CheckState, HitState, Step
 from digiid.institutions.police_board.peers import ListFiles, PaymentProvider
 from digiid.institutions.police_board.settings import TEST_LIST
-from digiid.institutions.police_board.store import Account, Application, Officer, StoredCheck, StoredHit
+from digiid.institutions.police_board.store.accounts import Account
+from digiid.institutions.police_board.store.applications import Application, Photo
+from digiid.institutions.police_board.store.checks import StoredCheck, StoredHit
+from digiid.institutions.police_board.store.officers import Officer
+from digiid.institutions.police_board.store.schema import OUTBOX
 from digiid.institutions.police_board.use_cases import apply, officers, payments
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.platform.clock import Clock
@@ -96,7 +100,7 @@ def two_officers(deps: Deps) -> tuple[Officer, Officer]:
 def add_account(deps: Deps, email: str = "anna@example.org") -> Account:
     account = Account(new_id(deps.entropy), email, "en", deps.clock.now())
     with deps.db.write() as tx:
-        store.add_account(tx, account)
+        store.accounts.add_account(tx, account)
     return account
 
 
@@ -107,9 +111,9 @@ def complete_draft(deps: Deps, account: Account) -> Application:
         apply.save_step(deps, account, application.application_id, step, fields, language="en")
     with deps.db.write() as tx:
         at = deps.clock.now()
-        store.save_photo(tx, store.Photo(application.application_id, b"\xff\xd8\xff", 1300, 1600, at))
+        store.applications.save_photo(tx, Photo(application.application_id, b"\xff\xd8\xff", 1300, 1600, at))
         point = {"point_code": "tallinn", "point_name": "Tallinn service point"}
-        store.save_step(tx, application.application_id, Step.PICK_UP, point, at=at)
+        store.applications.save_step(tx, application.application_id, Step.PICK_UP, point, at=at)
     return application
 
 
@@ -122,7 +126,7 @@ def pending_payment(deps: Deps, account: Account, application: Application) -> s
     """Submit and give the id of the payment that the provider is asked for."""
     payments.submit_application(deps, account, application.application_id, language="en")
     with deps.db.read() as tx:
-        return store.find_payments(tx, application.application_id)[-1].payment_id
+        return store.payments.find_payments(tx, application.application_id)[-1].payment_id
 
 
 def submitted(deps: Deps, account: Account) -> Application:
@@ -139,7 +143,7 @@ def checked(deps: Deps, account: Account, *, hits: int = 0, lists: CheckState = 
         for kind in CheckKind:
             state = lists if kind is CheckKind.LISTS else CheckState.CLEAR
             state = CheckState.HITS if kind is CheckKind.LISTS and hits else state
-            store.save_check(tx, StoredCheck(application.application_id, kind, state, "", deps.clock.now()))
+            store.checks.save_check(tx, StoredCheck(application.application_id, kind, state, "", deps.clock.now()))
         for number in range(hits):
             hit = StoredHit(
                 hit_id=new_id(deps.entropy),
@@ -152,28 +156,26 @@ def checked(deps: Deps, account: Account, *, hits: int = 0, lists: CheckState = 
                 evidence=(("name", "x"),),
                 state=HitState.OPEN,
             )
-            store.add_hit(tx, hit)
+            store.checks.add_hit(tx, hit)
     return application
 
 
 def current(deps: Deps, application: Application) -> Application:
     with deps.db.read() as tx:
-        return store.get_application(tx, application.application_id)
+        return store.applications.get_application(tx, application.application_id)
 
 
 def outbox_kinds(deps: Deps) -> list[str]:
     """What waits in the outbox, in order, letters left out."""
     with deps.db.read() as tx:
-        rows = tx.execute(
-            store.OUTBOX.select().where(store.OUTBOX.c.state == "waiting").order_by(store.OUTBOX.c.position)
-        )
+        rows = tx.execute(OUTBOX.select().where(OUTBOX.c.state == "waiting").order_by(OUTBOX.c.position))
         return [row.kind for row in rows if row.kind != "mail"]
 
 
 def letters(deps: Deps) -> list[str]:
     """The names of the letters that wait, in order."""
     with deps.db.read() as tx:
-        rows = tx.execute(store.OUTBOX.select().where(store.OUTBOX.c.kind == "mail").order_by(store.OUTBOX.c.position))
+        rows = tx.execute(OUTBOX.select().where(OUTBOX.c.kind == "mail").order_by(OUTBOX.c.position))
         return [json.loads(row.payload)["letter"] for row in rows if row.state == "waiting"]
 
 

@@ -135,7 +135,7 @@ def _make_e_resident(seeder: Seeder, people: list[TestPerson]) -> TestPerson:
         story.wait_for(lambda: story.handed(desk, at_desk, E_RESIDENT), "the hand-over")
     # 4 the README's PINs, and only then is the envelope destroyed
     with seeder.police.db.read() as tx:
-        delivery = police_store.find_delivery(tx, order_id=order_id)
+        delivery = police_store.deliveries.find_delivery(tx, order_id=order_id)
     if delivery is not None and delivery.envelope_key is not None:
         _change_pins(seeder, order.document_number, story.open_envelope(applicant, page))
         story.destroy_envelope(applicant, page)
@@ -153,7 +153,7 @@ def _holder(seeder: Seeder, person: TestPerson) -> story.CardHolder:
 
 def _make_citizen(seeder: Seeder, citizen: _Citizen) -> TestPerson:
     # 1 entered at the counter; an interrupted seed finds the application that it made
-    clerk = police_store.Officer("", "PB-SEED", "Demonstration seed", "deciding_officer", True)
+    clerk = police_store.officers.Officer("", "PB-SEED", "Demonstration seed", "deciding_officer", True)
     application_id = _find_entered(seeder, citizen)
     if application_id is None:
         application_id = issue.enter_citizen(seeder.police, clerk, _counter_application(citizen))
@@ -191,8 +191,8 @@ def _counter_application(citizen: _Citizen) -> issue.CounterApplication:
 
 def _find_entered(seeder: Seeder, citizen: _Citizen) -> str | None:
     with seeder.police.db.read() as tx:
-        for application in police_store.find_applications_in(tx, tuple(ApplicationState)):
-            steps = police_store.find_steps(tx, application.application_id)
+        for application in police_store.applications.find_applications_in(tx, tuple(ApplicationState)):
+            steps = police_store.applications.find_steps(tx, application.application_id)
             if application.kind == "citizen" and steps[Step.PERSONAL].get("surname") == citizen.surname:
                 return application.application_id
     return None
@@ -200,7 +200,7 @@ def _find_entered(seeder: Seeder, citizen: _Citizen) -> str | None:
 
 def _find_order(seeder: Seeder, application_id: str) -> str | None:
     with seeder.police.db.read() as tx:
-        delivery = police_store.find_delivery(tx, application_id=application_id)
+        delivery = police_store.deliveries.find_delivery(tx, application_id=application_id)
     return delivery.order_id if delivery else None
 
 
@@ -212,13 +212,13 @@ def _find_made(seeder: Seeder, order_id: str) -> Order | None:
 
 def _document_at_point(seeder: Seeder, order_id: str) -> bool | None:
     with seeder.police.db.read() as tx:
-        document = police_store.find_document_of_order(tx, order_id)
+        document = police_store.documents.find_document_of_order(tx, order_id)
     return True if document and document.state == "at_point" else None
 
 
 def _set_demonstration_pins(seeder: Seeder, order_id: str, document_number: str) -> None:
     with seeder.police.db.read() as tx:
-        delivery = police_store.find_delivery(tx, order_id=order_id)
+        delivery = police_store.deliveries.find_delivery(tx, order_id=order_id)
     if delivery is None or delivery.envelope_key is None:
         return
     sealed = bureau_hand_over.take_pin_envelope(seeder.bureau, order_id)

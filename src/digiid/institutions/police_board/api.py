@@ -7,7 +7,7 @@ from digiid.contracts import police_board as contract
 from digiid.contracts.operation import Done, Message
 from digiid.exchange.gate import Caller, Service
 from digiid.exchange.looks import look_of
-from digiid.institutions.police_board.store import HandOver
+from digiid.institutions.police_board.store.deliveries import HandOver
 from digiid.institutions.police_board.use_cases import issue, statuses, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 

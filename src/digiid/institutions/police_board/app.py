@@ -68,7 +68,7 @@ def build_deps(
         db=db,
         clock=around.clock,
         entropy=around.entropy,
-        exchange=exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock)),
+        exchange=exchange.recording(SentRequests(db, store.schema.SENT_REQUESTS, around.clock)),
         wake_outbox=wake_outbox or _Bell(),
         payments=PaymentProvider(around.origins["pay"], settings.payment_merchant, secret, around.http),
         lists=ListFiles(settings.named_lists()),
@@ -91,12 +91,12 @@ def build(
     csrf_secret: str,
 ) -> Running[AnyService]:
     """The board's sites, services, outbox worker and timers. `issuers` are the issuing CA's certificates."""
-    worker = Worker("police_board", deps.db, store.OUTBOX, deps.clock, jobs.outbox_handlers(deps))
+    worker = Worker("police_board", deps.db, store.schema.OUTBOX, deps.clock, jobs.outbox_handlers(deps))
     if isinstance(deps.wake_outbox, _Bell):
         deps.wake_outbox.worker = worker
 
     def sessions(site: str) -> SessionStore:
-        return SessionStore(site, deps.db, store.SESSIONS, deps.clock, deps.entropy)
+        return SessionStore(site, deps.db, store.schema.SESSIONS, deps.clock, deps.entropy)
 
     apply_site = Site(
         SiteSettings(
@@ -158,10 +158,10 @@ def build(
     def health() -> Mapping[str, Any]:
         deps.db.check()
         with deps.db.read() as tx:
-            stuck = count_stuck(tx, store.OUTBOX)
+            stuck = count_stuck(tx, store.schema.OUTBOX)
         return {"name": NAMES[POLICE_BOARD], "outbox_refused": stuck}
 
-    tracker = Tracker(POLICE_BOARD, deps.db, deps.clock, store.DISCLOSURES, store.SENT_REQUESTS)
+    tracker = Tracker(POLICE_BOARD, deps.db, deps.clock, store.schema.DISCLOSURES, store.schema.SENT_REQUESTS)
     return Running(
         name="police_board",
         sites={

@@ -1,4 +1,4 @@
-from digiid.institutions.police_board.store import metadata
+from digiid.institutions.police_board.store.schema import metadata
 from digiid.institutions.police_board.use_cases.deps import Deps
 from tests.support.schema import schema_differences
 

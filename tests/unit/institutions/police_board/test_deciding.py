@@ -8,7 +8,9 @@ from digiid.institutions.police_board import jobs, store
 from digiid.institutions.police_board.domain.application import ApplicationState, CheckState, HitState, Outcome, Step
 from digiid.institutions.police_board.domain.form import InvalidForm
 from digiid.institutions.police_board.domain.law import RefusalGround
-from digiid.institutions.police_board.store import Account, Application, Officer
+from digiid.institutions.police_board.store.accounts import Account
+from digiid.institutions.police_board.store.applications import Application
+from digiid.institutions.police_board.store.officers import Officer
 from digiid.institutions.police_board.use_cases import apply, check, decide, officers, stuck
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.kernel.errors import Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
@@ -54,7 +56,7 @@ def test_a_clear_application_is_proposed_by_one_and_decided_by_another(deps: Dep
     assert (decided.state, decided.outcome) == (ApplicationState.DECIDED, Outcome.ISSUE)
     assert outbox_kinds(deps) == ["run_checks", "population_register.register_person"]
     with deps.db.read() as tx:
-        assert verify_chain(tx, store.JOURNAL) is not None
+        assert verify_chain(tx, store.schema.JOURNAL) is not None
 
 
 def test_a_plain_officer_proposes_and_does_not_decide(deps: Deps, account: Account) -> None:
@@ -82,7 +84,7 @@ def test_no_issue_before_any_check_has_run(deps: Deps, account: Account) -> None
 
 def hit_ids(deps: Deps, application: Application) -> list[str]:
     with deps.db.read() as tx:
-        return [hit.hit_id for hit in store.find_hits(tx, application.application_id)]
+        return [hit.hit_id for hit in store.checks.find_hits(tx, application.application_id)]
 
 
 def test_no_issue_until_every_hit_is_cleared_by_a_named_officer_with_a_reason(deps: Deps, account: Account) -> None:
@@ -97,7 +99,7 @@ def test_no_issue_until_every_hit_is_cleared_by_a_named_officer_with_a_reason(de
     check.settle_hit(deps, otto, second, confirmed=False, reason="Another person, seen in the passport.")
     propose_issue(deps, mari, application)
     with deps.db.read() as tx:
-        assert store.get_hit(tx, first).settled_by == "Mari Menetleja"
+        assert store.checks.get_hit(tx, first).settled_by == "Mari Menetleja"
 
 
 def test_a_confirmed_hit_stays_in_the_way(deps: Deps, account: Account) -> None:
@@ -113,9 +115,9 @@ def test_a_hit_that_comes_between_proposal_and_decision_stops_the_decision(deps:
     application = checked(deps, account)
     propose_issue(deps, mari, application)
     with deps.db.write() as tx:
-        kind = store.find_checks(tx, application.application_id)[-1].kind
-        hit = store.StoredHit("h", application.application_id, kind, "s", "r", 1.0, "", (), HitState.OPEN)
-        store.add_hit(tx, hit)
+        kind = store.checks.find_checks(tx, application.application_id)[-1].kind
+        hit = store.checks.StoredHit("h", application.application_id, kind, "s", "r", 1.0, "", (), HitState.OPEN)
+        store.checks.add_hit(tx, hit)
     with pytest.raises(Refused, match=r"decision\.hit_uncleared"):
         decide.decide(deps, otto, application.application_id, agreed=True)
 
@@ -258,7 +260,7 @@ def test_a_term_is_extended_with_a_reason_and_within_limits(deps: Deps, account:
 
 def checked_again(deps: Deps, application_id: str) -> Application:
     with deps.db.read() as tx:
-        return store.get_application(tx, application_id)
+        return store.applications.get_application(tx, application_id)
 
 
 def test_the_applicant_can_withdraw(deps: Deps, account: Account) -> None:
@@ -273,7 +275,7 @@ def test_a_register_that_does_not_answer_leaves_the_duplicate_check_open(deps: D
     with pytest.raises(Unavailable):
         check.run_checks(deps, application.application_id)
     with deps.db.read() as tx:
-        states = {c.kind.value: c.state.value for c in store.find_checks(tx, application.application_id)}
+        states = {c.kind.value: c.state.value for c in store.checks.find_checks(tx, application.application_id)}
     assert states == {"identity": "clear", "duplicate": "open", "lists": "clear"}
 
 
@@ -299,7 +301,7 @@ def test_a_message_that_its_receiver_refused_is_shown_and_can_be_sent_again(deps
             raise answer
 
     handlers: dict[str, Handler] = {**jobs.outbox_handlers(deps), "run_checks": register}
-    worker = Worker("t", deps.db, store.OUTBOX, deps.clock, handlers)
+    worker = Worker("t", deps.db, store.schema.OUTBOX, deps.clock, handlers)
     worker.deliver_due()
     (message,) = stuck.list_stuck(deps)
     assert (message.kind, message.code) == ("run_checks", "population.other_person")

@@ -16,7 +16,9 @@ from digiid.institutions.police_board.domain.document import DocumentState
 from digiid.institutions.police_board.domain.form import InvalidForm
 from digiid.institutions.police_board.domain.law import MeasureBasis
 from digiid.institutions.police_board.domain.right import RightState
-from digiid.institutions.police_board.store import Account, DeliveryRecord, HandOver, Right
+from digiid.institutions.police_board.store.accounts import Account
+from digiid.institutions.police_board.store.deliveries import DeliveryRecord, HandOver
+from digiid.institutions.police_board.store.rights import Right
 from digiid.institutions.police_board.use_cases import issue, looks, officers, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.kernel.errors import Broken, Conflict, NotFound, Refused
@@ -51,15 +53,15 @@ def application_id(deps: Deps, account: Account) -> str:
     application_id = checked(deps, account).application_id
     now = deps.clock.now()
     with deps.db.write() as tx:
-        store.change_application(
+        store.applications.change_application(
             tx,
             application_id,
             state=ApplicationState.DECIDED.value,
             outcome=Outcome.ISSUE.value,
             person_code=CODE,
         )
-        store.add_right(tx, Right("right-1", CODE, "e_resident", RightState.GRANTED, "", (), now, now))
-        store.add_delivery(tx, DeliveryRecord(ORDER, application_id, b"e" * 32, now))
+        store.rights.add_right(tx, Right("right-1", CODE, "e_resident", RightState.GRANTED, "", (), now, now))
+        store.deliveries.add_delivery(tx, DeliveryRecord(ORDER, application_id, b"e" * 32, now))
     return application_id
 
 
@@ -91,7 +93,7 @@ def active(deps: Deps) -> None:
 
 def document_state(deps: Deps) -> DocumentState:
     with deps.db.read() as tx:
-        return store.get_document(tx, NUMBER).state
+        return store.documents.get_document(tx, NUMBER).state
 
 
 def test_a_document_moves_forward_and_repeated_or_late_reports_change_nothing(deps: Deps, application_id: str) -> None:
@@ -101,7 +103,7 @@ def test_a_document_moves_forward_and_repeated_or_late_reports_change_nothing(de
     assert document_state(deps) is DocumentState.AT_POINT
     assert letters(deps).count("at_point") == 1
     with deps.db.read() as tx:
-        document = store.get_document(tx, NUMBER)
+        document = store.documents.get_document(tx, NUMBER)
     assert (document.issued_on, document.expires_on) == (date(2026, 11, 23), date(2031, 11, 22))
     assert document.collect_until == date(2027, 5, 23)
 
@@ -167,7 +169,7 @@ def test_the_hand_over_makes_it_active_once(deps: Deps, application_id: str) -> 
     with pytest.raises(Conflict, match=r"hand_over\.done"):
         hand_over(deps, "evidence-2")
     with deps.db.read() as tx:
-        assert store.get_application(tx, application_id).state is ApplicationState.FINAL
+        assert store.applications.get_application(tx, application_id).state is ApplicationState.FINAL
     assert letters(deps).count("handed_over") == 1
 
 
@@ -252,7 +254,7 @@ def test_a_document_expires_after_its_last_day(deps: Deps, application_id: str, 
 
 def right_state(deps: Deps) -> RightState:
     with deps.db.read() as tx:
-        return store.get_right(tx, "right-1").state
+        return store.rights.get_right(tx, "right-1").state
 
 
 def test_a_document_that_nobody_collected_ends_and_the_right_with_it(deps: Deps, application_id: str) -> None:
@@ -300,12 +302,12 @@ def test_the_envelope_opens_after_the_hand_over_and_is_destroyed_for_good(
     with pytest.raises(Conflict, match=r"envelope\.not_yet"):
         issue.confirm_pin_envelope(deps, account, application_id)
     with deps.db.write() as tx:
-        store.change_delivery(tx, ORDER, envelope_shown_at=clock.now())
+        store.deliveries.change_delivery(tx, ORDER, envelope_shown_at=clock.now())
     issue.confirm_pin_envelope(deps, account, application_id)
     issue.confirm_pin_envelope(deps, account, application_id)
     assert outbox_kinds(deps).count("card_bureau.destroy_pin_envelope") == 1
     with deps.db.read() as tx:
-        delivery = store.find_delivery(tx, order_id=ORDER)
+        delivery = store.deliveries.find_delivery(tx, order_id=ORDER)
     assert delivery is not None and delivery.envelope_key is None
     with pytest.raises(Conflict, match=r"envelope\.gone"):
         issue.open_pin_envelope(deps, account, application_id)
@@ -316,7 +318,7 @@ def test_an_opened_envelope_that_nobody_confirmed_is_destroyed_after_an_hour(
 ) -> None:
     active(deps)
     with deps.db.write() as tx:
-        store.change_delivery(tx, ORDER, envelope_shown_at=clock.now())
+        store.deliveries.change_delivery(tx, ORDER, envelope_shown_at=clock.now())
     clock.advance(timedelta(minutes=59))
     issue.destroy_opened_envelopes(deps)
     assert "card_bureau.destroy_pin_envelope" not in outbox_kinds(deps)
@@ -380,7 +382,7 @@ def test_a_citizen_is_entered_at_the_counter_and_goes_to_the_register(deps: Deps
     )
     assert outbox_kinds(deps) == ["population_register.register_person"]
     with deps.db.read() as tx:
-        application = store.get_application(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
     assert (application.kind, application.outcome) == ("citizen", Outcome.ISSUE)
     assert current(deps, application).account_id is None
 
@@ -390,8 +392,8 @@ def test_a_citizen_is_entered_at_the_counter_and_goes_to_the_register(deps: Deps
 
 def seen(deps: Deps) -> list[tuple[str, str | None]]:
     with deps.db.read() as tx:
-        verify_disclosures(tx, store.DISCLOSURES, store.JOURNAL)
-        found = find_usages(tx, store.DISCLOSURES, CODE, now=deps.clock.now())
+        verify_disclosures(tx, store.schema.DISCLOSURES, store.schema.JOURNAL)
+        found = find_usages(tx, store.schema.DISCLOSURES, CODE, now=deps.clock.now())
     return [(each.purpose, each.delay_reason) for each in found]
 
 
@@ -414,7 +416,7 @@ def test_the_person_can_see_what_officers_looked_at(deps: Deps, application_id: 
         "investigation of a case",
     }
     with deps.db.read() as tx:
-        found = find_usages(tx, store.DISCLOSURES, CODE, now=deps.clock.now())
+        found = find_usages(tx, store.schema.DISCLOSURES, CODE, now=deps.clock.now())
     assert {each.receiver for each in found} == {"EE/GOV/70000101/police"}
     assert {each.receiver_user for each in found} == {f"EE{mari.personal_code}", f"EE{otto.personal_code}"}
     assert len({each.official for each in found}) == 2
@@ -425,7 +427,7 @@ def test_looks_before_the_person_has_a_code_are_at_nobody(deps: Deps, account: A
     application = checked(deps, account)
     looks.look_at_application(deps, mari, application.application_id)
     with deps.db.read() as tx:
-        assert verify_disclosures(tx, store.DISCLOSURES, store.JOURNAL) == 0
+        assert verify_disclosures(tx, store.schema.DISCLOSURES, store.schema.JOURNAL) == 0
 
 
 def test_a_deciding_officer_keeps_looks_back_with_an_end_and_a_reason(

@@ -18,7 +18,7 @@ def request(deps: Deps, email: str = "anna@example.org", client: str = "192.0.2.
     """Ask for a link; the tokens of all links that were sent so far."""
     accounts.request_link(deps, email=email, language="en", client=client)
     with deps.db.read() as tx:
-        payloads = [json.loads(row.payload) for row in tx.execute(select(store.OUTBOX.c.payload))]
+        payloads = [json.loads(row.payload) for row in tx.execute(select(store.schema.OUTBOX.c.payload))]
     return [payload["link"].rsplit("/", 1)[1] for payload in payloads]
 
 
@@ -55,7 +55,7 @@ def test_an_unknown_token_gets_the_same_answer_as_an_old_one(deps: Deps) -> None
 def test_the_token_itself_is_not_stored(deps: Deps) -> None:
     token = request(deps)[-1]
     with deps.db.read() as tx:
-        links = [dict(row) for row in tx.execute(select(*store.SIGN_IN_LINKS.c)).mappings()]
+        links = [dict(row) for row in tx.execute(select(*store.accounts.SIGN_IN_LINKS.c)).mappings()]
     assert token not in str(links)
 
 
@@ -84,4 +84,4 @@ def test_old_links_are_forgotten(deps: Deps, clock: ManualClock) -> None:
     clock.advance(timedelta(hours=3))
     accounts.forget_old_links(deps)
     with deps.db.read() as tx:
-        assert tx.execute(select(store.SIGN_IN_LINKS.c.email)).all() == []
+        assert tx.execute(select(store.accounts.SIGN_IN_LINKS.c.email)).all() == []

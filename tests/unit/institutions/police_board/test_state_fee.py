@@ -7,7 +7,9 @@ import pytest
 from digiid.formats.payment import PaymentNotice, Purpose, sign_notice
 from digiid.institutions.police_board import store
 from digiid.institutions.police_board.domain.application import ApplicationState
-from digiid.institutions.police_board.store import Account, Application, Payment
+from digiid.institutions.police_board.store.accounts import Account
+from digiid.institutions.police_board.store.applications import Application
+from digiid.institutions.police_board.store.payments import Payment
 from digiid.institutions.police_board.use_cases import apply, payments
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.kernel.errors import Conflict, Malformed, NotFound, Refused
@@ -36,7 +38,7 @@ def draft(deps: Deps, account: Account) -> Application:
 
 def stored(deps: Deps, application: Application) -> list[Payment]:
     with deps.db.read() as tx:
-        return store.find_payments(tx, application.application_id)
+        return store.payments.find_payments(tx, application.application_id)
 
 
 def test_the_intent_is_stored_before_the_browser_leaves(deps: Deps, account: Account, draft: Application) -> None:

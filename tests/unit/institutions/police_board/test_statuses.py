@@ -12,7 +12,9 @@ from digiid.institutions.police_board import api, store
 from digiid.institutions.police_board.domain.document import DocumentState
 from digiid.institutions.police_board.domain.form import Personal
 from digiid.institutions.police_board.domain.right import RightState
-from digiid.institutions.police_board.store import DeliveryRecord, Document, Right
+from digiid.institutions.police_board.store.deliveries import DeliveryRecord
+from digiid.institutions.police_board.store.documents import Document
+from digiid.institutions.police_board.store.rights import Right
 from digiid.institutions.police_board.use_cases import issue, statuses
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.kernel.errors import NotFound, Refused, Unavailable
@@ -29,9 +31,9 @@ def add(deps: Deps, state: DocumentState, *, number: str = NUMBER, expires: date
     application = checked(deps, add_account(deps, f"{number.lower()}@example.org")).application_id
     order, right, now = f"order-{number}", f"right-{number}", deps.clock.now()
     with deps.db.write() as tx:
-        store.add_right(tx, Right(right, CODE, "citizen", RightState.GRANTED, "", (), now, now))
-        store.add_delivery(tx, DeliveryRecord(order, application, None, now))
-        store.add_document(
+        store.rights.add_right(tx, Right(right, CODE, "citizen", RightState.GRANTED, "", (), now, now))
+        store.deliveries.add_delivery(tx, DeliveryRecord(order, application, None, now))
+        store.documents.add_document(
             tx,
             Document(number, order, application, right, CODE, "citizen", state, "", TODAY, expires, None, now),
         )
@@ -83,8 +85,8 @@ def test_every_answer_is_on_record_of_the_person_asked_about(deps: Deps) -> None
     status(deps)
     ask(deps, "e-residency-status", contract.GetEResidencyStatus(personal_code=CODE), client=BUSINESS_REGISTER)
     with deps.db.read() as tx:
-        verify_disclosures(tx, store.DISCLOSURES, store.JOURNAL)
-        right, document = find_usages(tx, store.DISCLOSURES, CODE, now=deps.clock.now())
+        verify_disclosures(tx, store.schema.DISCLOSURES, store.schema.JOURNAL)
+        right, document = find_usages(tx, store.schema.DISCLOSURES, CODE, now=deps.clock.now())
     assert (document.service, document.categories, document.receiver) == (
         "document-status",
         ("document_status",),
@@ -116,7 +118,7 @@ def test_of_a_right_its_state_and_its_limits_are_told(deps: Deps) -> None:
     other = Right("r3", CODE, "citizen", RightState.GRANTED, "", (), now, now)
     with deps.db.write() as tx:
         for right in (second, first, other):
-            store.add_right(tx, right)
+            store.rights.add_right(tx, right)
     told = ask(deps, "e-residency-status", request)
     assert (told.right, told.limited_to, told.since_on) == ("limited", ("tax", "bank"), TODAY)
 

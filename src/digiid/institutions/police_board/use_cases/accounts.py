@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from digiid.institutions.police_board import store
 from digiid.institutions.police_board.domain.form import parse_email
-from digiid.institutions.police_board.store import Account, SignInLink
+from digiid.institutions.police_board.store.accounts import Account, SignInLink
 from digiid.institutions.police_board.use_cases.deps import Deps, put_message, record_journal
 from digiid.kernel.errors import Refused
 from digiid.platform.entropy import new_id, token_urlsafe
@@ -30,13 +30,15 @@ def request_link(deps: Deps, *, email: str, language: str, client: str) -> None:
     with deps.db.write() as tx:
         # 2 limits: a mailbox is not flooded, and one caller does not try a list of addresses
         if (
-            store.count_links(tx, since=now - _HOUR, email=address) >= LINKS_PER_ADDRESS_AND_HOUR
-            or store.count_links(tx, since=now - _HOUR, client=client[:100]) >= LINKS_PER_CLIENT_AND_HOUR
+            store.accounts.count_links(tx, since=now - _HOUR, email=address) >= LINKS_PER_ADDRESS_AND_HOUR
+            or store.accounts.count_links(tx, since=now - _HOUR, client=client[:100]) >= LINKS_PER_CLIENT_AND_HOUR
         ):
             record_journal(tx, "link.limited", at=now)
             return
         # 3 the link: only its hash stays here once the letter is out
-        store.add_link(tx, SignInLink(_hash(token), address, language, client[:100], now, now + LINK_LIFETIME, None))
+        store.accounts.add_link(
+            tx, SignInLink(_hash(token), address, language, client[:100], now, now + LINK_LIFETIME, None)
+        )
         link = f"{deps.apply_url}/link/{token}"
         payload = {"letter": "sign_in", "to": address, "language": language, "link": link}
         put_message(deps, tx, "mail", payload, key=f"link-{_hash(token)[:32]}")
@@ -52,18 +54,18 @@ def consume_link(deps: Deps, token: str) -> Account:
     """
     now = deps.clock.now()
     with deps.db.write() as tx:
-        link = store.find_link(tx, _hash(token))
+        link = store.accounts.find_link(tx, _hash(token))
         if link is None or link.used_at is not None or now >= link.expires_at:
             raise Refused(
                 "link.invalid",
                 "unknown, used or expired",
                 public="This link does not work any more. Ask for a new one.",
             )
-        store.use_link(tx, link.token_hash, at=now)
-        account = store.find_account(tx, email=link.email)
+        store.accounts.use_link(tx, link.token_hash, at=now)
+        account = store.accounts.find_account(tx, email=link.email)
         if account is None:
             account = Account(new_id(deps.entropy), link.email, link.language, now)
-            store.add_account(tx, account)
+            store.accounts.add_account(tx, account)
             record_journal(tx, "account.opened", at=now, account=account.account_id)
         record_journal(tx, "account.signed_in", at=now, account=account.account_id)
     return account
@@ -72,7 +74,7 @@ def consume_link(deps: Deps, token: str) -> Account:
 def get_account(deps: Deps, account_id: str) -> Account:
     """Raises: Refused `account.unknown`."""
     with deps.db.read() as tx:
-        account = store.find_account(tx, account_id=account_id)
+        account = store.accounts.find_account(tx, account_id=account_id)
     if account is None:
         raise Refused("account.unknown", account_id)
     return account
@@ -81,7 +83,7 @@ def get_account(deps: Deps, account_id: str) -> Account:
 def forget_old_links(deps: Deps) -> None:
     """Remove links that can no longer work and no longer count for a limit."""
     with deps.db.write() as tx:
-        store.delete_links(tx, before=deps.clock.now() - _HOUR)
+        store.accounts.delete_links(tx, before=deps.clock.now() - _HOUR)
 
 
 def _hash(token: str) -> str:

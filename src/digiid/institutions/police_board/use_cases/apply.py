@@ -16,18 +16,13 @@ from digiid.institutions.police_board.domain.application import (
     require_challengeable,
 )
 from digiid.institutions.police_board.domain.form import Fields, InvalidForm
-from digiid.institutions.police_board.store import (
-    Account,
-    Application,
-    Challenge,
-    Decision,
-    DeliveryRecord,
-    Document,
-    Payment,
-    Photo,
-    Question,
-    StoredProposal,
-)
+from digiid.institutions.police_board.store.accounts import Account
+from digiid.institutions.police_board.store.applications import Application, Photo
+from digiid.institutions.police_board.store.decisions import Challenge, Decision, StoredProposal
+from digiid.institutions.police_board.store.deliveries import DeliveryRecord
+from digiid.institutions.police_board.store.documents import Document
+from digiid.institutions.police_board.store.payments import Payment
+from digiid.institutions.police_board.store.questions import Question
 from digiid.institutions.police_board.use_cases.deps import (
     APPLICANT,
     Deps,
@@ -69,7 +64,7 @@ def start_application(deps: Deps, account: Account, *, language: str) -> Applica
     """A new draft; the unfinished one if there is one."""
     now = deps.clock.now()
     with deps.db.write() as tx:
-        own = store.find_applications_of(tx, account.account_id)
+        own = store.applications.find_applications_of(tx, account.account_id)
         drafts = [each for each in own if each.state is ApplicationState.DRAFT]
         if drafts:
             return drafts[0]
@@ -83,7 +78,7 @@ def start_application(deps: Deps, account: Account, *, language: str) -> Applica
 def new_application(deps: Deps, tx: Connection, *, kind: str, account_id: str | None, language: str) -> Application:
     """A draft with its number, inside the caller's transaction."""
     now = deps.clock.now()
-    number = f"{now:%Y}-{store.next_number(tx, 'application'):06d}"
+    number = f"{now:%Y}-{store.counters.next_number(tx, 'application'):06d}"
     application = Application(
         application_id=new_id(deps.entropy),
         number=number,
@@ -95,36 +90,39 @@ def new_application(deps: Deps, tx: Connection, *, kind: str, account_id: str | 
         created_at=now,
         changed_at=now,
     )
-    store.add_application(tx, application)
+    store.applications.add_application(tx, application)
     return application
 
 
 def list_applications(deps: Deps, account: Account) -> list[Application]:
     """The account's applications, newest first."""
     with deps.db.read() as tx:
-        return sorted(store.find_applications_of(tx, account.account_id), key=lambda a: a.created_at, reverse=True)
+        return sorted(
+            store.applications.find_applications_of(tx, account.account_id), key=lambda a: a.created_at, reverse=True
+        )
 
 
 def get_own_application(deps: Deps, account: Account, application_id: str) -> OwnApplication:
     """Raises: NotFound `application.unknown`, also when it is somebody else's."""
     with deps.db.read() as tx:
         application = _own(tx, account, application_id)
-        steps = store.find_steps(tx, application_id)
-        photo = store.find_photo(tx, application_id) is not None
-        proposals = store.find_proposals(tx, application_id)
-        decisions, challenges = store.find_decisions(tx, application_id), store.find_challenges(tx, application_id)
+        steps = store.applications.find_steps(tx, application_id)
+        photo = store.applications.find_photo(tx, application_id) is not None
+        proposals = store.decisions.find_proposals(tx, application_id)
+        decisions = store.decisions.find_decisions(tx, application_id)
+        challenges = store.decisions.find_challenges(tx, application_id)
         return OwnApplication(
             application=application,
             steps=steps,
             agreeing=agreeing_steps(deps, steps, has_photo=photo),
             has_photo=photo,
-            payments=store.find_payments(tx, application_id),
-            questions=store.find_questions(tx, application_id),
+            payments=store.payments.find_payments(tx, application_id),
+            questions=store.questions.find_questions(tx, application_id),
             hearing=next((p for p in reversed(proposals) if p.hearing_due_on and p.state == "open"), None),
             decision=decisions[-1] if decisions else None,
             challenge=challenges[-1] if challenges else None,
-            document=store.find_document_of_application(tx, application_id),
-            delivery=store.find_delivery(tx, application_id=application_id),
+            document=store.documents.find_document_of_application(tx, application_id),
+            delivery=store.deliveries.find_delivery(tx, application_id=application_id),
         )
 
 
@@ -132,7 +130,7 @@ def get_own_photo(deps: Deps, account: Account, application_id: str) -> Photo:
     """Raises: NotFound `application.unknown`, `photo.unknown`."""
     with deps.db.read() as tx:
         _own(tx, account, application_id)
-        photo = store.find_photo(tx, application_id)
+        photo = store.applications.find_photo(tx, application_id)
     if photo is None:
         raise NotFound("photo.unknown", application_id)
     return photo
@@ -148,7 +146,7 @@ def save_step(deps: Deps, account: Account, application_id: str, step: Step, fie
     with deps.db.write() as tx:
         # 2 own, and still a draft
         application = _own_draft(tx, account, application_id)
-        steps = store.find_steps(tx, application_id)
+        steps = store.applications.find_steps(tx, application_id)
         # 3 check
         data: form.StepData
         today = deps.today()
@@ -176,8 +174,8 @@ def save_step(deps: Deps, account: Account, application_id: str, step: Step, fie
         values = form.to_json(data)
         if step is Step.ACCEPTANCE:
             values["accepted_at"] = deps.clock.now().isoformat()
-        store.save_step(tx, application_id, step, values, at=deps.clock.now())
-        store.change_application(tx, application.application_id, changed_at=deps.clock.now())
+        store.applications.save_step(tx, application_id, step, values, at=deps.clock.now())
+        store.applications.change_application(tx, application.application_id, changed_at=deps.clock.now())
 
 
 def save_photo(deps: Deps, account: Account, application_id: str, unverified: bytes) -> None:
@@ -186,7 +184,7 @@ def save_photo(deps: Deps, account: Account, application_id: str, unverified: by
     with deps.db.write() as tx:
         _own_draft(tx, account, application_id)
         at = deps.clock.now()
-        store.save_photo(tx, Photo(application_id, checked.jpeg, checked.width, checked.height, at))
+        store.applications.save_photo(tx, Photo(application_id, checked.jpeg, checked.width, checked.height, at))
 
 
 def list_open_points(deps: Deps) -> list[PointOfPickUp]:
@@ -230,10 +228,10 @@ def withdraw(deps: Deps, account: Account, application_id: str) -> None:
             deps, tx, application, ApplicationEvent.WITHDRAW, APPLICANT, outcome=Outcome.TERMINATE.value,
             applicant_due_on=None,
         )  # fmt: skip
-        proposal = store.find_open_proposal(tx, application_id)
+        proposal = store.decisions.find_open_proposal(tx, application_id)
         if proposal is not None:
             values = {"state": "rejected", "settled_note": "withdrawn", "settled_at": deps.clock.now()}
-            store.change_proposal(tx, proposal.proposal_id, **values)
+            store.decisions.change_proposal(tx, proposal.proposal_id, **values)
     deps.wake_outbox()
 
 
@@ -244,7 +242,7 @@ def answer_questions(deps: Deps, account: Account, application_id: str, fields: 
     """
     with deps.db.write() as tx:
         application = _own(tx, account, application_id)
-        is_open = [q for q in store.find_questions(tx, application_id) if q.answered_at is None]
+        is_open = [q for q in store.questions.find_questions(tx, application_id) if q.answered_at is None]
         if not is_open:
             raise Conflict("question.none", application_id, public="There is no open question.")
         problems: dict[str, str] = {}
@@ -252,7 +250,7 @@ def answer_questions(deps: Deps, account: Account, application_id: str, fields: 
             name = f"answer-{question.question_id}"
             try:
                 answer = form.parse_text(fields, name)
-                store.answer_question(tx, question.question_id, answer=answer, at=deps.clock.now())
+                store.questions.answer_question(tx, question.question_id, answer=answer, at=deps.clock.now())
             except InvalidForm as error:
                 problems |= error.problems
         if problems:
@@ -265,14 +263,14 @@ def be_heard(deps: Deps, account: Account, application_id: str, fields: Fields) 
     """Answer the intended refusal. Raises: InvalidForm; Conflict when there is no hearing or it was answered."""
     with deps.db.write() as tx:
         application = _own(tx, account, application_id)
-        proposal = store.find_open_proposal(tx, application_id)
+        proposal = store.decisions.find_open_proposal(tx, application_id)
         if proposal is None or proposal.hearing_due_on is None or proposal.hearing_answered_at is not None:
             raise Conflict("hearing.none", application_id, public="There is no hearing to answer.")
         if deps.today() > proposal.hearing_due_on:
             raise Conflict("hearing.over", application_id, public="The time to answer is over.")
         answer = form.parse_text(fields, "answer")
         now = deps.clock.now()
-        store.change_proposal(tx, proposal.proposal_id, hearing_answer=answer, hearing_answered_at=now)
+        store.decisions.change_proposal(tx, proposal.proposal_id, hearing_answer=answer, hearing_answered_at=now)
         move_application(deps, tx, application, ApplicationEvent.BE_HEARD, APPLICANT)
 
 
@@ -286,11 +284,11 @@ def challenge(deps: Deps, account: Account, application_id: str, fields: Fields)
         text = form.parse_text(fields, "text", shortest=20)
         move_application(deps, tx, application, ApplicationEvent.CHALLENGE, APPLICANT)
         now = deps.clock.now()
-        store.add_challenge(tx, Challenge(new_id(deps.entropy), application_id, text, now))
+        store.decisions.add_challenge(tx, Challenge(new_id(deps.entropy), application_id, text, now))
 
 
 def _own(tx: Connection, account: Account, application_id: str) -> Application:
-    application = store.get_application(tx, application_id)
+    application = store.applications.get_application(tx, application_id)
     if application.account_id != account.account_id:
         raise NotFound("application.unknown", "another account's", public="There is no such application.")
     return application

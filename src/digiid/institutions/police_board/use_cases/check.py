@@ -21,7 +21,8 @@ from digiid.institutions.police_board.domain.screening import (
     check_identity,
     screen,
 )
-from digiid.institutions.police_board.store import Officer, StoredCheck, StoredHit
+from digiid.institutions.police_board.store.checks import StoredCheck, StoredHit
+from digiid.institutions.police_board.store.officers import Officer
 from digiid.institutions.police_board.use_cases.deps import Deps, put_message, record_journal, require_role
 from digiid.kernel.errors import Conflict, Malformed, Unavailable
 from digiid.platform.entropy import new_id
@@ -36,8 +37,8 @@ def run_checks(deps: Deps, application_id: str) -> None:
     """
     # 1 what is compared
     with deps.db.read() as tx:
-        application = store.get_application(tx, application_id)
-        steps = store.find_steps(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
+        steps = store.applications.find_steps(tx, application_id)
     if application.state not in _RUNNING:
         return
     personal = form.personal_from_json(steps[Step.PERSONAL])
@@ -82,15 +83,15 @@ def run_checks(deps: Deps, application_id: str) -> None:
     )
     identity = _with_country_rule(identity, personal.citizenships, deps.today())
     with deps.db.write() as tx:
-        known = store.find_known_persons(
+        known = store.applications.find_known_persons(
             tx, but=application_id, born_on=personal.born_on, document_number=document.number
         )
         duplicates = check_duplicates(applicant, in_register=in_register, in_applications=known)
         # 4 stored together
         now = deps.clock.now()
-        settled = store.find_hits(tx, application_id)
+        settled = store.checks.find_hits(tx, application_id)
         for check in (identity, duplicates, report.as_check()):
-            store.save_check(tx, StoredCheck(application_id, check.kind, check.state, check.summary, now))
+            store.checks.save_check(tx, StoredCheck(application_id, check.kind, check.state, check.summary, now))
             _store_hits(deps, tx, application_id, check, [hit for hit in settled if hit.kind is check.kind])
         counts = ", ".join(f"{c.kind}: {c.state} {len(c.hits)}" for c in (identity, duplicates, report.as_check()))
         record_journal(tx, "checks.run", at=now, subject=application_id, outcome=counts)
@@ -102,7 +103,7 @@ def run_checks_again(deps: Deps, officer: Officer, application_id: str) -> None:
     """An officer asks for a new run: lists or data have changed."""
     require_role(officer)
     with deps.db.write() as tx:
-        application = store.get_application(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
         if application.state not in _RUNNING:
             raise Conflict("checks.not_now", application.state, public="Checks run while the application is examined.")
     try:
@@ -120,13 +121,13 @@ def settle_hit(deps: Deps, officer: Officer, hit_id: str, *, confirmed: bool, re
     require_role(officer)
     text = form.parse_text({"reason": reason}, "reason", shortest=10)
     with deps.db.write() as tx:
-        hit = store.get_hit(tx, hit_id)
-        application = store.get_application(tx, hit.application_id)
+        hit = store.checks.get_hit(tx, hit_id)
+        application = store.applications.get_application(tx, hit.application_id)
         if application.state not in _RUNNING:
             raise Conflict("checks.not_now", application.state, public="The application is not being examined now.")
         state = HitState.CONFIRMED if confirmed else HitState.CLEARED
         now = deps.clock.now()
-        store.settle_hit(tx, hit_id, state=state, by=officer.name, reason=text, at=now)
+        store.checks.settle_hit(tx, hit_id, state=state, by=officer.name, reason=text, at=now)
         record_journal(tx, f"hit.{state}", at=now, subject=hit.application_id, hit=hit_id, by=officer.officer_id)
 
 
@@ -135,7 +136,7 @@ def _store_hits(deps: Deps, tx: Connection, application_id: str, check: Check, b
     either side has changed, it must be looked at anew."""
     known = {(hit.source, hit.reference, hit.evidence): hit for hit in before}
     for hit in before:
-        store.delete_hit(tx, hit.hit_id)
+        store.checks.delete_hit(tx, hit.hit_id)
     for found in check.hits:
         source, reference = found.source[:200], found.reference[:200]
         stored = StoredHit(
@@ -159,7 +160,7 @@ def _store_hits(deps: Deps, tx: Connection, application_id: str, check: Check, b
                 settled_reason=earlier.settled_reason,
                 settled_at=earlier.settled_at,
             )
-        store.add_hit(tx, stored)
+        store.checks.add_hit(tx, stored)
 
 
 def _with_country_rule(check: Check, citizenships: tuple[str, ...], today: date) -> Check:

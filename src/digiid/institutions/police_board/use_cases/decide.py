@@ -22,21 +22,15 @@ from digiid.institutions.police_board.domain.application import (
     require_no_suspicion,
 )
 from digiid.institutions.police_board.domain.law import RefusalGround
-from digiid.institutions.police_board.store import (
-    Application,
-    Challenge,
-    Decision,
-    DeliveryRecord,
-    Document,
-    HistoryEntry,
-    Officer,
-    Payment,
-    Photo,
-    Question,
-    StoredCheck,
-    StoredHit,
-    StoredProposal,
-)
+from digiid.institutions.police_board.store.applications import Application, Photo
+from digiid.institutions.police_board.store.checks import StoredCheck, StoredHit
+from digiid.institutions.police_board.store.decisions import Challenge, Decision, StoredProposal
+from digiid.institutions.police_board.store.deliveries import DeliveryRecord
+from digiid.institutions.police_board.store.documents import Document
+from digiid.institutions.police_board.store.history import HistoryEntry
+from digiid.institutions.police_board.store.officers import Officer
+from digiid.institutions.police_board.store.payments import Payment
+from digiid.institutions.police_board.store.questions import Question
 from digiid.institutions.police_board.use_cases.deps import (
     SYSTEM,
     Actor,
@@ -101,12 +95,12 @@ def list_queue(deps: Deps, states: Sequence[ApplicationState] = WORK_STATES) -> 
     """What waits, the nearest deadline first."""
     today = deps.today()
     with deps.db.read() as tx:
-        proposals = store.find_open_proposals(tx)
+        proposals = store.decisions.find_open_proposals(tx)
         entries = []
-        for application in store.find_applications_in(tx, states):
-            steps = store.find_steps(tx, application.application_id)
+        for application in store.applications.find_applications_in(tx, states):
+            steps = store.applications.find_steps(tx, application.application_id)
             personal = steps.get(Step.PERSONAL, {})
-            outcomes = store.find_check_outcomes(tx, application.application_id)
+            outcomes = store.checks.find_check_outcomes(tx, application.application_id)
             suspicion = sum(o.uncleared_hits for o in outcomes)
             due = application.applicant_due_on or application.decide_by
             entries.append(
@@ -124,7 +118,7 @@ def list_queue(deps: Deps, states: Sequence[ApplicationState] = WORK_STATES) -> 
 
 def count_queue(deps: Deps) -> dict[ApplicationState, int]:
     with deps.db.read() as tx:
-        return store.count_applications(tx)
+        return store.applications.count_applications(tx)
 
 
 def get_application(deps: Deps, application_id: str) -> OfficerView:
@@ -135,14 +129,14 @@ def get_application(deps: Deps, application_id: str) -> OfficerView:
 
 def view_application(tx: Connection, application_id: str) -> OfficerView:
     """Raises: NotFound `application.unknown`, also for a draft."""
-    application = store.get_application(tx, application_id)
+    application = store.applications.get_application(tx, application_id)
     if application.submitted_at is None:
         raise NotFound("application.unknown", "a draft", public="There is no such application.")
-    steps = store.find_steps(tx, application_id)
+    steps = store.applications.find_steps(tx, application_id)
     mrz, disagreements = _compared(steps, application.submitted_at.date())
     hindrance: DigiidError | None = None
     try:
-        require_no_suspicion(store.find_check_outcomes(tx, application_id))
+        require_no_suspicion(store.checks.find_check_outcomes(tx, application_id))
     except Refused as error:
         hindrance = error
     return OfficerView(
@@ -150,18 +144,18 @@ def view_application(tx: Connection, application_id: str) -> OfficerView:
         steps={step: dict(data) for step, data in steps.items()},
         mrz=mrz,
         disagreements=disagreements,
-        has_photo=store.find_photo(tx, application_id) is not None,
-        payments=store.find_payments(tx, application_id),
-        checks=store.find_checks(tx, application_id),
-        hits=store.find_hits(tx, application_id),
-        questions=store.find_questions(tx, application_id),
-        proposal=store.find_open_proposal(tx, application_id),
-        proposals=store.find_proposals(tx, application_id),
-        decisions=store.find_decisions(tx, application_id),
-        challenges=store.find_challenges(tx, application_id),
-        document=store.find_document_of_application(tx, application_id),
-        delivery=store.find_delivery(tx, application_id=application_id),
-        history=store.find_history(tx, "application", application_id),
+        has_photo=store.applications.find_photo(tx, application_id) is not None,
+        payments=store.payments.find_payments(tx, application_id),
+        checks=store.checks.find_checks(tx, application_id),
+        hits=store.checks.find_hits(tx, application_id),
+        questions=store.questions.find_questions(tx, application_id),
+        proposal=store.decisions.find_open_proposal(tx, application_id),
+        proposals=store.decisions.find_proposals(tx, application_id),
+        decisions=store.decisions.find_decisions(tx, application_id),
+        challenges=store.decisions.find_challenges(tx, application_id),
+        document=store.documents.find_document_of_application(tx, application_id),
+        delivery=store.deliveries.find_delivery(tx, application_id=application_id),
+        history=store.history.find_history(tx, "application", application_id),
         issue_hindrance=hindrance,
     )
 
@@ -169,8 +163,8 @@ def view_application(tx: Connection, application_id: str) -> OfficerView:
 def get_photo(deps: Deps, application_id: str) -> Photo:
     """Raises: NotFound `photo.unknown`."""
     with deps.db.read() as tx:
-        application = store.get_application(tx, application_id)
-        photo = store.find_photo(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
+        photo = store.applications.find_photo(tx, application_id)
     if photo is None or application.submitted_at is None:
         raise NotFound("photo.unknown", application_id)
     return photo
@@ -201,10 +195,10 @@ def ask_applicant(deps: Deps, officer: Officer, application_id: str, *, text: st
     period = law.DEFICIENCY_PERIOD if deficiency else law.QUESTION_PERIOD
     due_on = law.last_day_of_period(deps.today(), period)
     with deps.db.write() as tx:
-        application = store.get_application(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
         _require_no_open_proposal(tx, application_id)
         now = deps.clock.now()
-        store.add_question(
+        store.questions.add_question(
             tx,
             Question(
                 question_id=new_id(deps.entropy),
@@ -225,7 +219,7 @@ def extend_term(deps: Deps, officer: Officer, application_id: str, *, until_on: 
     require_role(officer)
     text = form.parse_text({"reason": reason}, "reason", shortest=10)
     with deps.db.write() as tx:
-        application = store.get_application(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
         latest = law.add_working_days(deps.today(), 2 * law.DECISION_WORKING_DAYS)
         if application.decide_by is None or not application.decide_by < until_on <= latest:
             raise form.InvalidForm({"until_on": "date_range"})
@@ -258,16 +252,16 @@ def propose(
     proposal = check_proposal(Proposal(outcome, officer.officer_id, text, tuple(grounds)))
     today = deps.today()
     with deps.db.write() as tx:
-        application = store.get_application(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
         if application.state is not ApplicationState.CHECKS_RUNNING:
             raise Conflict("decision.not_now", application.state, public="The application is not being examined now.")
         _require_no_open_proposal(tx, application_id)
         # 2 suspicion means no document
         if outcome is Outcome.ISSUE:
-            require_no_suspicion(store.find_check_outcomes(tx, application_id))
+            require_no_suspicion(store.checks.find_check_outcomes(tx, application_id))
         # 3 the proposal; the one who is refused is heard first
         hearing_due_on = law.last_day_of_period(today, law.HEARING_PERIOD) if outcome is Outcome.REFUSE else None
-        store.add_proposal(
+        store.decisions.add_proposal(
             tx,
             StoredProposal(
                 proposal_id=new_id(deps.entropy),
@@ -302,8 +296,8 @@ def decide(deps: Deps, officer: Officer, application_id: str, *, agreed: bool, n
     # 1 a deciding officer, and not the one who proposed
     require_role(officer, DECIDER)
     with deps.db.write() as tx:
-        application = store.get_application(tx, application_id)
-        proposal = store.find_open_proposal(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
+        proposal = store.decisions.find_open_proposal(tx, application_id)
         if proposal is None:
             raise Conflict("decision.no_proposal", application_id, public="Nothing is proposed.")
         require_four_eyes(proposed_by=proposal.proposed_by, decided_by=officer.officer_id)
@@ -312,7 +306,7 @@ def decide(deps: Deps, officer: Officer, application_id: str, *, agreed: bool, n
         # 2 not agreed: back to the examination
         if not agreed:
             form.parse_text({"note": note}, "note", shortest=10)
-            store.change_proposal(tx, proposal.proposal_id, state="rejected", **settled)
+            store.decisions.change_proposal(tx, proposal.proposal_id, state="rejected", **settled)
             if application.state is ApplicationState.HEARING:
                 event = ApplicationEvent.DROP_REFUSAL
                 move_application(deps, tx, application, event, Actor.of(officer), note=note, applicant_due_on=None)
@@ -320,12 +314,12 @@ def decide(deps: Deps, officer: Officer, application_id: str, *, agreed: bool, n
             return
         # 3 what must hold at this moment, whatever held when it was proposed
         if outcome is Outcome.ISSUE:
-            require_no_suspicion(store.find_check_outcomes(tx, application_id))
+            require_no_suspicion(store.checks.find_check_outcomes(tx, application_id))
         elif proposal.hearing_due_on is not None:
             require_heard(answered_at=proposal.hearing_answered_at, due_on=proposal.hearing_due_on, today=deps.today())
         # 4 the decision
-        store.change_proposal(tx, proposal.proposal_id, state="taken", **settled)
-        store.add_decision(
+        store.decisions.change_proposal(tx, proposal.proposal_id, state="taken", **settled)
+        store.decisions.add_decision(
             tx,
             Decision(
                 decision_id=new_id(deps.entropy),
@@ -373,9 +367,9 @@ def settle_challenge(deps: Deps, officer: Officer, application_id: str, *, grant
     require_role(officer, DECIDER)
     text = form.parse_text({"reasons": reasons}, "reasons", shortest=40)
     with deps.db.write() as tx:
-        application = store.get_application(tx, application_id)
-        challenge = next((c for c in store.find_challenges(tx, application_id) if c.outcome is None), None)
-        decisions = store.find_decisions(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
+        challenge = next((c for c in store.decisions.find_challenges(tx, application_id) if c.outcome is None), None)
+        decisions = store.decisions.find_decisions(tx, application_id)
         if challenge is None or not decisions:
             raise Conflict("challenge.none", application_id, public="There is no open challenge.")
         if officer.name == decisions[-1].decided_by_name:
@@ -385,7 +379,7 @@ def settle_challenge(deps: Deps, officer: Officer, application_id: str, *, grant
                 public="You made this decision. Another officer has to decide on the challenge.",
             )
         now = deps.clock.now()
-        store.change_challenge(
+        store.decisions.change_challenge(
             tx,
             challenge.challenge_id,
             outcome="granted" if granted else "rejected",
@@ -422,10 +416,10 @@ def pass_deadlines(deps: Deps) -> None:
     moved = 0
     for state, column, event in steps:
         with deps.db.read() as tx:
-            due = store.find_applications_due(tx, state, column, before=today)
+            due = store.applications.find_applications_due(tx, state, column, before=today)
         for application in due:
             with deps.db.write() as tx:
-                current = store.get_application(tx, application.application_id)
+                current = store.applications.get_application(tx, application.application_id)
                 if current.state is state:
                     values: dict[str, Any] = {"applicant_due_on": None} if column == "applicant_due_on" else {}
                     if state is ApplicationState.DEFICIENT:
@@ -437,7 +431,7 @@ def pass_deadlines(deps: Deps) -> None:
 
 
 def _require_no_open_proposal(tx: Connection, application_id: str) -> None:
-    if store.find_open_proposal(tx, application_id) is not None:
+    if store.decisions.find_open_proposal(tx, application_id) is not None:
         raise Conflict(
             "decision.proposal_open", application_id, public="A proposal waits for a second officer's decision."
         )

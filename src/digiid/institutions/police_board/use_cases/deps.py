@@ -17,7 +17,11 @@ from digiid.institutions.police_board.domain.application import ApplicationEvent
 from digiid.institutions.police_board.domain.document import DocumentEvent
 from digiid.institutions.police_board.domain.right import RightEvent
 from digiid.institutions.police_board.peers import ListFiles, PaymentProvider
-from digiid.institutions.police_board.store import DISCLOSURES, JOURNAL, OUTBOX, Application, Document, Officer, Right
+from digiid.institutions.police_board.store.applications import Application
+from digiid.institutions.police_board.store.documents import Document
+from digiid.institutions.police_board.store.officers import Officer
+from digiid.institutions.police_board.store.rights import Right
+from digiid.institutions.police_board.store.schema import DISCLOSURES, JOURNAL, OUTBOX
 from digiid.kernel.errors import Refused
 from digiid.kernel.states import Edge, StateTable, take_edge
 from digiid.platform import journal, outbox
@@ -92,9 +96,9 @@ def move_application(
     """Take one edge of the application's table: new state, history, journal and what the edge publishes."""
     edge = _take(applications.TABLE, case.state, event, actor)
     now = deps.clock.now()
-    store.change_application(tx, case.application_id, state=edge.to.value, changed_at=now, **values)
+    store.applications.change_application(tx, case.application_id, state=edge.to.value, changed_at=now, **values)
     _record(tx, "application", case.application_id, case.state, event=event, edge=edge, actor=actor, note=note, at=now)
-    moved = store.get_application(tx, case.application_id)
+    moved = store.applications.get_application(tx, case.application_id)
     for name in edge.publishes:
         if name.startswith("mail."):
             put_letter(deps, tx, name.removeprefix("mail."), moved)
@@ -117,7 +121,7 @@ def move_document(
     edge = _take(documents.TABLE, document.state, event, actor)
     now = deps.clock.now()
     values = {"state": edge.to.value, "state_reason": reason, "changed_at": now, **values}
-    store.change_document(tx, document.document_number, **values)
+    store.documents.change_document(tx, document.document_number, **values)
     _record(
         tx,
         "document",
@@ -131,14 +135,14 @@ def move_document(
     )
     for name in edge.publishes:
         if name.startswith("mail."):
-            case = store.get_application(tx, document.application_id)
+            case = store.applications.get_application(tx, document.application_id)
             put_letter(deps, tx, name.removeprefix("mail."), case, document_number=document.document_number)
         else:
             payload = {"document_number": document.document_number, "order_id": document.order_id, "event": event.value}
             # each receiver hears in order, and none waits for another: a revocation never stands behind a notice
             receiver = name.split(".", 1)[0]
             put_message(deps, tx, name, payload, key=f"{receiver}-{document.document_number}")
-    return store.get_document(tx, document.document_number)
+    return store.documents.get_document(tx, document.document_number)
 
 
 def move_right(
@@ -147,9 +151,9 @@ def move_right(
     """Take one edge of the right's table. What follows for the documents is the caller's to do: they live apart."""
     edge = _take(rights.TABLE, right.state, event, actor)
     now = deps.clock.now()
-    store.change_right(tx, right.right_id, state=edge.to.value, state_reason=reason, changed_at=now, **values)
+    store.rights.change_right(tx, right.right_id, state=edge.to.value, state_reason=reason, changed_at=now, **values)
     _record(tx, "right", right.right_id, right.state, event=event, edge=edge, actor=actor, note=reason, at=now)
-    return store.get_right(tx, right.right_id)
+    return store.rights.get_right(tx, right.right_id)
 
 
 def lapse_right_without_documents(deps: Deps, tx: Connection, right_id: str) -> None:
@@ -160,9 +164,9 @@ def lapse_right_without_documents(deps: Deps, tx: Connection, right_id: str) -> 
         documents.DocumentState.REVOKED,
         documents.DocumentState.SUPERSEDED,
     )
-    right = store.get_right(tx, right_id)
+    right = store.rights.get_right(tx, right_id)
     if RightEvent.LAPSE in rights.TABLE[right.state] and all(
-        document.state in ended for document in store.find_documents_of_right(tx, right_id)
+        document.state in ended for document in store.documents.find_documents_of_right(tx, right_id)
     ):
         move_right(deps, tx, right, RightEvent.LAPSE, SYSTEM, reason="")
 
@@ -175,7 +179,7 @@ def put_message(deps: Deps, tx: Connection, kind: str, payload: Mapping[str, Any
 
 def put_letter(deps: Deps, tx: Connection, letter: str, case: Application, *, document_number: str = "") -> None:
     """A letter to the applicant; without an account (entered at the counter) there is nobody to write to."""
-    account = store.find_account(tx, account_id=case.account_id) if case.account_id else None
+    account = store.accounts.find_account(tx, account_id=case.account_id) if case.account_id else None
     if account is None:
         return
     payload = {
@@ -236,9 +240,9 @@ def _record(
     note: str,
     at: datetime,
 ) -> None:
-    store.record_history(
+    store.history.record_history(
         tx,
-        store.HistoryEntry(
+        store.history.HistoryEntry(
             kind, subject_id, at, actor.name, str(event), str(state), str(edge.to), edge.legal_basis, note
         ),
     )

@@ -29,15 +29,12 @@ from digiid.institutions.police_board.domain.document import (
 )
 from digiid.institutions.police_board.domain.law import COLLECTION_MONTHS
 from digiid.institutions.police_board.domain.right import RightState
-from digiid.institutions.police_board.store import (
-    Account,
-    Application,
-    DeliveryRecord,
-    Document,
-    HandOver,
-    Officer,
-    Right,
-)
+from digiid.institutions.police_board.store.accounts import Account
+from digiid.institutions.police_board.store.applications import Application
+from digiid.institutions.police_board.store.deliveries import DeliveryRecord, HandOver
+from digiid.institutions.police_board.store.documents import Document
+from digiid.institutions.police_board.store.officers import Officer
+from digiid.institutions.police_board.store.rights import Right
 from digiid.institutions.police_board.use_cases.apply import new_application
 from digiid.institutions.police_board.use_cases.deps import (
     BUREAU,
@@ -71,9 +68,9 @@ def register_person(deps: Deps, application_id: str) -> None:
     """
     # 1 what was decided
     with deps.db.read() as tx:
-        application = store.get_application(tx, application_id)
-        steps = store.find_steps(tx, application_id)
-        delivery = store.find_delivery(tx, application_id=application_id)
+        application = store.applications.get_application(tx, application_id)
+        steps = store.applications.find_steps(tx, application_id)
+        delivery = store.deliveries.find_delivery(tx, application_id=application_id)
     if delivery is not None or application.outcome is not Outcome.ISSUE:
         return
     personal = form.personal_from_json(steps[Step.PERSONAL])
@@ -97,17 +94,17 @@ def register_person(deps: Deps, application_id: str) -> None:
     # 3 the right, the envelope's key and the order, in one transaction
     now = deps.clock.now()
     with deps.db.write() as tx:
-        if store.find_delivery(tx, application_id=application_id) is not None:
+        if store.deliveries.find_delivery(tx, application_id=application_id) is not None:
             return
-        store.change_application(tx, application_id, person_code=code)
-        right = store.find_living_right(tx, code, basis=application.kind)
+        store.applications.change_application(tx, application_id, person_code=code)
+        right = store.rights.find_living_right(tx, code, basis=application.kind)
         if right is None:
             right = Right(new_id(deps.entropy), code, application.kind, RightState.GRANTED, "", (), now, now)
-            store.add_right(tx, right)
+            store.rights.add_right(tx, right)
             record_journal(tx, "right.granted", at=now, subject=right.right_id, application=application_id)
         order_id = new_id(deps.entropy)
         key = deps.entropy.token_bytes(ENVELOPE_KEY_BYTES)
-        store.add_delivery(tx, DeliveryRecord(order_id, application_id, key, now))
+        store.deliveries.add_delivery(tx, DeliveryRecord(order_id, application_id, key, now))
         payload = {"order_id": order_id, "right_id": right.right_id}
         put_message(deps, tx, "card_bureau.order_document", payload, key=application_id)
     deps.wake_outbox()
@@ -130,13 +127,13 @@ def order_document(deps: Deps, order_id: str, right_id: str) -> None:
     """Order the card. The envelope's key goes along and is kept only here. Raises: Unavailable."""
     # 1 what to order
     with deps.db.read() as tx:
-        delivery = store.find_delivery(tx, order_id=order_id)
+        delivery = store.deliveries.find_delivery(tx, order_id=order_id)
         if delivery is None or delivery.envelope_key is None:
             raise Broken("delivery.unknown", order_id)
-        application = store.get_application(tx, delivery.application_id)
-        steps = store.find_steps(tx, application.application_id)
-        right = store.get_right(tx, right_id)
-        if store.find_document_of_order(tx, order_id) is not None:
+        application = store.applications.get_application(tx, delivery.application_id)
+        steps = store.applications.find_steps(tx, application.application_id)
+        right = store.rights.get_right(tx, right_id)
+        if store.documents.find_document_of_order(tx, order_id) is not None:
             return
     # 2 a right that was taken away meanwhile stops the order
     if right.state not in (RightState.GRANTED, RightState.LIMITED):
@@ -172,7 +169,7 @@ def order_document(deps: Deps, order_id: str, right_id: str) -> None:
 def _add_document(
     tx: Connection, number: str, order_id: str, *, application: Application, right: Right, at: datetime
 ) -> Document:
-    document = store.find_document_of_order(tx, order_id)
+    document = store.documents.find_document_of_order(tx, order_id)
     if document is not None:
         return document
     document = Document(
@@ -189,7 +186,7 @@ def _add_document(
         collect_until=None,
         changed_at=at,
     )
-    store.add_document(tx, document)
+    store.documents.add_document(tx, document)
     record_journal(tx, "document.ordered", at=at, subject=number, application=application.application_id)
     return document
 
@@ -215,8 +212,8 @@ def enter_citizen(deps: Deps, officer: Officer, entered: CounterApplication) -> 
             (Step.TRAVEL_DOCUMENT, entered.travel_document),
             (Step.PICK_UP, entered.pick_up),
         ):
-            store.save_step(tx, application.application_id, step, form.to_json(data), at=now)
-        store.change_application(
+            store.applications.save_step(tx, application.application_id, step, form.to_json(data), at=now)
+        store.applications.change_application(
             tx,
             application.application_id,
             state=ApplicationState.DECIDED.value,
@@ -235,7 +232,7 @@ def enter_citizen(deps: Deps, officer: Officer, entered: CounterApplication) -> 
 def find_document_of_application(deps: Deps, application_id: str) -> Document | None:
     """The document that followed from an application, once the bureau has given its number."""
     with deps.db.read() as tx:
-        return store.find_document_of_application(tx, application_id)
+        return store.documents.find_document_of_application(tx, application_id)
 
 
 # --- movements and hand-over (services) ------------------------------------------------------------------------------
@@ -251,7 +248,7 @@ def record_movement(
     with deps.db.write() as tx:
         # 1 the order; the bureau may be faster than its own answer to the order
         document = _document_of(tx, order_id, document_number, deps.clock.now())
-        if store.find_movement(tx, movement_id):
+        if store.deliveries.find_movement(tx, movement_id):
             return
         # 2 a step forward, or only a record
         event = MOVEMENT_EVENTS[state]
@@ -267,7 +264,7 @@ def record_movement(
             document = move_document(deps, tx, document, event, BUREAU, **values)
             if document.state is DocumentState.UNCOLLECTED:
                 lapse_right_without_documents(deps, tx, document.right_id)
-        store.add_movement(
+        store.deliveries.add_movement(
             tx, movement_id=movement_id, document_number=document_number, state=state, at=at, taken=forward
         )
     deps.wake_outbox()
@@ -286,13 +283,13 @@ def _between(current: str, state: str) -> list[DocumentEvent]:
 
 
 def _document_of(tx: Connection, order_id: str, document_number: str, now: datetime) -> Document:
-    document = store.find_document_of_order(tx, order_id)
+    document = store.documents.find_document_of_order(tx, order_id)
     if document is None:
-        delivery = store.find_delivery(tx, order_id=order_id)
+        delivery = store.deliveries.find_delivery(tx, order_id=order_id)
         if delivery is None:
             raise NotFound("delivery.unknown", order_id)
-        application = store.get_application(tx, delivery.application_id)
-        right = store.find_living_right(tx, application.person_code or "", basis=application.kind)
+        application = store.applications.get_application(tx, delivery.application_id)
+        right = store.rights.find_living_right(tx, application.person_code or "", basis=application.kind)
         if right is None:
             raise Conflict("right.not_granted", order_id)
         document = _add_document(tx, document_number, order_id, application=application, right=right, at=now)
@@ -319,7 +316,7 @@ def request_hand_over(
     def work() -> Disclosed[HandOverAnswer]:
         with deps.db.write() as tx:
             document, refusal = _judge_hand_over(tx, order_id, document_number, shown, deps.today())
-            steps = store.find_steps(tx, document.application_id)
+            steps = store.applications.find_steps(tx, document.application_id)
             accepted = steps.get(Step.ACCEPTANCE, {}).get("text") or acceptance.text_of("en")
             answer = HandOverAnswer(refusal == "", refusal, accepted)
             categories = REQUEST_HAND_OVER.discloses
@@ -340,7 +337,7 @@ def record_hand_over(
     """
     with deps.db.write() as tx:
         # 1 recorded before: the same evidence again, or another hand-over of the same card
-        before = store.find_hand_over(tx, evidence.order_id)
+        before = store.deliveries.find_hand_over(tx, evidence.order_id)
         if before is not None:
             if before.evidence_id == evidence.evidence_id:
                 return
@@ -350,18 +347,18 @@ def record_hand_over(
         if refusal:
             raise Refused("hand_over.not_permitted", refusal, public=refusal)
         # 3 evidence and state together
-        store.add_hand_over(tx, evidence)
+        store.deliveries.add_hand_over(tx, evidence)
         document = move_document(deps, tx, document, DocumentEvent.HAND_OUT, BUREAU)
         document = move_document(deps, tx, document, DocumentEvent.ACTIVATE, SYSTEM)
         # 4 a new document takes the place of the earlier ones
-        for earlier in store.find_documents_of_right(tx, document.right_id):
+        for earlier in store.documents.find_documents_of_right(tx, document.right_id):
             if earlier.document_number != document.document_number and earlier.state in (
                 DocumentState.ACTIVE,
                 DocumentState.SUSPENDED,
             ):
                 move_document(deps, tx, earlier, DocumentEvent.SUPERSEDE, SYSTEM, reason=document.document_number)
         # 5 the application has reached its end
-        application = store.get_application(tx, document.application_id)
+        application = store.applications.get_application(tx, document.application_id)
         if application.state is ApplicationState.DECIDED:
             move_application(deps, tx, application, ApplicationEvent.BECOME_FINAL, SYSTEM)
     deps.wake_outbox()
@@ -370,11 +367,13 @@ def record_hand_over(
 def _judge_hand_over(
     tx: Connection, order_id: str, document_number: str, shown: card_bureau.TravelDocument, today: date
 ) -> tuple[Document, str]:
-    document = store.find_document_of_order(tx, order_id)
+    document = store.documents.find_document_of_order(tx, order_id)
     if document is None or document.document_number != document_number:
         raise NotFound("document.unknown", f"{document_number} of {order_id}", public="There is no such document.")
-    right = store.get_right(tx, document.right_id)
-    paper = form.travel_document_from_json(store.find_steps(tx, document.application_id)[Step.TRAVEL_DOCUMENT])
+    right = store.rights.get_right(tx, document.right_id)
+    paper = form.travel_document_from_json(
+        store.applications.find_steps(tx, document.application_id)[Step.TRAVEL_DOCUMENT]
+    )
     if document.state is not DocumentState.AT_POINT:
         return document, f"The document is not waiting at the pick-up point: its state is {document.state}."
     if right.state not in (RightState.GRANTED, RightState.LIMITED):
@@ -418,8 +417,8 @@ def open_pin_envelope(deps: Deps, account: Account, application_id: str) -> Pins
     now = deps.clock.now()
     with deps.db.write() as tx:
         delivery = _own_delivery(tx, account, application_id)
-        document = store.find_document_of_order(tx, delivery.order_id)
-        if document is None or store.find_hand_over(tx, delivery.order_id) is None:
+        document = store.documents.find_document_of_order(tx, delivery.order_id)
+        if document is None or store.deliveries.find_hand_over(tx, delivery.order_id) is None:
             raise Conflict(
                 "envelope.not_yet", application_id, public="The envelope opens after the card was handed to you."
             )
@@ -428,7 +427,7 @@ def open_pin_envelope(deps: Deps, account: Account, application_id: str) -> Pins
             raise Conflict("envelope.gone", application_id, public="The envelope was opened and is destroyed.")
         # 2 the intent, before anything is seen
         if shown_at is None:
-            store.change_delivery(tx, delivery.order_id, envelope_shown_at=now)
+            store.deliveries.change_delivery(tx, delivery.order_id, envelope_shown_at=now)
             record_journal(tx, "envelope.opened", at=now, subject=document.document_number)
     # 3 the bureau's half
     sealed = peers.take_pin_envelope(deps.exchange, order_id=delivery.order_id)
@@ -449,7 +448,7 @@ def confirm_pin_envelope(deps: Deps, account: Account, application_id: str) -> N
 def destroy_opened_envelopes(deps: Deps) -> None:
     """The timer: an envelope that was opened and never confirmed does not stay open."""
     with deps.db.write() as tx:
-        for delivery in store.find_opened_deliveries(tx, before=deps.clock.now() - ENVELOPE_OPEN_FOR):
+        for delivery in store.deliveries.find_opened_deliveries(tx, before=deps.clock.now() - ENVELOPE_OPEN_FOR):
             _destroy_envelope(deps, tx, delivery)
     deps.wake_outbox()
 
@@ -458,7 +457,7 @@ def _destroy_envelope(deps: Deps, tx: Connection, delivery: DeliveryRecord) -> N
     if delivery.envelope_key is None:
         return
     now = deps.clock.now()
-    store.change_delivery(tx, delivery.order_id, envelope_key=None, envelope_destroyed_at=now)
+    store.deliveries.change_delivery(tx, delivery.order_id, envelope_key=None, envelope_destroyed_at=now)
     put_message(
         deps, tx, "card_bureau.destroy_pin_envelope", {"order_id": delivery.order_id}, key=delivery.application_id
     )
@@ -481,8 +480,8 @@ def unseal_pins(sealed_b64: str, *, key: bytes, order_id: str) -> Pins:
 
 
 def _own_delivery(tx: Connection, account: Account, application_id: str) -> DeliveryRecord:
-    application = store.get_application(tx, application_id)
-    delivery = store.find_delivery(tx, application_id=application_id)
+    application = store.applications.get_application(tx, application_id)
+    delivery = store.deliveries.find_delivery(tx, application_id=application_id)
     if application.account_id != account.account_id or delivery is None:
         raise NotFound("delivery.unknown", application_id, public="There is no such document.")
     return delivery

@@ -13,7 +13,8 @@ from digiid.contracts.members import POLICE_BOARD
 from digiid.institutions.police_board import store
 from digiid.institutions.police_board.domain import form
 from digiid.institutions.police_board.domain.case import CaseState
-from digiid.institutions.police_board.store import LookDelay, Officer
+from digiid.institutions.police_board.store.look_delays import LookDelay
+from digiid.institutions.police_board.store.officers import Officer
 from digiid.institutions.police_board.use_cases.decide import OfficerView, view_application
 from digiid.institutions.police_board.use_cases.deps import Deps, record_journal, require_role
 from digiid.institutions.police_board.use_cases.supervise import CaseView, DocumentView, view_case, view_document
@@ -99,14 +100,14 @@ def keep_looks_back(deps: Deps, officer: Officer, case_id: str, *, until_on: dat
     delay = order_delay(until=until, reason=text, ordered_by=by, at=now, longest=deps.longest_delay)
     with deps.db.write() as tx:
         # 2 in a case that is open and about somebody
-        case = store.get_case(tx, case_id)
+        case = store.cases.get_case(tx, case_id)
         if case.state is CaseState.CLOSED:
             raise Conflict("case.closed", case_id, public="The case is closed.")
         if case.person_code is None:
             raise Conflict("case.nobody", case_id, public="The case is about nobody whose looks could be kept back.")
         # 3 written down, with who and why in the journal
         order = LookDelay(new_id(deps.entropy), case.person_code, case_id, delay.until, text, by, now)
-        store.add_look_delay(tx, order)
+        store.look_delays.add_look_delay(tx, order)
         record_journal(
             tx,
             "looks.kept_back",
@@ -140,8 +141,8 @@ def _look(
             )
             return record_disclosures(
                 tx,
-                store.DISCLOSURES,
-                store.JOURNAL,
+                store.schema.DISCLOSURES,
+                store.schema.JOURNAL,
                 value,
                 personal_codes=(person,) if person else (),
                 look=look,
@@ -154,7 +155,7 @@ def _look(
 
 def _delay_in_force(deps: Deps, tx: Connection, person: str) -> Delay | None:
     now = deps.clock.now()
-    order = store.find_look_delay(tx, person, now)
+    order = store.look_delays.find_look_delay(tx, person, now)
     if order is None:
         return None
     until, reason, by = order.until, order.reason, order.ordered_by

@@ -15,7 +15,9 @@ from digiid.formats.payment import PaymentNotice, PaymentRequest, Purpose, verif
 from digiid.institutions.police_board import store
 from digiid.institutions.police_board.domain.application import ApplicationEvent, ApplicationState, require_complete
 from digiid.institutions.police_board.domain.law import DECISION_WORKING_DAYS, add_working_days
-from digiid.institutions.police_board.store import Account, Application, Payment
+from digiid.institutions.police_board.store.accounts import Account
+from digiid.institutions.police_board.store.applications import Application
+from digiid.institutions.police_board.store.payments import Payment
 from digiid.institutions.police_board.use_cases.apply import agreeing_steps, duplicate_keys
 from digiid.institutions.police_board.use_cases.deps import (
     APPLICANT,
@@ -49,8 +51,8 @@ def submit_application(deps: Deps, account: Account, application_id: str, *, lan
     with deps.db.write() as tx:
         # 1 complete, and the pages agree with each other
         application = _own(tx, account, application_id)
-        steps = store.find_steps(tx, application_id)
-        photo = store.find_photo(tx, application_id) is not None
+        steps = store.applications.find_steps(tx, application_id)
+        photo = store.applications.find_photo(tx, application_id) is not None
         require_complete(agreeing_steps(deps, steps, has_photo=photo))
         # 2 the state; a person who comes back to pay is there already
         if application.state is not ApplicationState.FEE_PENDING:
@@ -58,7 +60,7 @@ def submit_application(deps: Deps, account: Account, application_id: str, *, lan
                 deps, tx, application, ApplicationEvent.ASK_FEE, APPLICANT, **duplicate_keys(steps)
             )
         # 3 paid before (the draft was opened again after it): nothing more to pay
-        payments = store.find_payments(tx, application_id)
+        payments = store.payments.find_payments(tx, application_id)
         if any(payment.state == "paid" for payment in payments):
             _receive_fee(deps, tx, application)
             begun: Payment | None = None
@@ -68,7 +70,7 @@ def submit_application(deps: Deps, account: Account, application_id: str, *, lan
             if begun is None:
                 payment_id, now = new_id(deps.entropy), deps.clock.now()
                 begun = Payment(payment_id, application_id, deps.fee_cents, deps.currency, "pending", now)
-                store.add_payment(tx, begun)
+                store.payments.add_payment(tx, begun)
                 record_journal(tx, "payment.begun", at=now, payment=payment_id, application=application_id)
     deps.wake_outbox()
     if begun is None:
@@ -106,7 +108,7 @@ def refresh_payments(deps: Deps, account: Account, application_id: str) -> None:
     """Called when the person comes back from the provider: what is pending is asked for; silence is not an error."""
     with deps.db.read() as tx:
         _own(tx, account, application_id)
-        pending = [p for p in store.find_payments(tx, application_id) if p.state == "pending"]
+        pending = [p for p in store.payments.find_payments(tx, application_id) if p.state == "pending"]
     for payment in pending:
         _ask_quietly(deps, payment)
 
@@ -114,7 +116,7 @@ def refresh_payments(deps: Deps, account: Account, application_id: str) -> None:
 def ask_about_pending(deps: Deps) -> None:
     """The timer: a callback may be lost, so old intents are asked about until they are settled."""
     with deps.db.read() as tx:
-        pending = store.find_pending_payments(tx, before=deps.clock.now() - ASK_AFTER)
+        pending = store.payments.find_pending_payments(tx, before=deps.clock.now() - ASK_AFTER)
     for payment in pending:
         _ask_quietly(deps, payment)
 
@@ -126,7 +128,7 @@ def settle(deps: Deps, notice: PaymentNotice) -> None:
     """
     with deps.db.write() as tx:
         # 1 ours, and the money that we asked for
-        payment = store.get_payment(tx, notice.payment_id)
+        payment = store.payments.get_payment(tx, notice.payment_id)
         if notice.state in ("pending", "unknown"):
             return
         if (notice.amount_cents, notice.currency) != (payment.amount_cents, payment.currency):
@@ -145,18 +147,18 @@ def _settle(deps: Deps, tx: Connection, payment: Payment, notice: PaymentNotice)
     if payment.state == notice.state or payment.state in ("paid", "surplus"):
         return
     now = deps.clock.now()
-    application = store.get_application(tx, payment.application_id)
+    application = store.applications.get_application(tx, payment.application_id)
     if notice.state == "declined":
         # 3 declined: back to the form, from where it can be paid anew
-        store.settle_payment(tx, payment.payment_id, state="declined", at=now)
+        store.payments.settle_payment(tx, payment.payment_id, state="declined", at=now)
         record_journal(tx, "payment.declined", at=now, payment=payment.payment_id)
         if application.state is ApplicationState.FEE_PENDING:
             move_application(deps, tx, application, ApplicationEvent.CANCEL_FEE, SYSTEM)
         return
     # 4 paid: a second payment of the same fee is kept apart, to be paid back
-    others = [p for p in store.find_payments(tx, application.application_id) if p.state == "paid"]
+    others = [p for p in store.payments.find_payments(tx, application.application_id) if p.state == "paid"]
     state = "surplus" if others else "paid"
-    store.settle_payment(tx, payment.payment_id, state=state, at=now)
+    store.payments.settle_payment(tx, payment.payment_id, state=state, at=now)
     record_journal(tx, f"payment.{state}", at=now, payment=payment.payment_id, application=application.application_id)
     # 5 the application is received; a draft that was opened again waits until it is submitted again
     if state == "paid" and application.state is ApplicationState.FEE_PENDING:
@@ -186,7 +188,7 @@ def _ask_quietly(deps: Deps, payment: Payment) -> None:
 
 
 def _own(tx: Connection, account: Account, application_id: str) -> Application:
-    application = store.get_application(tx, application_id)
+    application = store.applications.get_application(tx, application_id)
     if application.account_id != account.account_id:
         raise NotFound("application.unknown", "another account's", public="There is no such application.")
     return application

@@ -14,7 +14,8 @@ from digiid.exchange.gate import Caller
 from digiid.exchange.looks import look_of
 from digiid.institutions.police_board import peers, store
 from digiid.institutions.police_board.domain.document import DocumentState
-from digiid.institutions.police_board.store import Document, Right
+from digiid.institutions.police_board.store.documents import Document
+from digiid.institutions.police_board.store.rights import Right
 from digiid.institutions.police_board.use_cases.deps import Deps, disclose
 from digiid.platform.disclosures import Disclosed
 
@@ -40,7 +41,7 @@ class DocumentStatus:
 def tell_population_register(deps: Deps, document_number: str, message_id: str) -> None:
     """Tell what the document is now, which may be more than when the message was written. Raises: Unavailable."""
     with deps.db.read() as tx:
-        document = store.get_document(tx, document_number)
+        document = store.documents.get_document(tx, document_number)
     state = _TOLD.get(document.state)
     if state is None:
         return
@@ -60,7 +61,7 @@ def document_status(deps: Deps, request: contract.GetDocumentStatus, *, caller: 
     """Whether the person's document is valid now. One of another person is as unknown as one that does not exist."""
 
     def read(tx: Connection) -> DocumentStatus:
-        documents = store.find_documents_of_person(tx, request.personal_code)
+        documents = store.documents.find_documents_of_person(tx, request.personal_code)
         found = next((d for d in documents if d.document_number == request.document_number), None)
         return _status_of(found, deps.today())
 
@@ -71,7 +72,7 @@ def e_residency_status(deps: Deps, personal_code: str, *, caller: Caller) -> Dis
     """The right that was granted to the person last; None when there never was one."""
 
     def read(tx: Connection) -> Right | None:
-        return store.find_latest_right(tx, personal_code, basis=E_RESIDENT)
+        return store.rights.find_latest_right(tx, personal_code, basis=E_RESIDENT)
 
     return _answer(deps, contract.GET_E_RESIDENCY_STATUS, read, caller=caller, personal_code=personal_code)
 

@@ -21,18 +21,14 @@ from digiid.institutions.police_board.domain.law import (
     MeasureBasis,
 )
 from digiid.institutions.police_board.domain.right import RightEvent, RightState
-from digiid.institutions.police_board.store import (
-    Account,
-    Case,
-    CaseNote,
-    CaseReport,
-    Document,
-    HandOver,
-    HistoryEntry,
-    LookDelay,
-    Officer,
-    Right,
-)
+from digiid.institutions.police_board.store.accounts import Account
+from digiid.institutions.police_board.store.cases import Case, CaseNote, CaseReport
+from digiid.institutions.police_board.store.deliveries import HandOver
+from digiid.institutions.police_board.store.documents import Document
+from digiid.institutions.police_board.store.history import HistoryEntry
+from digiid.institutions.police_board.store.look_delays import LookDelay
+from digiid.institutions.police_board.store.officers import Officer
+from digiid.institutions.police_board.store.rights import Right
 from digiid.institutions.police_board.use_cases.deps import (
     SYSTEM,
     Actor,
@@ -70,7 +66,7 @@ class DocumentView:
 def list_documents(deps: Deps, *, text: str = "") -> list[Document]:
     """The newest documents, or those of one number or person."""
     with deps.db.read() as tx:
-        return store.find_documents(tx, text=text.strip())
+        return store.documents.find_documents(tx, text=text.strip())
 
 
 def get_document(deps: Deps, document_number: str) -> DocumentView:
@@ -81,16 +77,16 @@ def get_document(deps: Deps, document_number: str) -> DocumentView:
 
 def view_document(tx: Connection, document_number: str) -> DocumentView:
     """Raises: NotFound `document.unknown`."""
-    document = store.get_document(tx, document_number)
-    personal = store.find_steps(tx, document.application_id).get(Step.PERSONAL, {})
+    document = store.documents.get_document(tx, document_number)
+    personal = store.applications.find_steps(tx, document.application_id).get(Step.PERSONAL, {})
     return DocumentView(
         document=document,
-        right=store.get_right(tx, document.right_id),
+        right=store.rights.get_right(tx, document.right_id),
         holder=f"{personal.get('given_names', '')} {personal.get('surname', '')}".strip(),
-        hand_over=store.find_hand_over(tx, document.order_id),
-        history=store.find_history(tx, "document", document_number),
-        right_history=store.find_history(tx, "right", document.right_id),
-        cases=store.find_cases_of(tx, document_number=document_number, person_code=document.person_code),
+        hand_over=store.deliveries.find_hand_over(tx, document.order_id),
+        history=store.history.find_history(tx, "document", document_number),
+        right_history=store.history.find_history(tx, "right", document.right_id),
+        cases=store.cases.find_cases_of(tx, document_number=document_number, person_code=document.person_code),
     )
 
 
@@ -99,8 +95,8 @@ def list_documents_of_person(deps: Deps, personal_code: str, *, look: Look) -> D
 
     def work() -> Disclosed[list[tuple[Document, Right]]]:
         with deps.db.write() as tx:
-            documents = store.find_documents_of_person(tx, personal_code)
-            found = [(document, store.get_right(tx, document.right_id)) for document in documents]
+            documents = store.documents.find_documents_of_person(tx, personal_code)
+            found = [(document, store.rights.get_right(tx, document.right_id)) for document in documents]
             return disclose(deps, tx, found, personal_code, look=look, categories=LIST_DOCUMENTS.discloses)
 
     return deps.db.retry(work)
@@ -126,9 +122,9 @@ def annul_document(deps: Deps, officer: Officer, document_number: str, *, basis:
 
 def _measure(deps: Deps, officer: Officer, document_number: str, event: DocumentEvent, *, reason: str) -> None:
     with deps.db.write() as tx:
-        document = store.get_document(tx, document_number)
+        document = store.documents.get_document(tx, document_number)
         if event is DocumentEvent.LIFT:
-            right = store.get_right(tx, document.right_id)
+            right = store.rights.get_right(tx, document.right_id)
             if right.state not in (RightState.GRANTED, RightState.LIMITED):
                 raise Conflict(
                     "right.not_granted", right.state, public="The right itself is suspended. Lift that first."
@@ -141,8 +137,10 @@ def suspend_right(deps: Deps, officer: Officer, right_id: str, *, basis: Measure
     """Suspend what the person is entitled to: every active document is suspended with it."""
     text = _basis_text(officer, basis, SUSPENSION_BASES, reason)
     with deps.db.write() as tx:
-        right = move_right(deps, tx, store.get_right(tx, right_id), RightEvent.SUSPEND, Actor.of(officer), reason=text)
-        for document in store.find_documents_of_right(tx, right.right_id):
+        right = move_right(
+            deps, tx, store.rights.get_right(tx, right_id), RightEvent.SUSPEND, Actor.of(officer), reason=text
+        )
+        for document in store.documents.find_documents_of_right(tx, right.right_id):
             if document.state is DocumentState.ACTIVE:
                 move_document(deps, tx, document, DocumentEvent.SUSPEND, Actor.of(officer), reason=text)
     deps.wake_outbox()
@@ -152,7 +150,7 @@ def lift_right(deps: Deps, officer: Officer, right_id: str, *, basis: MeasureBas
     """Lift the suspension of a right. Each document's own suspension is lifted by itself: it may have another cause."""
     text = _basis_text(officer, basis, LIFTING_BASES, reason)
     with deps.db.write() as tx:
-        move_right(deps, tx, store.get_right(tx, right_id), RightEvent.LIFT, Actor.of(officer), reason=text)
+        move_right(deps, tx, store.rights.get_right(tx, right_id), RightEvent.LIFT, Actor.of(officer), reason=text)
     deps.wake_outbox()
 
 
@@ -160,8 +158,10 @@ def annul_right(deps: Deps, officer: Officer, right_id: str, *, basis: MeasureBa
     """Annul the right, and every document that still could be used or handed over."""
     text = _basis_text(officer, basis, ANNULMENT_BASES, reason)
     with deps.db.write() as tx:
-        right = move_right(deps, tx, store.get_right(tx, right_id), RightEvent.ANNUL, Actor.of(officer), reason=text)
-        for document in store.find_documents_of_right(tx, right.right_id):
+        right = move_right(
+            deps, tx, store.rights.get_right(tx, right_id), RightEvent.ANNUL, Actor.of(officer), reason=text
+        )
+        for document in store.documents.find_documents_of_right(tx, right.right_id):
             if document.state in (*_LIVING, DocumentState.HANDED_OUT, *NOT_HANDED_OUT):
                 move_document(deps, tx, document, DocumentEvent.REVOKE, Actor.of(officer), reason=text)
     deps.wake_outbox()
@@ -178,7 +178,7 @@ def _basis_text(officer: Officer, basis: MeasureBasis, allowed: tuple[MeasureBas
 def expire_documents(deps: Deps) -> None:
     """The timer: documents whose last day is over."""
     with deps.db.write() as tx:
-        for document in store.find_documents_expired(tx, before=deps.today()):
+        for document in store.documents.find_documents_expired(tx, before=deps.today()):
             move_document(deps, tx, document, DocumentEvent.EXPIRE, SYSTEM)
             lapse_right_without_documents(deps, tx, document.right_id)
 
@@ -197,7 +197,7 @@ def report_loss_by_holder(
     Returns when it was suspended. Raises: NotFound `document.unknown`; Conflict when it cannot be suspended.
     """
     with deps.db.write() as tx:
-        document = store.get_document(tx, document_number)
+        document = store.documents.get_document(tx, document_number)
         if document.person_code != personal_code:
             raise NotFound("document.unknown", "another person's", public="There is no such document.")
         suspended_at = _suspend_lost(
@@ -210,8 +210,8 @@ def report_loss_by_holder(
 def report_loss_by_account(deps: Deps, account: Account, application_id: str, *, note: str) -> datetime:
     """The same without the card: whoever has the account's mailbox can suspend, and only an officer lifts."""
     with deps.db.write() as tx:
-        application = store.get_application(tx, application_id)
-        document = store.find_document_of_application(tx, application_id)
+        application = store.applications.get_application(tx, application_id)
+        document = store.documents.find_document_of_application(tx, application_id)
         if application.account_id != account.account_id or document is None:
             raise NotFound("document.unknown", application_id, public="There is no such document.")
         suspended_at = _suspend_lost(deps, tx, document, actor=Actor("account", N_("holder's account")), note=note)
@@ -295,7 +295,8 @@ def open_misuse_case(
     """Somebody tells of misuse. Reports that name the same document belong to one case. Returns its number."""
     with deps.db.write() as tx:
         subject = cases.subject_of_misuse(document_number=document_number, report_id=report_id)
-        known = store.find_documents(tx, text=subject.removeprefix("document:"), limit=1) if document_number else []
+        named = subject.removeprefix("document:")
+        known = store.documents.find_documents(tx, text=named, limit=1) if document_number else []
         case = _add_to_case(
             deps,
             tx,
@@ -321,14 +322,14 @@ def _add_to_case(
     report: CaseReport,
 ) -> Case:
     # 1 the same report again
-    before = store.find_report(tx, report.report_id)
+    before = store.cases.find_report(tx, report.report_id)
     if before is not None:
-        return store.get_case(tx, before.case_id)
+        return store.cases.get_case(tx, before.case_id)
     # 2 the open case of the same card, or a new one
     now = deps.clock.now()
-    case = store.find_open_case(tx, kind=kind, subject=subject)
+    case = store.cases.find_open_case(tx, kind=kind, subject=subject)
     if case is None:
-        number = f"C-{now:%Y}-{store.next_number(tx, 'case'):05d}"
+        number = f"C-{now:%Y}-{store.counters.next_number(tx, 'case'):05d}"
         case = Case(
             case_id=new_id(deps.entropy),
             case_number=number,
@@ -341,10 +342,10 @@ def _add_to_case(
             opened_at=now,
             changed_at=now,
         )
-        store.add_case(tx, case)
+        store.cases.add_case(tx, case)
         record_journal(tx, "case.opened", at=now, subject=case.case_id, case_kind=kind.value)
     # 3 the report
-    store.add_report(
+    store.cases.add_report(
         tx,
         CaseReport(
             report.report_id,
@@ -356,7 +357,7 @@ def _add_to_case(
             report.at,
         ),
     )
-    store.change_case(tx, case.case_id, changed_at=now)
+    store.cases.change_case(tx, case.case_id, changed_at=now)
     return case
 
 
@@ -372,13 +373,13 @@ class CaseView:
 def list_cases(deps: Deps, state: CaseState) -> list[tuple[Case, int]]:
     """Cases with the number of their reports, the one that changed last on top."""
     with deps.db.read() as tx:
-        counts = store.count_reports(tx)
-        return [(case, counts.get(case.case_id, 0)) for case in store.find_cases(tx, state)]
+        counts = store.cases.count_reports(tx)
+        return [(case, counts.get(case.case_id, 0)) for case in store.cases.find_cases(tx, state)]
 
 
 def count_open_cases(deps: Deps) -> int:
     with deps.db.read() as tx:
-        return store.count_open_cases(tx)
+        return store.cases.count_open_cases(tx)
 
 
 def get_case(deps: Deps, case_id: str) -> CaseView:
@@ -389,12 +390,12 @@ def get_case(deps: Deps, case_id: str) -> CaseView:
 
 def view_case(tx: Connection, case_id: str, *, at: datetime) -> CaseView:
     """Raises: NotFound `case.unknown`."""
-    case = store.get_case(tx, case_id)
-    documents = store.find_documents_of_person(tx, case.person_code) if case.person_code else []
+    case = store.cases.get_case(tx, case_id)
+    documents = store.documents.find_documents_of_person(tx, case.person_code) if case.person_code else []
     if case.document_number and not documents:
-        documents = [store.get_document(tx, case.document_number)]
-    delay = store.find_look_delay(tx, case.person_code, at) if case.person_code else None
-    return CaseView(case, store.find_reports(tx, case_id), store.find_notes(tx, case_id), documents, delay)
+        documents = [store.documents.get_document(tx, case.document_number)]
+    delay = store.look_delays.find_look_delay(tx, case.person_code, at) if case.person_code else None
+    return CaseView(case, store.cases.find_reports(tx, case_id), store.cases.find_notes(tx, case_id), documents, delay)
 
 
 def add_note(deps: Deps, officer: Officer, case_id: str, *, text: str) -> None:
@@ -402,12 +403,12 @@ def add_note(deps: Deps, officer: Officer, case_id: str, *, text: str) -> None:
     require_role(officer)
     note = form.parse_text({"text": text}, "text")
     with deps.db.write() as tx:
-        case = store.get_case(tx, case_id)
+        case = store.cases.get_case(tx, case_id)
         if case.state is CaseState.CLOSED:
             raise Conflict("case.closed", case_id, public="The case is closed.")
         now = deps.clock.now()
-        store.add_note(tx, CaseNote(new_id(deps.entropy), case_id, officer.name, note, now))
-        store.change_case(tx, case_id, changed_at=now)
+        store.cases.add_note(tx, CaseNote(new_id(deps.entropy), case_id, officer.name, note, now))
+        store.cases.change_case(tx, case_id, changed_at=now)
 
 
 def close_case(deps: Deps, officer: Officer, case_id: str, *, reason: str) -> None:
@@ -415,10 +416,12 @@ def close_case(deps: Deps, officer: Officer, case_id: str, *, reason: str) -> No
     require_role(officer)
     text = form.parse_text({"reason": reason}, "reason", shortest=10)
     with deps.db.write() as tx:
-        case = store.get_case(tx, case_id)
+        case = store.cases.get_case(tx, case_id)
         edge = take_edge(cases.TABLE, case.state, CaseEvent.CLOSE, actor="officer")
         now = deps.clock.now()
-        store.change_case(tx, case_id, state=edge.to.value, changed_at=now, closed_by=officer.name, close_reason=text)
+        store.cases.change_case(
+            tx, case_id, state=edge.to.value, changed_at=now, closed_by=officer.name, close_reason=text
+        )
         record_journal(tx, "case.closed", at=now, subject=case_id, by=officer.officer_id)
 
 

@@ -10,7 +10,7 @@ from digiid.institutions.police_board.domain import acceptance, law
 from digiid.institutions.police_board.domain.application import ApplicationState, Outcome, Step, list_tasks
 from digiid.institutions.police_board.domain.document import DocumentState
 from digiid.institutions.police_board.domain.form import InvalidForm
-from digiid.institutions.police_board.store import Account
+from digiid.institutions.police_board.store.accounts import Account
 from digiid.institutions.police_board.use_cases import accounts, apply, issue, payments, supervise
 from digiid.institutions.police_board.use_cases.apply import OwnApplication
 from digiid.institutions.police_board.use_cases.deps import Deps

@@ -12,7 +12,7 @@ from digiid.institutions.police_board.domain.application import ApplicationState
 from digiid.institutions.police_board.domain.case import CaseState
 from digiid.institutions.police_board.domain.form import InvalidForm
 from digiid.institutions.police_board.domain.law import MeasureBasis, RefusalGround
-from digiid.institutions.police_board.store import Officer
+from digiid.institutions.police_board.store.officers import Officer
 from digiid.institutions.police_board.use_cases import check, decide, looks, officers, stuck, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.institutions.police_board.web import words
