@@ -4,6 +4,10 @@ Between our own servers every message has this form, and reading it as XML costs
 The whole file has to match one pattern, in which every byte is either a literal or of one field; since the text is
 canonical already, what is hashed is what stands there. Whatever else comes is for the general reader: this one accepts
 nothing that the general one refuses.
+
+From one message to the next by the same signer only the digests, the time and the value differ. A text that was
+verified is therefore remembered without them, as its `_Frame`; another one in the same frame is verified without the
+pattern, and the SHA-512 of what stands before the first difference goes on from where it was.
 """
 
 import binascii
@@ -31,15 +35,20 @@ from digiid.formats.exchange.message_signature import (
 )
 from digiid.formats.hardened_xml import C14N_10
 from digiid.formats.x509.parts import MAX_CERTIFICATE_BYTES
-from digiid.formats.xades.algorithms import SIGNATURE_METHODS, verify_value
+from digiid.formats.xades.algorithms import SIGNATURE_METHODS, SignatureMethod, verify_value
 from digiid.formats.xades.parse import TYPE_SIGNED_PROPERTIES
 from digiid.kernel.errors import Malformed, Refused
 
 MAX_PLAIN_BYTES: Final = 256 * 1024
 _MAX_REPEATED_CHARS: Final = 4096  # longer texts are not remembered: strangers could fill the memory
+_MAX_FRAMED_BYTES: Final = 16 * 1024
+_MAX_FRAMES: Final = 8  # of texts of one length: signers of the same kind, or one of them with other OCSP responses
+_MAX_LENGTHS: Final = 64
+_DIGEST_CHARS: Final = 88  # of SHA-512
 _METHODS: Final = {uri.encode(): method for uri, method in SIGNATURE_METHODS.items() if method.hash_name == "sha512"}
 _BASE64 = rb"[^<]{4,}+"  # where it ends; what it is, `_decode` says
 _TEXT = rb"(?:[\x20-\x25\x27-\x3b=\x3f-\x7e]|&amp;|&lt;|&gt;)*+"  # ASCII; names with other letters go the general way
+_TIME = rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
 
 
 def _literal(text: str) -> bytes:
@@ -82,7 +91,9 @@ _PATTERN = re.compile(
     + rb")</ds:X509Certificate></ds:X509Data></ds:KeyInfo><ds:Object>"
     + rb'<xades:QualifyingProperties Target="#signature"><xades:SignedProperties(?P<properties>'
     + rb' Id="signed-properties"><xades:SignedSignatureProperties><xades:SigningTime>'
-    + rb"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)</xades:SigningTime>"
+    + rb"(?P<time>"
+    + _TIME
+    + rb")</xades:SigningTime>"
     + rb"<xades:SigningCertificate><xades:Cert><xades:CertDigest>"
     + _digest("certificate_digest")
     + rb"</xades:CertDigest><xades:IssuerSerial><ds:X509IssuerName>"
@@ -102,6 +113,7 @@ _PATTERN = re.compile(
     + rb"</xades:UnsignedSignatureProperties></xades:UnsignedProperties></xades:QualifyingProperties></ds:Object>"
     + rb"</ds:Signature></asic:XAdESSignatures>"
 )
+_TIME_ALONE = re.compile(_TIME)
 _OCSP = re.compile(rb'<xades:EncapsulatedOCSPValue Id="([^"]+)">([^<]+)</xades:EncapsulatedOCSPValue>')
 _BEFORE_INFO: Final = f"<ds:SignedInfo{NAMESPACES}".encode()
 _BEFORE_PROPERTIES: Final = f"<xades:SignedProperties{NAMESPACES}".encode()
@@ -123,13 +135,21 @@ def verify_wire_signature(
 
     Raises: as `verify_message_signature`.
     """
+    for frame in _frames.get(len(xml), ()):
+        if (framed := _verify_framed(frame, xml, parts, hash_chain)) is not None:
+            return framed
     found = _PATTERN.fullmatch(xml) if len(xml) <= MAX_PLAIN_BYTES else None
     plain = _read(found) if found is not None else None
-    if plain is None:
+    if found is None or plain is None:
         general = verify_message_signature(xml, parts, hash_chain=hash_chain).verified
         signature = general.signature
         return VerifiedMessage(general.certificate, signature.certificate_values_der, signature.ocsp_values_der)
-    return _verify(plain, parts, hash_chain)
+    verified = _verify(plain, parts, hash_chain)
+    _remember(found, plain, verified)
+    return verified
+
+
+# ------------------------------------------------------------------ by the pattern
 
 
 class _Plain(NamedTuple):  # made for every message: several times quicker than a frozen dataclass
@@ -151,7 +171,7 @@ def _read(found: re.Match[bytes]) -> _Plain | None:
         references = {found["uri0"].decode(): _decode(found["reference0"])}
         if found["uri1"] is not None:
             references[found["uri1"].decode()] = _decode(found["reference1"])
-        datetime.fromisoformat(found["time"].decode())  # reading it is the check
+        _check_time(found["time"])
         plain = _Plain(
             method=found["method"],
             references=references,
@@ -174,6 +194,11 @@ def _read(found: re.Match[bytes]) -> _Plain | None:
         and len(plain.certificate_der) <= MAX_CERTIFICATE_BYTES  # others are trusted by nobody, and not remembered
     )
     return plain if is_usual else None
+
+
+def _check_time(text: bytes) -> None:
+    """Raises: ValueError, such as for the 31st of June."""
+    datetime.fromisoformat(text.decode("ascii"))
 
 
 def _read_responses(block: bytes) -> tuple[bytes, ...]:
@@ -234,6 +259,108 @@ def _sha512(*pieces: bytes) -> bytes:
     for piece in pieces:
         digest.update(piece)
     return digest.digest()
+
+
+# ------------------------------------------------------------------ by a frame
+
+
+class _Frame(NamedTuple):
+    """A verified text without the digests, the time and the value: these may differ, all else has to be there again."""
+
+    pieces: tuple[tuple[int, bytes], ...]  # where each begins
+    uris: tuple[str, ...]  # what is referred to, in this order, all of it signed
+    digests_at: tuple[int, ...]
+    properties_digest_at: int
+    time: slice
+    value: slice
+    info_end: int
+    properties_end: int
+    info_begun: "hashlib._Hash"  # of all before the first digest
+    properties_begun: "hashlib._Hash"  # of all before the time
+    method: SignatureMethod
+    key: PublicKeyTypes
+    verified: VerifiedMessage
+
+
+_frames: dict[int, tuple[_Frame, ...]] = {}  # by the length of the text
+
+
+def _remember(found: re.Match[bytes], plain: _Plain, verified: VerifiedMessage) -> None:
+    text = found.string
+    if len(text) > _MAX_FRAMED_BYTES:
+        return
+    references = ["reference0"] if found["uri1"] is None else ["reference0", "reference1"]
+    differing = [found.span(name) for name in (*references, "properties_digest", "value", "time")]
+    starts, ends = [0, *(end for _, end in differing)], [*(start for start, _ in differing), len(text)]
+    digests_at = tuple(start for start, _ in differing[: len(references)])
+    time = slice(*found.span("time"))
+    frame = _Frame(
+        pieces=tuple((start, text[start:end]) for start, end in zip(starts, ends, strict=True)),
+        uris=tuple(plain.references),
+        digests_at=digests_at,
+        properties_digest_at=found.start("properties_digest"),
+        time=time,
+        value=slice(*found.span("value")),
+        info_end=found.end("info"),
+        properties_end=found.end("properties"),
+        info_begun=hashlib.sha512(_BEFORE_INFO + text[found.start("info") : digests_at[0]]),
+        properties_begun=hashlib.sha512(_BEFORE_PROPERTIES + text[found.start("properties") : time.start]),
+        method=_METHODS[plain.method],
+        key=_load(plain.certificate_der)[1],
+        verified=verified,
+    )
+    if len(text) not in _frames and len(_frames) >= _MAX_LENGTHS:
+        _frames.clear()
+    _frames[len(text)] = (frame, *_frames.get(len(text), ())[: _MAX_FRAMES - 1])
+
+
+def _verify_framed(
+    frame: _Frame, xml: bytes, parts: Mapping[str, FindDigest], hash_chain: HashChain | None
+) -> VerifiedMessage | None:
+    """None where anything is not as in the frame; what that is, and what it is called, is for the others to say.
+
+    Raises: Refused `exchange.hash_chain.…`; `xades.…`, the value.
+    """
+    # 1 all that does not differ, and the form of what does: the digests' follows from what they are compared with
+    for at, piece in frame.pieces:
+        if not xml.startswith(piece, at):
+            return None
+    time = xml[frame.time]
+    try:
+        value = _decode(xml[frame.value])
+        _check_time(time)
+    except ValueError:
+        return None
+    if not _TIME_ALONE.fullmatch(time):
+        return None
+    # 2 exactly the parts that are there, unchanged
+    if (frame.uris == (CHAIN_RESULT,)) != (hash_chain is not None):
+        return None
+    covered = frozenset(frame.uris) if hash_chain is None else verify_hash_chain(hash_chain, parts)
+    if covered != parts.keys() or MESSAGE not in parts:
+        return None
+    if hash_chain is None:
+        digests = [parts[uri]("sha512") for uri in frame.uris]
+    else:
+        digests = [hashlib.sha512(hash_chain.result).digest()]
+    for at, digest in zip(frame.digests_at, digests, strict=True):
+        if digest is None or not _is_there(xml, at, digest):
+            return None
+    # 3 the signed properties, which name the certificate
+    properties = frame.properties_begun.copy()
+    properties.update(xml[frame.time.start : frame.properties_end])
+    if not _is_there(xml, frame.properties_digest_at, properties.digest()):
+        return None
+    # 4 the value
+    info = frame.info_begun.copy()
+    info.update(xml[frame.digests_at[0] : frame.info_end])
+    verify_value(frame.method, frame.key, value, digest=info.digest())
+    return frame.verified
+
+
+def _is_there(xml: bytes, at: int, digest: bytes) -> bool:
+    """Whether this digest stands there in Base64."""
+    return hmac.compare_digest(xml[at : at + _DIGEST_CHARS], binascii.b2a_base64(digest, newline=False))
 
 
 def _decode(text: bytes) -> bytes:

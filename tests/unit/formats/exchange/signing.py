@@ -34,13 +34,13 @@ def signer(kind: str) -> tuple[Key, x509.Certificate]:
 
 
 def sign(
-    parts: dict[str, bytes], *, kind: str = "p256", use_hash_chain: bool = False
+    parts: dict[str, bytes], *, kind: str = "p256", use_hash_chain: bool = False, at: datetime = NOW
 ) -> tuple[bytes, HashChain | None]:
     key, certificate = signer(kind)
     prepared = prepare_message_signature(
         {uri: hash_bytes("sha512", data) for uri, data in parts.items()},
         certificate=certificate,
-        claimed_signing_at=NOW,
+        claimed_signing_at=at,
         use_hash_chain=use_hash_chain,
     )
     value = sign_digest(prepared.method, key, prepared.digest)

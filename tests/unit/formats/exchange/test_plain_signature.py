@@ -1,5 +1,6 @@
 """The quick reader of message signatures accepts nothing that the general one refuses, and agrees with it otherwise."""
 
+import hashlib
 import re
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
@@ -20,9 +21,20 @@ from digiid.formats.exchange.message_signature import (
     prepare_message_signature,
     verify_message_signature,
 )
-from digiid.formats.exchange.plain_signature import _PATTERN, _load, _read, verify_wire_signature
+from digiid.formats.exchange.plain_signature import (
+    _BEFORE_INFO,
+    _BEFORE_PROPERTIES,
+    _MAX_FRAMES,
+    _MAX_LENGTHS,
+    _PATTERN,
+    _frames,
+    _load,
+    _read,
+    _verify_framed,
+    verify_wire_signature,
+)
 from digiid.formats.xades import sign_digest
-from digiid.formats.xades.algorithms import hash_bytes
+from digiid.formats.xades.algorithms import SIGNATURE_METHODS, hash_bytes
 from digiid.kernel.errors import DigiidError, Malformed, Refused
 from tests.unit.formats.exchange.signing import KINDS, NOW, sign, signer
 
@@ -138,9 +150,120 @@ def test_certificates_too_large_for_any_path_fill_no_memory():
     assert _load.cache_info().currsize == before
 
 
+LATER = NOW + timedelta(days=1, milliseconds=7)
+OTHER = {MESSAGE: b"GET\r\n/r1/b\r\nx:z\r\n", BODY: b"[]"}
+
+
+def framed(xml: bytes, parts: dict[str, bytes], chain: HashChain | None = None) -> bool:
+    """Whether a text that was verified before is enough to verify this one."""
+    finders = {uri: digests_of(data) for uri, data in parts.items()}
+    return any(_verify_framed(frame, xml, finders, chain) for frame in _frames.get(len(xml), ()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("use_hash_chain", [False, True])
+def test_the_next_message_of_a_signer_needs_no_pattern(kind, use_hash_chain):
+    _frames.clear()
+    first, chain = sign(PARTS, kind=kind, use_hash_chain=use_hash_chain)
+    assert not framed(first, PARTS, chain)
+    verify(first, PARTS, chain)
+    second, chain = sign(OTHER, kind=kind, use_hash_chain=use_hash_chain, at=LATER)
+    assert framed(second, OTHER, chain)
+    assert verify(second, OTHER, chain) == verify(
+        first, PARTS, sign(PARTS, kind=kind, use_hash_chain=use_hash_chain)[1]
+    )
+
+
+@pytest.mark.parametrize("what", ["reference0", "reference1", "properties_digest", "certificate_digest", "value"])
+def test_what_differs_in_a_frame_is_still_verified(what):
+    verify(SIGNED)
+    second, _ = sign(OTHER, at=LATER)
+    found = _PATTERN.fullmatch(second)
+    assert found
+    begin, end = found.span(what)
+    wrong = b64encode(bytes(64))
+    assert end - begin == len(wrong)
+    with pytest.raises(Refused):
+        verify(second[:begin] + wrong + second[end:], OTHER)
+    assert verify(second, OTHER)
+
+
+def signed_otherwise(*, time: bytes | None = None, properties_digest: bytes | None = None) -> bytes:
+    """The text of SIGNED with another time or properties' digest, and a value that is right for it."""
+    found = _PATTERN.fullmatch(SIGNED)
+    assert found
+    time = time or found["time"]
+    properties = found["properties"].replace(found["time"], time)
+    properties_digest = properties_digest or b64encode(hashlib.sha512(_BEFORE_PROPERTIES + properties).digest())
+    info = found["info"].replace(found["properties_digest"], properties_digest)
+    method = SIGNATURE_METHODS[found["method"].decode()]
+    value = b64encode(sign_digest(method, signer("p256")[0], hashlib.sha512(_BEFORE_INFO + info).digest()))
+    changed = SIGNED.replace(found["info"], info).replace(found["properties"], properties)
+    return changed.replace(found["value"], value)
+
+
+def test_a_text_that_is_signed_otherwise_fits_the_frame():
+    verify(SIGNED)
+    assert framed(signed_otherwise(time=b"2026-11-02T12:00:00.123Z"), PARTS)
+
+
+@pytest.mark.parametrize(
+    "time", [b"2026-11-31T12:00:00.123Z", b"2026-11-01 12:00:00.123Z", b"2026-11-01T12:00:00,123Z"]
+)
+def test_a_time_of_another_form_does_not_fit_a_frame(time):
+    verify(SIGNED)
+    assert not framed(signed_otherwise(time=time), PARTS)
+
+
+def test_properties_that_were_not_signed_are_refused_in_a_frame():
+    verify(SIGNED)
+    changed = signed_otherwise(properties_digest=b64encode(bytes(64)))
+    assert not framed(changed, PARTS)
+    with pytest.raises(Refused, match=r"xades\.reference\.digest"):
+        verify(changed)
+
+
+@pytest.mark.parametrize("parts", [{MESSAGE: b"x"}, {BODY: b"x"}, PARTS | {"/attachment2": b"x"}, {}])
+def test_other_parts_do_not_fit_a_frame(parts):
+    verify(SIGNED)
+    assert not framed(SIGNED, parts)
+    with pytest.raises(Refused, match=r"exchange\.signature\.coverage"):
+        verify(SIGNED, parts)
+
+
+def test_a_chain_fits_no_frame_without_it():
+    xml, chain = sign(PARTS, use_hash_chain=True)
+    verify(xml, PARTS, chain)
+    assert framed(xml, PARTS, chain)
+    assert not framed(xml, PARTS)
+    assert not framed(xml, {"/sig-hashchainresult.xml": chain.result})
+    assert not framed(SIGNED, PARTS, chain)
+
+
+def test_frames_are_bounded():
+    _frames.clear()
+    for number in range(_MAX_LENGTHS + 5):
+        verify(signed_anew(b"x" * 3 * (number + 1)))
+    assert 0 < len(_frames) <= _MAX_LENGTHS
+    _frames.clear()
+    for number in range(_MAX_FRAMES + 2):
+        verify(signed_anew(bytes([number]) * 3))
+    assert [len(each) for each in _frames.values()] == [_MAX_FRAMES]
+    verify(signed_anew(b"x" * 17_000))
+    assert [len(each) for each in _frames.values()] == [_MAX_FRAMES]
+
+
+def signed_anew(response: bytes) -> bytes:
+    key, certificate = signer("p256")
+    digests = {uri: hash_bytes("sha512", data) for uri, data in PARTS.items()}
+    prepared = prepare_message_signature(digests, certificate=certificate, claimed_signing_at=NOW, use_hash_chain=False)
+    return build_message_signature(prepared, sign_digest(prepared.method, key, prepared.digest), ocsp_der=[response])
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.integers(0, len(SIGNED) - 1), st.integers(1, 255))
 def test_no_changed_byte_is_accepted_that_the_general_reader_refuses(position, difference):
+    verify(SIGNED)  # whatever fits its frame is verified by it
     changed = SIGNED[:position] + bytes([SIGNED[position] ^ difference]) + SIGNED[position + 1 :]
     try:
         verify(changed)
@@ -152,6 +275,7 @@ def test_no_changed_byte_is_accepted_that_the_general_reader_refuses(position, d
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(SIGNED) - 1), st.integers(0, 40), st.binary(max_size=12))
 def test_no_replaced_piece_is_accepted_that_the_general_reader_refuses(position, length, piece):
+    verify(SIGNED)
     changed = SIGNED[:position] + piece + SIGNED[position + length :]
     try:
         verify(changed)
