@@ -14,6 +14,7 @@ from digiid.exchange.central_server import store
 from digiid.exchange.central_server.app import SITE, CentralServer, build
 from digiid.exchange.central_server.domain import RequestState
 from digiid.exchange.central_server.use_cases import members, officers, requests
+from digiid.exchange.central_server.web.site import DETAILS
 from digiid.exchange.client import Client
 from digiid.formats.exchange.management import Operation
 from digiid.formats.global_conf import anchor_fingerprint, parse_anchor
@@ -185,6 +186,33 @@ def test_a_member_is_entered_and_its_waiting_request_goes_on(pages: Pages) -> No
 def test_classes_of_members_are_named_in_the_language_of_the_page(pages: Pages) -> None:
     assert "COM: Companies" in pages.as_officer(REGISTRAR).get("/members").text
     assert "COM: ettevõtted" in pages.as_officer(REGISTRAR, "et").get("/members").text
+
+
+def test_the_journal_tells_its_details_in_the_language_of_the_page(pages: Pages) -> None:
+    room = pages.room
+    room.register_server()
+    group = "ministries"
+    members.add_group(room.deps, group, "Ministries", by=REGISTRAR)
+    members.add_to_group(room.deps, group, POLICE.member, by=REGISTRAR)
+    members.remove_member(room.deps, BANKING.member, reason="the agreement ended", by=REGISTRAR)
+    told = {name for line in members.recent_journal(room.deps) for name in line.payload}
+    assert {"by", "operation", "roles", "party", "key", "certificate", "reason"} <= told
+    assert told - {"by", "envelope_sha256"} <= DETAILS.keys()
+    shown = text_of(pages.as_officer(SECURITY, "et").get("/journal").text)
+    for words in (
+        "toiming: Registreerida autentimissertifikaat",
+        "rollid: turvaametnik",
+        "liige või alamsüsteem: EE/GOV/70000101",
+        "põhjendus: the agreement ended",
+        "allkirjastas EE/GOV/70000105",
+        "keskserver",
+        "paigaldus",
+    ):
+        assert words in shown
+    assert not re.search(r"\b(by|client|member|officer|operation|parts|reason|request|roles|server|signed):? ", shown)
+    assert "operation: Register an authentication certificate" in text_of(
+        pages.as_officer(SECURITY).get("/journal").text
+    )
 
 
 def test_groups_are_made_filled_emptied_and_removed(pages: Pages) -> None:

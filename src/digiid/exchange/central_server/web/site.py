@@ -9,7 +9,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 from pydantic import BaseModel, ConfigDict, Field
 
-from digiid.exchange.central_server.domain import Action, KeyState, Officer, RequestState
+from digiid.exchange.central_server.domain import Action, KeyState, Officer, RequestState, Role
 from digiid.exchange.central_server.publishing import Publishing
 from digiid.exchange.central_server.use_cases import configuration, members, officers, requests
 from digiid.exchange.central_server.use_cases.deps import Deps
@@ -87,6 +87,41 @@ EVENTS: Final = {
     "signing_key.activated": N_("a signing key began to sign"),
     "signing_key.withdrawn": N_("a signing key was withdrawn"),
     "signing_key.retired": N_("a signing key was retired"),
+}
+
+# What the journal's entries tell, by the names in their payloads. `by` and `envelope_sha256` are not among the details.
+DETAILS: Final = {
+    "certificate": N_("certificate"),
+    "client": N_("client"),
+    "code": N_("code"),
+    "group": N_("group"),
+    "item": N_("name in the plan"),
+    "key": N_("key"),
+    "member": N_("member"),
+    "name": N_("name"),
+    "officer": N_("officer"),
+    "operation": N_("operation"),
+    "parts": N_("parts"),
+    "party": N_("member or subsystem"),
+    "reason": N_("reason"),
+    "request": N_("request"),
+    "roles": N_("roles"),
+    "server": N_("security server"),
+    "value": N_("value"),
+}
+ROLES: Final = {
+    Role.OBSERVER: N_("observer"),
+    Role.REGISTRATION_OFFICER: N_("registration officer"),
+    Role.SECURITY_OFFICER: N_("security officer"),
+    Role.SYSTEM_ADMINISTRATOR: N_("system administrator"),
+}
+NO_OFFICERS: Final = {"central server": N_("central server"), "installation": N_("installation")}
+_JOURNAL_WORDS: Final = {
+    "events": EVENTS,
+    "details": DETAILS,
+    "no_officers": NO_OFFICERS,
+    "words": {str(key): words for key, words in (OPERATIONS | ROLES).items()},
+    "signed_by": "signed by ",  # and then the members, where a request itself is the act
 }
 
 
@@ -354,7 +389,7 @@ def handlers(deps: Deps, publishing: Publishing) -> list[Any]:
     async def journal(request: Request[Any, Any, Any]) -> Response[Any]:
         await officer_of(request)
         lines = await run(request, members.recent_journal, deps)
-        return await page(request, "central_journal.html", {"lines": lines, "events": EVENTS})
+        return await page(request, "central_journal.html", {"lines": lines, **_JOURNAL_WORDS})
 
     return [
         home,
