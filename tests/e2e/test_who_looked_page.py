@@ -15,7 +15,7 @@ from digiid.platform.web.dispatch import HostDispatch
 from digiid.platform.web.sessions import SessionStore
 from tests.flows.provider_room import ProviderRoom, open_provider_room
 from tests.flows.test_who_looked import CODE, bank_asked, board_tells, database_of
-from tests.support.browser import assert_accessible_everywhere, complaints_of
+from tests.support.browser import DESKTOP, assert_accessible_everywhere, complaints_of
 from tests.support.serve import free_port, serving
 
 pytestmark = pytest.mark.browser
@@ -54,6 +54,20 @@ def opened(room: ProviderRoom, browser: Browser, *, language: str = "en", script
     return page
 
 
+def lines_of(page: Page, selector: str) -> set[int]:
+    """How many lines the texts of these elements take."""
+    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+    counted = page.locator(selector).evaluate_all(
+        """cells => cells.map(cell => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return new Set([...range.getClientRects()].map(line => line.top)).size;
+        })"""
+    )
+    assert counted
+    return set(counted)
+
+
 @pytest.mark.parametrize("language", ["en", "et"])
 def test_the_page_of_looks_is_accessible(room: ProviderRoom, browser: Browser, language: str) -> None:
     page = opened(room, browser, language=language)
@@ -61,6 +75,7 @@ def test_the_page_of_looks_is_accessible(room: ProviderRoom, browser: Browser, l
     page.reload()
     assert page.locator("html").get_attribute("lang") == language
     assert page.locator("svg[role=img]").count() == 1
+    assert lines_of(page, "tbody tr td:first-child") <= {1, 2}, "a day or a time is broken"
     assert_accessible_everywhere(page)
     assert complaints == []
     page.context.close()

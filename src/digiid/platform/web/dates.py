@@ -27,6 +27,13 @@ def format_day(value: date | None, language: str) -> str:
     return f"{value.day}{dot} {_MONTHS[language][value.month - 1]} {value.year}"
 
 
+def keep_together(text: str) -> str:
+    """What `format_instant` or `format_day` gave, for a page: a line may end between the day and the time, and nowhere
+    else. A narrow column would break it within the day.
+    """
+    return ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split(", "))
+
+
 def format_amount(cents: int, language: str) -> str:
     """A sum without its currency: `2500.00`; `2500,00` in Estonian."""
     return f"{cents // 100}{',' if language == 'et' else '.'}{cents % 100:02}"

@@ -37,7 +37,7 @@ from digiid.platform.entropy import Entropy, new_id, token_urlsafe
 from digiid.platform.log import correlation_id
 from digiid.platform.pools import Pools
 from digiid.platform.web import N_
-from digiid.platform.web.dates import format_amount, format_day, format_instant
+from digiid.platform.web.dates import format_amount, format_day, format_instant, keep_together
 from digiid.platform.web.forms import Form, read_form
 from digiid.platform.web.rate_limits import RateLimit, RateLimiter, TooMany
 from digiid.platform.web.sessions import Session, SessionStore
@@ -147,8 +147,8 @@ class Site:
             bytecode_cache=_COMPILED,
         )
         environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
-        environment.filters["instant"] = lambda value: format_instant(value, lang)
-        environment.filters["day"] = lambda value: format_day(value, lang)
+        environment.filters["instant"] = lambda value: keep_together(format_instant(value, lang))
+        environment.filters["day"] = lambda value: keep_together(format_day(value, lang))
         environment.filters["amount"] = lambda cents: format_amount(cents, lang)
         environment.filters["breakable"] = _breakable
         environment.globals["static"] = self.static_url

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from digiid.platform.web.dates import format_amount, format_day, format_instant
+from digiid.platform.web.dates import format_amount, format_day, format_instant, keep_together
 from digiid.platform.web.forms import Form, check
 from digiid.platform.web.rate_limits import RateLimit, RateLimiter, TooMany
 from digiid.platform.web.translations import Catalogue, choose_language
@@ -66,6 +66,12 @@ def test_instants_are_shown_in_tallinn_with_their_zone() -> None:
     assert format_day(date(2026, 3, 4), "en") == "4 March 2026"
     assert format_day(datetime(2026, 3, 4, 23, 0, tzinfo=UTC), "en") == "5 March 2026"
     assert format_instant(None, "en") == format_day(None, "et") == ""
+
+
+def test_a_line_ends_between_the_day_and_the_time_and_nowhere_else() -> None:
+    assert keep_together("1. detsember 2026, 12:05 EET") == "1.\xa0detsember\xa02026, 12:05\xa0EET"
+    assert keep_together("4 March 2026") == "4\xa0March\xa02026"
+    assert keep_together("") == ""
 
 
 def test_sums_are_written_as_the_language_writes_them() -> None:
