@@ -73,7 +73,7 @@ def open_page(
     script: bool = True,
 ) -> Page:
     room, origin = served
-    sessions = SessionStore(SITE, room.deps.db, store.SESSIONS, room.clock, SystemEntropy())
+    sessions = SessionStore(SITE, room.deps.db, store.schema.SESSIONS, room.clock, SystemEntropy())
     cookie, _ = sessions.start(code, {"kind": "card", "name": "TEST OFFICER"})
     locale = "et-EE" if language == "et" else "en-GB"
     context = browser.new_context(locale=locale, java_script_enabled=script)

@@ -72,10 +72,10 @@ def build(
     registration = api.Registration(deps, around.pools)
 
     # the officers' pages
-    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy)
-    worker = Worker(NAME, deps.db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
+    reports = AnomalyReports(deps.db, store.schema.OUTBOX, exchange, around.entropy)
+    worker = Worker(NAME, deps.db, store.schema.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
     reports.worker = worker
-    sessions = SessionStore(SITE, deps.db, store.SESSIONS, around.clock, around.entropy)
+    sessions = SessionStore(SITE, deps.db, store.schema.SESSIONS, around.clock, around.entropy)
     site = Site(
         SiteSettings(
             name=SITE,

@@ -133,7 +133,7 @@ class Renewer:
 
     def _is_registered_for(self, der: bytes, least: timedelta) -> bool:
         with self.deps.db.read() as tx:
-            since = store.find_registered_at(tx, hashlib.sha256(der).hexdigest())
+            since = store.servers.find_registered_at(tx, hashlib.sha256(der).hexdigest())
         return since is not None and self.deps.clock.now() - since >= least
 
     def _order(

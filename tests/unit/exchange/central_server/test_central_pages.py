@@ -54,7 +54,7 @@ class Pages:
         client = PageClient(self.central.running.sites[SITE], ORIGIN, language=language)
         self.clients.append(client)
         if personal_code is not None:
-            sessions = SessionStore(SITE, self.room.deps.db, store.SESSIONS, self.room.clock, SystemEntropy())
+            sessions = SessionStore(SITE, self.room.deps.db, store.schema.SESSIONS, self.room.clock, SystemEntropy())
             cookie, _ = sessions.start(personal_code, {"kind": "card", "name": "TEST OFFICER"})
             client.cookies.set("digiid_session", cookie)
         return client
@@ -90,7 +90,7 @@ def text_of(html: str) -> str:
 
 def test_the_migrated_schema_is_what_the_code_says(new_database: Callable[[str], Database]) -> None:
     database = new_database("digiid.exchange.central_server")
-    assert schema_differences(database, store.metadata) == []
+    assert schema_differences(database, store.schema.metadata) == []
     with database.read() as tx:
         assert inspect(tx).get_table_names()
 

@@ -105,7 +105,7 @@ def test_it_says_what_is_registered_and_verifies_with_the_anchor(any_room: Centr
     [private_part] = [content for path, content in published.parts.items() if path.endswith("private-params.xml")]
     assert parse_private_params(private_part).management.registration_address == room.deps.settings.registration_url
     with room.deps.db.read() as tx:
-        journal.verify_chain(tx, store.JOURNAL)
+        journal.verify_chain(tx, store.schema.JOURNAL)
 
 
 def test_what_has_not_changed_stays_where_it_was_and_never_goes_back_to_an_old_path(room: CentralRoom) -> None:
@@ -205,7 +205,7 @@ def test_the_signing_key_cannot_be_withdrawn(room: CentralRoom) -> None:
 
 def test_without_a_key_that_fits_its_certificate_nothing_is_signed(room: CentralRoom) -> None:
     with room.deps.db.write() as tx:
-        store.change_key(tx, 1, before=KeyState.SIGNING, after=KeyState.RETIRED, at=room.clock.now())
+        store.signing_keys.change_key(tx, 1, before=KeyState.SIGNING, after=KeyState.RETIRED, at=room.clock.now())
     with pytest.raises(Broken, match=r"central\.no_key"):
         configuration.publish_configuration(room.deps)
     with pytest.raises(Broken, match=r"central\.no_key"):

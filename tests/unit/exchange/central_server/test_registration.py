@@ -46,7 +46,7 @@ def test_a_server_is_registered_when_a_named_officer_has_approved(any_room: Cent
     with pytest.raises(Conflict, match=r"state\.illegal_event"):
         requests.approve_request(room.deps, submitted.request_id, by=REGISTRAR)
     with room.deps.db.read() as tx:
-        journal.verify_chain(tx, store.JOURNAL)
+        journal.verify_chain(tx, store.schema.JOURNAL)
 
 
 def test_every_operation_changes_what_it_says(any_room: CentralRoom) -> None:
@@ -79,7 +79,7 @@ def test_every_operation_changes_what_it_says(any_room: CentralRoom) -> None:
     room.submit(room.request(Operation.AUTH_CERT_DELETION, auth_certificate=room.server_key(AUTHORITY).certificate))
     assert the_server(room).certificates == ()
     with room.deps.db.read() as tx:
-        journal.verify_chain(tx, store.JOURNAL)
+        journal.verify_chain(tx, store.schema.JOURNAL)
 
 
 def test_a_server_goes_to_another_owner(any_room: CentralRoom) -> None:

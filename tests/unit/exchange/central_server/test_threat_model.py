@@ -115,7 +115,7 @@ def prepared(room: CentralRoom, name: str) -> str:
     return room.submit(room.request(Operation.CLIENT_REGISTRATION, client=POLICE)).request_id
 
 
-def newest(room: CentralRoom) -> store.JournalLine:
+def newest(room: CentralRoom) -> store.journal.JournalLine:
     return members.recent_journal(room.deps)[0]
 
 
@@ -142,7 +142,7 @@ def test_tm01_every_write_needs_its_right_and_leaves_an_entry_with_the_officers_
     )
     assert allowed not in json.dumps([line.payload for line in entries])  # never a whole personal code
     with room.deps.db.read() as tx:
-        journal.verify_chain(tx, store.JOURNAL)
+        journal.verify_chain(tx, store.schema.JOURNAL)
 
 
 def test_tm01_the_matrix_of_roles() -> None:

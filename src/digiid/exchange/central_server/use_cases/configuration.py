@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from digiid.exchange.central_server import store
 from digiid.exchange.central_server.domain import KEY_LIFE, Action, KeyEvent, KeyState, StoredKey
-from digiid.exchange.central_server.store import DirectoryRow, PartRow
+from digiid.exchange.central_server.store.configuration import DirectoryRow, PartRow
 from digiid.exchange.central_server.use_cases.deps import Deps, approved_cas, note, ocsp_freshness, officer_for
 from digiid.exchange.central_server.use_cases.members import OWNERS_GROUP
 from digiid.formats.global_conf import (
@@ -81,13 +81,13 @@ def publish_configuration(deps: Deps) -> Published:
     # 1 one consistent view
     at = deps.clock.now()
     with deps.db.read() as tx:
-        present = store.find_directory(tx, version=WRITTEN_VERSION)
+        present = store.configuration.find_directory(tx, version=WRITTEN_VERSION)
         contents = {
             SHARED_PARAMETERS: build_shared_params(_shared(deps, tx)),
             PRIVATE_PARAMETERS: build_private_params(_private(deps)),
         }
-        keys = store.list_keys(tx)
-        kept = {part.location: part for part in store.list_parts(tx)}
+        keys = store.signing_keys.list_keys(tx)
+        kept = {part.location: part for part in store.configuration.list_parts(tx)}
     if present is not None and at <= present.generated_at:
         raise Conflict("central.clock", f"the one of {present.generated_at} is newer than {at}")
 
@@ -123,18 +123,20 @@ def publish_configuration(deps: Deps) -> Published:
 
     # 4 kept; parts that no valid directory lists any more are forgotten
     with deps.db.write() as tx:
-        latest = store.find_directory(tx, version=WRITTEN_VERSION)
+        latest = store.configuration.find_directory(tx, version=WRITTEN_VERSION)
         if latest is not None and latest.generated_at >= at:
             raise Conflict("central.clock", "another process has published a newer one meanwhile")
         for part in parts:
-            store.put_part(tx, part, at=at)
-        store.forget_parts(tx, not_listed_since=at - timedelta(seconds=2 * deps.settings.lifetime_seconds))
-        store.put_directory(tx, directory)
+            store.configuration.put_part(tx, part, at=at)
+        store.configuration.forget_parts(
+            tx, not_listed_since=at - timedelta(seconds=2 * deps.settings.lifetime_seconds)
+        )
+        store.configuration.put_directory(tx, directory)
         if is_changed:
             hashed = [f"{part.content_id} {hash_bytes('sha256', part.content).hex()}" for part in parts]
             note(deps, tx, "configuration.changed", by="central server", parts=hashed, key=signing[0].number)
         retired = _retire_replaced(deps, tx, at)
-        remaining = {part.location: part.content for part in store.list_parts(tx)}
+        remaining = {part.location: part.content for part in store.configuration.list_parts(tx)}
     for key in retired:
         _destroy_key(deps, key)
     return Published(directory, remaining)
@@ -143,41 +145,46 @@ def publish_configuration(deps: Deps) -> Published:
 def find_published(deps: Deps) -> Published | None:
     """What was published last, also by another process. It may have run out."""
     with deps.db.read() as tx:
-        directory = store.find_directory(tx, version=WRITTEN_VERSION)
+        directory = store.configuration.find_directory(tx, version=WRITTEN_VERSION)
         if directory is None:
             return None
-        return Published(directory, {part.location: part.content for part in store.list_parts(tx)})
+        return Published(directory, {part.location: part.content for part in store.configuration.list_parts(tx)})
 
 
 def find_generation(deps: Deps) -> tuple[datetime | None, int]:
     """When the last one was made, and the number of the newest entry of the journal: what has changed since?"""
     with deps.db.read() as tx:
-        directory = store.find_directory(tx, version=WRITTEN_VERSION)
-        newest = store.recent_journal(tx, limit=1)
+        directory = store.configuration.find_directory(tx, version=WRITTEN_VERSION)
+        newest = store.journal.recent_journal(tx, limit=1)
     return directory.generated_at if directory else None, newest[0].number if newest else 0
 
 
 def _shared(deps: Deps, tx: Connection) -> SharedParams:
     instance = deps.instance
-    classes = dict(store.list_classes(tx))
-    members = store.list_members(tx, instance)
-    servers = store.list_servers(tx, instance)
+    classes = dict(store.members.list_classes(tx))
+    members = store.members.list_members(tx, instance)
+    servers = store.servers.list_servers(tx, instance)
     clients: dict[int, set[Party]] = {}
-    for number, client, enabled in store.list_clients(tx, instance):
+    for number, client, enabled in store.servers.list_clients(tx, instance):
         if enabled:
             clients.setdefault(number, set()).add(client)
     hashed: dict[int, set[bytes]] = {}
-    for number, certificate in store.list_auth_certificates(tx):
+    for number, certificate in store.servers.list_auth_certificates(tx):
         hashed.setdefault(number, set()).add(hash_bytes("sha256", certificate))
-    trusted = [load_certificate(key.certificate_der) for key in store.list_keys(tx) if key.state in _TRUSTED]
-    groups = [GlobalGroup(code, words, frozenset(inside)) for code, words, inside in store.list_groups(tx, instance)]
+    trusted = [
+        load_certificate(key.certificate_der) for key in store.signing_keys.list_keys(tx) if key.state in _TRUSTED
+    ]
+    groups = [
+        GlobalGroup(code, words, frozenset(inside)) for code, words, inside in store.groups.list_groups(tx, instance)
+    ]
     owners = GlobalGroup(OWNERS_GROUP, "Security server owners", frozenset(server.id.owner for server in servers))
     return SharedParams(
         instance=instance,
         sources=tuple(ConfigurationSource(urlsplit(url).netloc, tuple(trusted)) for url in deps.settings.source_urls),
         approved_cas=approved_cas(tx),
         approved_tsas=tuple(
-            ApprovedTsa(tsa.name, tsa.url, load_certificate(tsa.certificate_der), "FREE") for tsa in store.list_tsas(tx)
+            ApprovedTsa(tsa.name, tsa.url, load_certificate(tsa.certificate_der), "FREE")
+            for tsa in store.trust_services.list_tsas(tx)
         ),
         members=tuple(
             Member(
@@ -223,14 +230,16 @@ def _boundary(deps: Deps) -> str:
 def ensure_signing_key(deps: Deps) -> None:
     """The first key, when there is none yet: made and at work at once, since nobody trusts another one."""
     with deps.db.read() as tx:
-        if store.list_keys(tx):
+        if store.signing_keys.list_keys(tx):
             return
     key = _make_key(deps, 1)
     with deps.db.write() as tx:
-        if store.list_keys(tx):
+        if store.signing_keys.list_keys(tx):
             return
         edge = take_edge(KEY_LIFE, KeyState.PUBLISHED, KeyEvent.ACTIVATE, actor="central_server")
-        store.insert_key(tx, StoredKey(key.number, key.source, key.certificate_der, edge.to, key.changed_at))
+        store.signing_keys.insert_key(
+            tx, StoredKey(key.number, key.source, key.certificate_der, edge.to, key.changed_at)
+        )
         note(deps, tx, "signing_key.first", by="central server", key=key.number)
 
 
@@ -238,15 +247,15 @@ def add_signing_key(deps: Deps, *, by: str) -> StoredKey:
     """A new key, published in the next configuration. It signs nothing yet. Raises: Refused; Conflict `central.key`."""
     with deps.db.read() as tx:
         officer_for(tx, by, Action.MANAGE_SIGNING_KEYS)
-        known = store.list_keys(tx)
+        known = store.signing_keys.list_keys(tx)
     if any(key.state is KeyState.PUBLISHED for key in known):
         raise Conflict("central.key", "one waits already", public="A new key is waiting for its turn already.")
     key = _make_key(deps, 1 + max((key.number for key in known), default=0))
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_SIGNING_KEYS)
-        if any(other.number >= key.number for other in store.list_keys(tx)):
+        if any(other.number >= key.number for other in store.signing_keys.list_keys(tx)):
             raise Conflict("central.key", "another was made meanwhile", public="Another key was made meanwhile.")
-        store.insert_key(tx, key)
+        store.signing_keys.insert_key(tx, key)
         note(deps, tx, "signing_key.published", by=officer, key=key.number)
     return key
 
@@ -260,7 +269,7 @@ def activate_signing_key(deps: Deps, number: int, *, by: str) -> None:
     at = deps.clock.now()
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_SIGNING_KEYS)
-        keys = store.list_keys(tx)
+        keys = store.signing_keys.list_keys(tx)
         key = next((one for one in keys if one.number == number), None)
         if key is None:
             raise NotFound("central.key", "no such key", public="There is no such key.")
@@ -274,8 +283,8 @@ def activate_signing_key(deps: Deps, number: int, *, by: str) -> None:
         for other in keys:
             if other.state is KeyState.SIGNING:
                 end = take_edge(KEY_LIFE, other.state, KeyEvent.REPLACE, actor="officer")
-                store.change_key(tx, other.number, before=other.state, after=end.to, at=at)
-        store.change_key(tx, number, before=key.state, after=edge.to, at=at)
+                store.signing_keys.change_key(tx, other.number, before=other.state, after=end.to, at=at)
+        store.signing_keys.change_key(tx, number, before=key.state, after=edge.to, at=at)
         note(deps, tx, "signing_key.activated", by=officer, key=number)
 
 
@@ -283,27 +292,27 @@ def withdraw_signing_key(deps: Deps, number: int, *, by: str) -> None:
     """A published key will not sign after all. Raises: Refused; NotFound `central.key`; Conflict `….illegal_event`."""
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_SIGNING_KEYS)
-        key = next((one for one in store.list_keys(tx) if one.number == number), None)
+        key = next((one for one in store.signing_keys.list_keys(tx) if one.number == number), None)
         if key is None:
             raise NotFound("central.key", "no such key", public="There is no such key.")
         edge = take_edge(KEY_LIFE, key.state, KeyEvent.RETIRE, actor="officer")
-        store.change_key(tx, number, before=key.state, after=edge.to, at=deps.clock.now())
+        store.signing_keys.change_key(tx, number, before=key.state, after=edge.to, at=deps.clock.now())
         note(deps, tx, "signing_key.withdrawn", by=officer, key=number)
     _destroy_key(deps, key)
 
 
 def list_keys(deps: Deps) -> list[StoredKey]:
     with deps.db.read() as tx:
-        return store.list_keys(tx)
+        return store.signing_keys.list_keys(tx)
 
 
 def _retire_replaced(deps: Deps, tx: Connection, at: datetime) -> list[StoredKey]:
     """What a replaced key signed has run out: it is named no more."""
     retired: list[StoredKey] = []
-    for key in store.list_keys(tx):
+    for key in store.signing_keys.list_keys(tx):
         if key.state is KeyState.REPLACED and at >= key.changed_at + timedelta(seconds=deps.settings.lifetime_seconds):
             edge = take_edge(KEY_LIFE, key.state, KeyEvent.RETIRE, actor="central_server")
-            store.change_key(tx, key.number, before=key.state, after=edge.to, at=at)
+            store.signing_keys.change_key(tx, key.number, before=key.state, after=edge.to, at=at)
             note(deps, tx, "signing_key.retired", by="central server", key=key.number)
             retired.append(key)
     return retired
@@ -355,7 +364,7 @@ def build_present_anchor(deps: Deps) -> bytes:
     Raises: Broken `central.no_key`.
     """
     with deps.db.read() as tx:
-        keys = [key for key in store.list_keys(tx) if key.state in (KeyState.SIGNING, KeyState.PUBLISHED)]
+        keys = [key for key in store.signing_keys.list_keys(tx) if key.state in (KeyState.SIGNING, KeyState.PUBLISHED)]
     if not keys:
         raise Broken("central.no_key", "no key signs the configuration")
     certificates = tuple(load_certificate(key.certificate_der) for key in keys)

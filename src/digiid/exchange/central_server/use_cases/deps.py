@@ -41,13 +41,13 @@ class Deps:
 
 def officer_for(tx: Connection, personal_code: str, action: Action) -> Officer:
     """The officer, looked up in the transaction of the act. Raises: as `check_right`."""
-    return check_right(store.find_officer(tx, personal_code), action)
+    return check_right(store.officers.find_officer(tx, personal_code), action)
 
 
 def note(deps: Deps, tx: Connection, kind: str, *, by: Officer | str, **payload: journal.JsonValue) -> None:
     """The journal's entry of an act, in its transaction. `by` is an officer, or in words who else it was."""
     who = by if isinstance(by, str) else f"{by.name} ({by.personal_code[:7]}****)"
-    journal.record(tx, store.JOURNAL, kind=kind, payload={"by": who, **payload}, at=deps.clock.now())
+    journal.record(tx, store.schema.JOURNAL, kind=kind, payload={"by": who, **payload}, at=deps.clock.now())
 
 
 def check_own(deps: Deps, party: Party | MemberId) -> None:
@@ -67,13 +67,13 @@ def approved_cas(tx: Connection) -> tuple[ApprovedCa, ...]:
             is_authentication_only=row.is_authentication_only,
             csr_format="DER",
         )
-        for row in store.list_cas(tx)
+        for row in store.trust_services.list_cas(tx)
     )
 
 
 def ocsp_freshness(deps: Deps, tx: Connection) -> int:
     """How many seconds an OCSP response may be old on the exchange."""
-    return int(store.find_parameter(tx, OCSP_FRESHNESS) or deps.settings.ocsp_freshness_seconds)
+    return int(store.parameters.find_parameter(tx, OCSP_FRESHNESS) or deps.settings.ocsp_freshness_seconds)
 
 
 def judge_of(deps: Deps, tx: Connection) -> TrustJudge:

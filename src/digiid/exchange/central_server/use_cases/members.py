@@ -18,7 +18,9 @@ from digiid.exchange.central_server.domain import (
     check_reason,
 )
 from digiid.exchange.central_server.proofs import BASIC_PROFILE
-from digiid.exchange.central_server.store import CaRow, MemberRow, TsaRow
+from digiid.exchange.central_server.store.journal import JournalLine
+from digiid.exchange.central_server.store.members import MemberRow
+from digiid.exchange.central_server.store.trust_services import CaRow, TsaRow
 from digiid.exchange.central_server.use_cases.deps import OCSP_FRESHNESS, Deps, check_own, note, officer_for
 from digiid.formats.exchange.management import Operation
 from digiid.formats.global_conf import check_source_url
@@ -40,7 +42,7 @@ def add_member_class(deps: Deps, code: str, description: str, *, by: str) -> Non
     parse_member_id(f"{deps.instance}/{code}/1")
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_MEMBERS)
-        store.put_class(tx, code, _name(description))
+        store.members.put_class(tx, code, _name(description))
         note(deps, tx, "member_class.entered", by=officer, code=code)
 
 
@@ -53,11 +55,11 @@ def add_member(deps: Deps, member: MemberId, name: str, *, by: str) -> None:
     parse_member_id(str(member))
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_MEMBERS)
-        if not store.has_class(tx, member.member_class):
+        if not store.members.has_class(tx, member.member_class):
             raise NotFound("central.member_class", "no such class", public="There is no such class of members.")
-        if store.find_member_name(tx, member) is not None:
+        if store.members.find_member_name(tx, member) is not None:
             raise Conflict("central.member", "known already", public="This member is in the list already.")
-        store.insert_member(tx, member, _name(name), at=deps.clock.now())
+        store.members.insert_member(tx, member, _name(name), at=deps.clock.now())
         note(deps, tx, "member.entered", by=officer, member=str(member))
         _complete_waiting(deps, tx)
 
@@ -67,7 +69,7 @@ def rename_member(deps: Deps, member: MemberId, name: str, *, by: str) -> None:
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_MEMBERS)
         _get_member(tx, member)
-        store.rename_member(tx, member, _name(name))
+        store.members.rename_member(tx, member, _name(name))
         note(deps, tx, "member.renamed", by=officer, member=str(member))
 
 
@@ -79,11 +81,11 @@ def remove_member(deps: Deps, member: MemberId, *, reason: str, by: str) -> None
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_MEMBERS)
         _get_member(tx, member)
-        if store.has_server_of(tx, member):
+        if store.servers.has_server_of(tx, member):
             raise Conflict(
                 "central.member_in_use", "servers or registrations", public="This member still has registrations."
             )
-        store.delete_member(tx, member)
+        store.members.delete_member(tx, member)
         note(deps, tx, "member.removed", by=officer, member=str(member), reason=check_reason(reason))
 
 
@@ -91,15 +93,15 @@ def remove_server(deps: Deps, server: ServerId, *, reason: str, by: str) -> None
     """A security server ends, with its certificates and clients. Raises: Refused; NotFound `central.server`."""
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_MEMBERS)
-        stored = store.find_server(tx, server)
+        stored = store.servers.find_server(tx, server)
         if stored is None:
             raise NotFound("central.server", "no such server", public="There is no such security server.")
-        store.delete_server(tx, stored.number)
+        store.servers.delete_server(tx, stored.number)
         note(deps, tx, "server.removed", by=officer, server=str(server), reason=check_reason(reason))
 
 
 def _get_member(tx: Connection, member: MemberId) -> str:
-    name = store.find_member_name(tx, member)
+    name = store.members.find_member_name(tx, member)
     if name is None:
         raise NotFound("central.member", f"no member {member}", public="There is no such member.")
     return name
@@ -107,12 +109,12 @@ def _get_member(tx: Connection, member: MemberId) -> str:
 
 def _complete_waiting(deps: Deps, tx: Connection) -> None:
     # What waited for its members to be known goes on when all of them are.
-    for stored in store.find_open_requests(tx, operations=tuple(Operation)):
+    for stored in store.requests.find_open_requests(tx, operations=tuple(Operation)):
         if stored.state is not RequestState.WAITING:
             continue
-        if all(store.find_member_name(tx, signer) is not None for signer in stored.signers):
+        if all(store.members.find_member_name(tx, signer) is not None for signer in stored.signers):
             edge = take_edge(REGISTRATION, stored.state, RequestEvent.COMPLETE, actor="central_server")
-            store.decide_request(tx, stored.request_id, before=stored.state, after=edge.to, at=None, by=None)
+            store.requests.decide_request(tx, stored.request_id, before=stored.state, after=edge.to, at=None, by=None)
             note(deps, tx, "request.submitted", by="central server", request=stored.request_id)
 
 
@@ -137,7 +139,7 @@ def add_group(deps: Deps, code: str, description: str, *, by: str) -> None:
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_GROUPS)
         _not_built_in(code)
-        store.put_group(tx, code, _name(description))
+        store.groups.put_group(tx, code, _name(description))
         note(deps, tx, "group.entered", by=officer, group=code)
 
 
@@ -146,7 +148,7 @@ def remove_group(deps: Deps, code: str, *, by: str) -> None:
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_GROUPS)
         _not_built_in(code)
-        if not store.delete_group(tx, code):
+        if not store.groups.delete_group(tx, code):
             raise NotFound("central.group", f"no group {code}", public="There is no such group.")
         note(deps, tx, "group.removed", by=officer, group=code)
 
@@ -157,11 +159,11 @@ def add_to_group(deps: Deps, code: str, party: Party, *, by: str) -> None:
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_GROUPS)
         _not_built_in(code)
-        if not store.has_group(tx, code):
+        if not store.groups.has_group(tx, code):
             raise NotFound("central.group", f"no group {code}", public="There is no such group.")
-        if not store.has_party(tx, party):
+        if not store.members.has_party(tx, party):
             raise NotFound("central.party", f"no {party}", public="There is no such member or subsystem.")
-        if store.insert_group_member(tx, code, party):
+        if store.groups.insert_group_member(tx, code, party):
             note(deps, tx, "group.joined", by=officer, group=code, party=str(party))
 
 
@@ -170,7 +172,7 @@ def remove_from_group(deps: Deps, code: str, party: Party, *, by: str) -> None:
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_GROUPS)
         _not_built_in(code)
-        if not store.delete_group_member(tx, code, party):
+        if not store.groups.delete_group_member(tx, code, party):
             raise NotFound("central.party", f"{party} is not in {code}", public="It is not in this group.")
         note(deps, tx, "group.left", by=officer, group=code, party=str(party))
 
@@ -214,8 +216,8 @@ def approve_ca(
             authentication_only,
             tuple(rows),
         )
-        if row not in store.list_cas(tx):
-            store.put_ca(tx, row)
+        if row not in store.trust_services.list_cas(tx):
+            store.trust_services.put_ca(tx, row)
             note(deps, tx, "ca.approved", by=officer, name=row.name)
 
 
@@ -223,7 +225,7 @@ def withdraw_ca(deps: Deps, name: str, *, reason: str, by: str) -> None:
     """Its certificates count no more. Raises: Refused; NotFound `central.trust_service`."""
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_TRUST_SERVICES)
-        if not store.delete_ca(tx, name):
+        if not store.trust_services.delete_ca(tx, name):
             raise NotFound("central.trust_service", "no such CA", public="There is no such trust service.")
         note(deps, tx, "ca.withdrawn", by=officer, name=name, reason=check_reason(reason))
 
@@ -234,8 +236,8 @@ def approve_tsa(deps: Deps, name: str, url: str, certificate: x509.Certificate, 
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_TRUST_SERVICES)
         row = TsaRow(_name(name), url, certificate_der(certificate))
-        if row not in store.list_tsas(tx):
-            store.put_tsa(tx, row)
+        if row not in store.trust_services.list_tsas(tx):
+            store.trust_services.put_tsa(tx, row)
             note(deps, tx, "tsa.approved", by=officer, name=row.name)
 
 
@@ -243,7 +245,7 @@ def withdraw_tsa(deps: Deps, name: str, *, reason: str, by: str) -> None:
     """Raises: Refused; NotFound `central.trust_service`."""
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_TRUST_SERVICES)
-        if not store.delete_tsa(tx, name):
+        if not store.trust_services.delete_tsa(tx, name):
             raise NotFound("central.trust_service", "no such TSA", public="There is no such trust service.")
         note(deps, tx, "tsa.withdrawn", by=officer, name=name, reason=check_reason(reason))
 
@@ -254,7 +256,7 @@ def set_ocsp_freshness(deps: Deps, seconds: int, *, by: str) -> None:
         raise Malformed("central.parameter", f"{seconds} s", public="Between one minute and seven days.")
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_PARAMETERS)
-        store.put_parameter(tx, OCSP_FRESHNESS, str(seconds))
+        store.parameters.put_parameter(tx, OCSP_FRESHNESS, str(seconds))
         note(deps, tx, "parameter.set", by=officer, name=OCSP_FRESHNESS, value=seconds)
 
 
@@ -280,41 +282,41 @@ class ServerView:
 
 def list_members(deps: Deps) -> list[MemberRow]:
     with deps.db.read() as tx:
-        return store.list_members(tx, deps.instance)
+        return store.members.list_members(tx, deps.instance)
 
 
 def list_classes(deps: Deps) -> list[tuple[str, str]]:
     with deps.db.read() as tx:
-        return store.list_classes(tx)
+        return store.members.list_classes(tx)
 
 
 def list_servers(deps: Deps) -> list[ServerView]:
     with deps.db.read() as tx:
-        clients, certificates = store.list_clients(tx, deps.instance), store.list_auth_certificates(tx)
+        clients, certificates = store.servers.list_clients(tx, deps.instance), store.servers.list_auth_certificates(tx)
         return [
             ServerView(
                 server,
                 tuple((client, enabled) for number, client, enabled in clients if number == server.number),
                 tuple(der for number, der in certificates if number == server.number),
             )
-            for server in store.list_servers(tx, deps.instance)
+            for server in store.servers.list_servers(tx, deps.instance)
         ]
 
 
 def list_groups(deps: Deps) -> list[Group]:
     """The built-in group first."""
     with deps.db.read() as tx:
-        owners = dict.fromkeys(server.id.owner for server in store.list_servers(tx, deps.instance))
-        groups = store.list_groups(tx, deps.instance)
+        owners = dict.fromkeys(server.id.owner for server in store.servers.list_servers(tx, deps.instance))
+        groups = store.groups.list_groups(tx, deps.instance)
     built_in = Group(OWNERS_GROUP, N_("Security server owners"), tuple(owners), is_built_in=True)
     return [built_in, *(Group(*one) for one in groups)]
 
 
 def list_trust_services(deps: Deps) -> tuple[list[CaRow], list[TsaRow]]:
     with deps.db.read() as tx:
-        return store.list_cas(tx), store.list_tsas(tx)
+        return store.trust_services.list_cas(tx), store.trust_services.list_tsas(tx)
 
 
-def recent_journal(deps: Deps) -> list[store.JournalLine]:
+def recent_journal(deps: Deps) -> list[JournalLine]:
     with deps.db.read() as tx:
-        return store.recent_journal(tx)
+        return store.journal.recent_journal(tx)

@@ -14,13 +14,13 @@ def enter_first_officer(deps: Deps, personal_code: str, name: str, roles: frozen
     Raises: Refused `central.no_roles`; Conflict `central.officer` when they are there with other roles.
     """
     with deps.db.write() as tx:
-        known = store.find_officer(tx, personal_code)
+        known = store.officers.find_officer(tx, personal_code)
         if known is not None:
             if known.roles != roles:
                 raise Conflict("central.officer", "this officer is known with other roles")
             return known
         officer = Officer(personal_code, name, _some(roles))
-        store.put_officer(tx, officer)
+        store.officers.put_officer(tx, officer)
         note(deps, tx, "officer.entered", by="installation", officer=_shown(officer), roles=sorted(roles))
     return officer
 
@@ -35,7 +35,7 @@ def add_officer(deps: Deps, personal_code: str, name: str, roles: frozenset[Role
         if personal_code == by:
             raise Refused("central.own_rights", "own roles", public="Nobody changes their own roles.")
         officer = Officer(personal_code, name, _some(roles))
-        store.put_officer(tx, officer)
+        store.officers.put_officer(tx, officer)
         note(deps, tx, "officer.changed", by=giver, officer=_shown(officer), roles=sorted(roles))
     return officer
 
@@ -46,22 +46,22 @@ def remove_officer(deps: Deps, personal_code: str, *, reason: str, by: str) -> N
         giver = officer_for(tx, by, Action.MANAGE_OFFICERS)
         if personal_code == by:
             raise Refused("central.own_rights", "own roles", public="Nobody changes their own roles.")
-        officer = store.find_officer(tx, personal_code)
+        officer = store.officers.find_officer(tx, personal_code)
         if officer is None:
             raise NotFound("central.officer", "no officer has this code", public="There is no such officer.")
-        store.put_officer(tx, replace(officer, is_active=False))
+        store.officers.put_officer(tx, replace(officer, is_active=False))
         note(deps, tx, "officer.removed", by=giver, officer=_shown(officer), reason=check_reason(reason))
 
 
 def admit_officer(deps: Deps, personal_code: str) -> Officer:
     """The officer who may enter the pages. Raises: Refused `central.not_an_officer`."""
     with deps.db.read() as tx:
-        return check_right(store.find_officer(tx, personal_code), Action.LOOK)
+        return check_right(store.officers.find_officer(tx, personal_code), Action.LOOK)
 
 
 def list_officers(deps: Deps) -> list[Officer]:
     with deps.db.read() as tx:
-        return store.list_officers(tx)
+        return store.officers.list_officers(tx)
 
 
 def _some(roles: frozenset[Role]) -> frozenset[Role]:

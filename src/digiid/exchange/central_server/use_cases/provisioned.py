@@ -35,14 +35,14 @@ def enter_once(deps: Deps, item: str, make: Callable[[], object]) -> bool:
     there.
     """
     with deps.db.read() as tx:
-        known, is_there = store.is_provisioned(tx, item), item in _present(deps, tx)
+        known, is_there = store.provisioned.is_provisioned(tx, item), item in _present(deps, tx)
     if not is_there:
         if known:
             return False
         make()
     if not known:
         with deps.db.write() as tx:
-            store.put_provisioned(tx, item, at=deps.clock.now())
+            store.provisioned.put_provisioned(tx, item, at=deps.clock.now())
     return True
 
 
@@ -50,7 +50,7 @@ def list_provisioned(deps: Deps) -> list[ProvisionedItem]:
     """Everything that was ever entered by the program, by name."""
     with deps.db.read() as tx:
         present = _present(deps, tx)
-        return [ProvisionedItem(name, at, name in present) for name, at in store.list_provisioned(tx)]
+        return [ProvisionedItem(name, at, name in present) for name, at in store.provisioned.list_provisioned(tx)]
 
 
 def bring_back(deps: Deps, item: str, *, by: str) -> tuple[str, ...]:
@@ -61,16 +61,18 @@ def bring_back(deps: Deps, item: str, *, by: str) -> tuple[str, ...]:
     """
     with deps.db.write() as tx:
         officer = officer_for(tx, by, Action.MANAGE_MEMBERS)
-        gone = {name for name, _ in store.list_provisioned(tx)} - _present(deps, tx)
+        gone = {name for name, _ in store.provisioned.list_provisioned(tx)} - _present(deps, tx)
         if item not in gone:
             raise NotFound(
                 "central.provisioned", item, public="The program entered nothing of this name that is gone now."
             )
-        with_it = {certificate_item(der) for der in store.list_asked_certificates(tx, item.removeprefix("server "))}
+        with_it = {
+            certificate_item(der) for der in store.requests.list_asked_certificates(tx, item.removeprefix("server "))
+        }
         with_it |= {name for name in gone if name == item or _goes_with(name, item)}
         found = tuple(sorted(with_it & gone))
         for name in found:
-            store.delete_provisioned(tx, name)
+            store.provisioned.delete_provisioned(tx, name)
             note(deps, tx, "provisioned.forgotten", by=officer, item=name)
     return found
 
@@ -128,15 +130,17 @@ def officer_item(personal_code: str) -> str:
 
 
 def _present(deps: Deps, tx: Connection) -> frozenset[str]:
-    found = {class_item(code) for code, _ in store.list_classes(tx)}
-    found |= {member_item(row.id) for row in store.list_members(tx, deps.instance)}
-    servers = {stored.number: stored.id for stored in store.list_servers(tx, deps.instance)}
+    found = {class_item(code) for code, _ in store.members.list_classes(tx)}
+    found |= {member_item(row.id) for row in store.members.list_members(tx, deps.instance)}
+    servers = {stored.number: stored.id for stored in store.servers.list_servers(tx, deps.instance)}
     found |= {server_item(server) for server in servers.values()}
-    found |= {certificate_item(der) for _, der in store.list_auth_certificates(tx)}
-    found |= {client_item(client, servers[number]) for number, client, _ in store.list_clients(tx, deps.instance)}
-    for code, _, parties in store.list_groups(tx, deps.instance):
+    found |= {certificate_item(der) for _, der in store.servers.list_auth_certificates(tx)}
+    found |= {
+        client_item(client, servers[number]) for number, client, _ in store.servers.list_clients(tx, deps.instance)
+    }
+    for code, _, parties in store.groups.list_groups(tx, deps.instance):
         found |= {group_item(code), *(group_member_item(code, party) for party in parties)}
-    found |= {ca_item(row.certificate_der) for row in store.list_cas(tx)}
-    found |= {tsa_item(row.certificate_der) for row in store.list_tsas(tx)}
-    found |= {officer_item(officer.personal_code) for officer in store.list_officers(tx)}
+    found |= {ca_item(row.certificate_der) for row in store.trust_services.list_cas(tx)}
+    found |= {tsa_item(row.certificate_der) for row in store.trust_services.list_tsas(tx)}
+    found |= {officer_item(officer.personal_code) for officer in store.officers.list_officers(tx)}
     return frozenset(found)

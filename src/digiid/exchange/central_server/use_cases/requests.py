@@ -84,40 +84,40 @@ def _take_in(deps: Deps, tx: Connection, verified: VerifiedManagementRequest, en
         _check_fits(tx, request)
         if verified.auth_certificate is not None:
             stored = replace(stored, auth_certificate_der=certificate_der(verified.auth_certificate))
-        known = all(store.find_member_name(tx, signer) is not None for signer in stored.signers)
+        known = all(store.members.find_member_name(tx, signer) is not None for signer in stored.signers)
         stored = replace(stored, state=RequestState.SUBMITTED_FOR_APPROVAL if known else RequestState.WAITING)
         kind = "request.submitted" if known else "request.waiting"
     else:
         _apply(deps, tx, request)
         stored = replace(stored, decided_at=at)
         kind = "request.applied"
-    store.insert_request(tx, stored)
+    store.requests.insert_request(tx, stored)
     _note_request(deps, tx, kind, stored, by=f"signed by {', '.join(map(str, stored.signers))}")
     return stored
 
 
 def _check_new(tx: Connection, request: ManagementRequest) -> None:
-    if store.find_request(tx, request.request_id) is not None:
+    if store.requests.find_request(tx, request.request_id) is not None:
         raise Conflict("central.replayed", "a request of this id came before", public="This request came before.")
 
 
 def _check_fits(tx: Connection, request: ManagementRequest) -> None:
     """Nothing of the kind is registered or asked for already. Raises: Conflict, NotFound."""
-    server = store.find_server(tx, request.server)
-    waiting = store.find_open_requests(tx, operations=(request.operation,), server=request.server)
+    server = store.servers.find_server(tx, request.server)
+    waiting = store.requests.find_open_requests(tx, operations=(request.operation,), server=request.server)
     if any(
         (one.request.client, one.request.auth_cert_hash) == (request.client, request.auth_cert_hash) for one in waiting
     ):
         raise Conflict("central.asked_already", "the same is waiting", public="The same request is waiting already.")
     if request.operation is Operation.AUTH_CERT_REGISTRATION:
         assert request.auth_cert_hash is not None  # the format has seen to it
-        if store.find_server_of_certificate(tx, request.auth_cert_hash) is not None:
+        if store.servers.find_server_of_certificate(tx, request.auth_cert_hash) is not None:
             raise Conflict("central.certificate", "registered", public="This certificate is registered already.")
         return
     # A client may be asked for together with its server: the server's own request then only waits.
     if server is None:
         first = (Operation.AUTH_CERT_REGISTRATION,)
-        if not store.find_open_requests(tx, operations=first, server=request.server):
+        if not store.requests.find_open_requests(tx, operations=first, server=request.server):
             raise _no_server()
         return
     _check_client_fits(tx, request, server)
@@ -125,7 +125,7 @@ def _check_fits(tx: Connection, request: ManagementRequest) -> None:
 
 def _check_client_fits(tx: Connection, request: ManagementRequest, server: StoredServer) -> None:
     assert request.client is not None
-    enabled = store.find_client(tx, server.number, request.client)
+    enabled = store.servers.find_client(tx, server.number, request.client)
     if request.operation is Operation.CLIENT_REGISTRATION and enabled is not None:
         raise Conflict("central.client", "registered", public="This client is registered already.")
     if request.operation is Operation.OWNER_CHANGE:
@@ -134,7 +134,7 @@ def _check_client_fits(tx: Connection, request: ManagementRequest, server: Store
         changed = replace(
             request.server, member_class=request.client.member_class, owner_code=request.client.member_code
         )
-        if store.find_server(tx, changed) is not None:
+        if store.servers.find_server(tx, changed) is not None:
             raise Conflict("central.server", "the new owner has a server of this code already")
 
 
@@ -148,7 +148,7 @@ def _no_server() -> NotFound:
 def _apply(deps: Deps, tx: Connection, request: ManagementRequest) -> None:
     """Raises: NotFound `central.server`, `central.client`, `central.certificate`."""
     revoked = _revoke_open(deps, tx, request)
-    server = store.find_server(tx, request.server)
+    server = store.servers.find_server(tx, request.server)
     if server is None:
         if revoked:
             return
@@ -156,27 +156,27 @@ def _apply(deps: Deps, tx: Connection, request: ManagementRequest) -> None:
     number, client = server.number, request.client
     match request.operation:
         case Operation.ADDRESS_CHANGE:
-            store.change_server(tx, number, address=request.address)
+            store.servers.change_server(tx, number, address=request.address)
         case Operation.MAINTENANCE_ON:
-            store.change_server(tx, number, maintenance=request.message or "")
+            store.servers.change_server(tx, number, maintenance=request.message or "")
         case Operation.MAINTENANCE_OFF:
-            store.change_server(tx, number, maintenance=None)
+            store.servers.change_server(tx, number, maintenance=None)
         case Operation.AUTH_CERT_DELETION:
             assert request.auth_cert_hash is not None
-            if not store.delete_auth_certificate(tx, number, request.auth_cert_hash) and not revoked:
+            if not store.servers.delete_auth_certificate(tx, number, request.auth_cert_hash) and not revoked:
                 raise NotFound("central.certificate", "not registered for this server")
         case Operation.CLIENT_DELETION:
             assert client is not None
-            if not store.delete_client(tx, number, client) and not revoked:
+            if not store.servers.delete_client(tx, number, client) and not revoked:
                 raise _no_client()
         case Operation.CLIENT_ENABLE | Operation.CLIENT_DISABLE:
             assert client is not None
             _get_client(tx, number, client)
-            store.put_client(tx, number, client, enabled=request.operation is Operation.CLIENT_ENABLE)
+            store.servers.put_client(tx, number, client, enabled=request.operation is Operation.CLIENT_ENABLE)
         case Operation.CLIENT_RENAME:
             assert isinstance(client, ClientId)
             _get_client(tx, number, client)
-            store.put_subsystem(tx, client, request.subsystem_name)
+            store.members.put_subsystem(tx, client, request.subsystem_name)
         case _:
             raise Refused("central.approval", f"{request.operation} is an officer's to approve")
 
@@ -187,17 +187,19 @@ def _revoke_open(deps: Deps, tx: Connection, request: ManagementRequest) -> bool
     if registration is None:
         return False
     revoked = False
-    for one in store.find_open_requests(tx, operations=(registration,), server=request.server):
+    for one in store.requests.find_open_requests(tx, operations=(registration,), server=request.server):
         if (one.request.client, one.request.auth_cert_hash) == (request.client, request.auth_cert_hash):
             edge = take_edge(REGISTRATION, one.state, RequestEvent.REVOKE, actor="signers")
-            store.decide_request(tx, one.request_id, before=one.state, after=edge.to, at=deps.clock.now(), by=None)
+            store.requests.decide_request(
+                tx, one.request_id, before=one.state, after=edge.to, at=deps.clock.now(), by=None
+            )
             _note_request(deps, tx, "request.revoked", one, by=f"signed by {', '.join(map(str, one.signers))}")
             revoked = True
     return revoked
 
 
 def _get_client(tx: Connection, server: int, client: Party) -> bool:
-    enabled = store.find_client(tx, server, client)
+    enabled = store.servers.find_client(tx, server, client)
     if enabled is None:
         raise _no_client()
     return enabled
@@ -223,7 +225,7 @@ def approve_request(deps: Deps, request_id: str, *, by: str) -> StoredRequest:
         edge = take_edge(REGISTRATION, stored.state, RequestEvent.APPROVE, actor="officer")
         # 2 what was so when it came is so now
         request = stored.request
-        server = store.find_server(tx, request.server)
+        server = store.servers.find_server(tx, request.server)
         match request.operation:
             case Operation.AUTH_CERT_REGISTRATION:
                 _register_certificate(deps, tx, stored, server)
@@ -264,7 +266,7 @@ def _decide(
     reason: str | None = None,
 ) -> StoredRequest:
     at = deps.clock.now()
-    done = store.decide_request(
+    done = store.requests.decide_request(
         tx, stored.request_id, before=stored.state, after=state, at=at, by=by.personal_code, reason=reason
     )
     if not done:
@@ -277,33 +279,33 @@ def _register_certificate(deps: Deps, tx: Connection, stored: StoredRequest, ser
     request, at = stored.request, deps.clock.now()
     assert stored.auth_certificate_der is not None and request.auth_cert_hash is not None and request.address
     check_authentication_certificate(load_certificate(stored.auth_certificate_der), judge_of(deps, tx), at)
-    if store.find_server_of_certificate(tx, request.auth_cert_hash) is not None:
+    if store.servers.find_server_of_certificate(tx, request.auth_cert_hash) is not None:
         raise Conflict("central.certificate", "registered", public="This certificate is registered already.")
     if server is None:
-        server = store.insert_server(tx, request.server, request.address, at=at)
+        server = store.servers.insert_server(tx, request.server, request.address, at=at)
     elif server.address != request.address:
-        store.change_server(tx, server.number, address=request.address)
+        store.servers.change_server(tx, server.number, address=request.address)
     digest = sha256(stored.auth_certificate_der).hexdigest()
-    store.insert_auth_certificate(tx, server.number, digest, stored.auth_certificate_der, at=at)
+    store.servers.insert_auth_certificate(tx, server.number, digest, stored.auth_certificate_der, at=at)
 
 
 def _register_client(tx: Connection, request: ManagementRequest, server: StoredServer) -> None:
     assert request.client is not None
     if isinstance(request.client, ClientId):
-        store.put_subsystem(tx, request.client, request.subsystem_name)
-    store.put_client(tx, server.number, request.client, enabled=True)
+        store.members.put_subsystem(tx, request.client, request.subsystem_name)
+    store.servers.put_client(tx, server.number, request.client, enabled=True)
 
 
 def _change_owner(tx: Connection, server: StoredServer, request: ManagementRequest) -> None:
     assert request.client is not None
-    store.change_owner(tx, server.number, request.client.member)
+    store.servers.change_owner(tx, server.number, request.client.member)
     # the one who owned it stays its client: its messages are signed and its services are there
-    store.delete_client(tx, server.number, request.client)
-    store.put_client(tx, server.number, request.server.owner, enabled=True)
+    store.servers.delete_client(tx, server.number, request.client)
+    store.servers.put_client(tx, server.number, request.server.owner, enabled=True)
 
 
 def _get_request(tx: Connection, request_id: str) -> StoredRequest:
-    stored = store.find_request(tx, request_id)
+    stored = store.requests.find_request(tx, request_id)
     if stored is None:
         raise NotFound("central.request", "no such request", public="There is no such request.")
     return stored
@@ -340,9 +342,9 @@ def get_request(deps: Deps, request_id: str) -> StoredRequest:
 def list_requests(deps: Deps, *, only_open: bool = False) -> list[StoredRequest]:
     """The newest first, at most 200."""
     with deps.db.read() as tx:
-        return store.list_requests(tx, states=OPEN_STATES if only_open else tuple(RequestState))
+        return store.requests.list_requests(tx, states=OPEN_STATES if only_open else tuple(RequestState))
 
 
 def count_open_requests(deps: Deps) -> int:
     with deps.db.read() as tx:
-        return store.count_open_requests(tx)
+        return store.requests.count_open_requests(tx)
