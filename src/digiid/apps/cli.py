@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from digiid.apps import document_cli, encryption_cli, signing_cli
 from digiid.apps.card_cli import card_app
+from digiid.apps.counted import counted
 from digiid.apps.exchange_cli import exchange_app
 from digiid.apps.journal_cli import journal_app
 from digiid.apps.provider_cli import client_app, seal_app
@@ -195,7 +196,7 @@ def backup(file: Path, state: StateOption = DEFAULT_STATE) -> None:
 
     with out.status("Copying …"):
         summary = write_backup(StateFolder(state.resolve()), file)
-    out.print(f"{summary.files} files, {summary.size_bytes:,} bytes in {file}.")
+    out.print(f"{counted(summary.files, 'file')}, {counted(summary.size_bytes, 'byte')} in {file}.")
     out.print("It holds the state's keys: keep it as you keep them.")
 
 
@@ -208,7 +209,7 @@ def restore(file: Path, state: StateOption = DEFAULT_STATE) -> None:
     folder = StateFolder(state.resolve())
     with out.status("Restoring …"):
         summary = read_backup(file, folder)
-    out.print(f"{summary.files} files restored to {folder.path}. `digiid up --state {state}` starts it.")
+    out.print(f"{counted(summary.files, 'file')} restored to {folder.path}. `digiid up --state {state}` starts it.")
 
 
 @config_app.command("check")

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from digiid.apps.counted import counted
 from digiid.kernel.errors import Malformed
 
 _MAX_BYTES = 8 * 1024 * 1024
@@ -45,7 +46,8 @@ def _check_local_conf(file: Path) -> str:
     settings = parse_local_conf(file.read_bytes(), name=str(file))
     services = sum(len(client.services) for client in settings.clients)
     rights = sum(len(client.rights) for client in settings.clients)
-    return f"A security server's {len(settings.clients)} clients, {services} services, {rights} rights."
+    told = (counted(len(settings.clients), "client"), counted(services, "service"), counted(rights, "right"))
+    return f"A security server's {', '.join(told)}."
 
 
 def _check_security_server(file: Path) -> str:

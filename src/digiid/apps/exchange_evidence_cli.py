@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from digiid.apps.counted import counted
 from digiid.kernel.errors import DigiidError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _print_report(report: "EvidenceReport") -> None:
             say(f"          … and {len(wrong) - _MAX_TOLD} more that are not valid")
     messages = [message for file in report.files for message in file.messages]
     good = sum(message.error is None for message in messages)
-    say(f"{good:,} of {len(messages):,} messages valid in {len(report.files)} files.", "bold")
+    say(f"{good:,} of {counted(len(messages), 'message')} valid in {counted(len(report.files), 'file')}.", "bold")
 
 
 def _describe(file: "FileVerdict") -> Iterator[str]:
@@ -137,7 +138,7 @@ def _describe(file: "FileVerdict") -> Iterator[str]:
     absent = sum(bool(message.absent) for message in file.messages)
     spans = file.times
     times = f", time-stamped {_time(spans[0])} to {_time(spans[1])}" if spans else ""
-    yield f"{len(file.messages):,} messages{times}"
+    yield f"{counted(len(file.messages), 'message')}{times}"
     if absent:
         yield f"of {absent:,} a part is known by its digest only"
     if file.links is not None:

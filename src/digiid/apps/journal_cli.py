@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from digiid.apps.counted import counted
 from digiid.kernel.errors import DigiidError, Malformed
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def export(
                 "at": each.at.isoformat(),
             }
             stream.write(json.dumps(line, sort_keys=True) + "\n")
-    out.print(f"{len(found)} checkpoints of {len({each.unit for each in found})} journals", highlight=False)
+    journals = counted(len({each.unit for each in found}), "journal")
+    out.print(f"{counted(len(found), 'checkpoint')} of {journals}", highlight=False)
 
 
 def _folder(state: Path) -> "StateFolder":
@@ -186,8 +188,10 @@ def _lines(unit: str, each: dict[str, Any]) -> Iterable[str]:
     if not each["valid"]:
         yield f"[red]✗[/red] [bold]{unit}[/bold]: {escape(each['reason'])} [dim]({each['code']})[/dim]"
         return
-    sealed = f"sealed up to {each['sealed_entries']} at {each['sealed_at']}" if each["sealed_at"] else "not sealed yet"
+    sealed = (
+        f"sealed up to {each['sealed_entries']:,} at {each['sealed_at']}" if each["sealed_at"] else "not sealed yet"
+    )
     yield (
-        f"[green]✓[/green] [bold]{unit}[/bold]: {each['entries']} entries, {each['disclosures']} of them disclosures, "
-        f"{each['checkpoints']} checkpoints, {sealed}"
+        f"[green]✓[/green] [bold]{unit}[/bold]: {counted(each['entries'], 'entry', 'entries')} "
+        f"({counted(each['disclosures'], 'disclosure')}), {counted(each['checkpoints'], 'checkpoint')}, {sealed}"
     )
