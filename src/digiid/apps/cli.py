@@ -53,6 +53,7 @@ err = Console(stderr=True)
 StateOption = Annotated[Path, typer.Option("--state", help="The folder of the state.", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DEFAULT_STATE = Path("var")
+_FIRST_PORT = 8800
 
 
 def main() -> None:
@@ -74,7 +75,12 @@ def main() -> None:
 @app.command()
 def up(
     state: StateOption = DEFAULT_STATE,
-    port: Annotated[int, typer.Option(help="First port of a new state; it uses this one and some after it.")] = 8800,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help=f"First port of a new state, {_FIRST_PORT} when left out; it uses this one and some after it."
+        ),
+    ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="A new state serves https, as the real Web eID needs.")] = False,
 ) -> None:
     """Start the e-state in the background, wait until it is ready and say what to try."""
@@ -84,14 +90,24 @@ def up(
     folder = StateFolder(state.resolve())
     is_new = not folder.exists
     if is_new:
-        folder.create(StatePorts.from_first(port), tls=tls)
+        folder.create(StatePorts.from_first(_FIRST_PORT if port is None else port), tls=tls)
     settings = folder.load()
+    _check_wanted(folder, settings, port=port, tls=tls)
     if background.is_serving(folder):
         out.print(f"digiid is already running ({folder.path}).")
     else:
         with out.status("Starting the e-state … (the first start makes keys, certificates and test cards)"):
             _start(folder, settings, is_new=is_new)
     out.print(welcome.text(folder, settings))
+
+
+def _check_wanted(folder: "StateFolder", settings: "StateSettings", *, port: int | None, tls: bool) -> None:
+    """Ports and TLS are chosen once, since certificates name the addresses. Raises: Conflict `state.fixed`."""
+    instead = "start it without the option, or start a new state in another folder with --state"
+    if port is not None and port != settings.port:
+        raise Conflict("state.fixed", f"the state in {folder.path} keeps to its first port {settings.port}; {instead}")
+    if tls and not settings.tls:
+        raise Conflict("state.fixed", f"the state in {folder.path} was made without --tls; {instead}")
 
 
 def _start(folder: "StateFolder", settings: "StateSettings", *, is_new: bool) -> None:

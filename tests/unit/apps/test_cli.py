@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from digiid.apps import cli
-from digiid.apps.state import StateFolder, StateSettings
+from digiid.apps.state import StateFolder, StatePorts, StateSettings
 from digiid.apps.trusted_list_cli import tl_app
 from digiid.apps.welcome import health_table, text
 from digiid.formats.trusted_list import build_trusted_list, sign_trusted_list
@@ -42,6 +42,28 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def tl(*arguments: str) -> Result:
     return CliRunner().invoke(tl_app, list(arguments), env={"COLUMNS": "80"})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [(("--port", "18900"), "keeps to its first port 18800"), (("--tls",), "made without --tls")]
+)
+def test_a_state_that_exists_says_that_its_ports_are_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    options: tuple[str, ...],
+    told: str,
+) -> None:
+    folder = StateFolder(tmp_path / "state")
+    folder.create(StatePorts.from_first(18_800), tls=False)
+    before = folder.settings_file.read_bytes()
+    assert exit_code(monkeypatch, "up", "--state", str(folder.path), *options) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert told in said
+    assert "another folder with --state" in said
+    assert "(state.fixed)" in said
+    assert folder.settings_file.read_bytes() == before
+    assert not folder.log_file.exists(), "nothing was started"
 
 
 @pytest.mark.parametrize(
