@@ -185,7 +185,10 @@ def check_not_from_future(facts: Facts, at: datetime) -> None:
 def find_time_mark(
     facts: Facts, certificate: x509.Certificate, parts: CertificateParts, trust: VerifiedTrust
 ) -> datetime | None:
-    """BDOC 2.1 §6.1, read only: the responder's nonce is the digest of the signature value, its time is the proof."""
+    """BDOC 2.1 §6.1, read only: the responder's nonce is the digest of the signature value, its time is the proof.
+    The responder's certificate has to be in the signature; none that a list merely names makes a time-mark.
+    """
+    problem = None
     for item in trust.find_issuers(
         parts.issuer_der, key_identifier=parts.authority_key_identifier(), service_type=CA_QC
     ):
@@ -194,10 +197,18 @@ def find_time_mark(
                 answer = verify_ocsp(response_der, certificate, parts, item, trust)
             except Refused:
                 continue  # what is wrong with it is said where revocation is judged
-            makes_time_marks = not TIME_MARK_RESPONDERS.isdisjoint(parts_of(answer.responder).policies())
-            if makes_time_marks and _is_time_mark(answer.nonce, facts.signature.signature_value):
+            responder_der = certificate_der(answer.responder)
+            if TIME_MARK_RESPONDERS.isdisjoint(parts_of(answer.responder).policies()):
+                problem = "OCSP Responder does not meet TM requirements"
+            elif responder_der not in response_der and responder_der not in facts.signature.certificate_values_der:
+                problem = "OCSP Responder does not meet TM requirements: its certificate is not in the signature"
+            elif not _is_time_mark(answer.nonce, facts.signature.signature_value):
+                problem = "OCSP nonce is invalid"
+            else:
                 facts.time_mark_nonce = answer.nonce
                 return answer.produced_at
+    if problem:
+        facts.error("validation.time_mark", problem)
     return None
 
 

@@ -173,6 +173,25 @@ def _check_signed_properties(facts: Facts) -> None:
             "validation.signature_policy",
             f"The signature policy {signature.policy} is not judged by this program",
         )
+    if facts.is_time_mark:
+        _check_time_mark_policy(signature)
+
+
+def _check_time_mark_policy(signature: UnverifiedSignature) -> None:
+    """BDOC 2.1 §5.2: the policy is named by a URN, and says where it is to be had. It knows time-marks only: what is
+    archived is a signature with a time-stamp.
+    """
+    problem = None
+    if signature.policy_qualifier != "OIDAsURN":
+        problem = f"The policy's identifier is qualified as {signature.policy_qualifier}, not as OIDAsURN"
+    elif not signature.policy_uri:
+        problem = "The URL in signature policy is empty or not available"
+    if problem:
+        raise NotValid(INDETERMINATE, Sub.POLICY_PROCESSING_ERROR, "validation.time_mark_policy", problem)
+    if signature.archive_time_stamps:
+        raise NotValid(
+            FAILED, Sub.FORMAT_FAILURE, "validation.time_mark_archived", "Invalid signature format for BDOC policy"
+        )
 
 
 def check_algorithms(facts: Facts, verified: VerifiedSignature, best_at: datetime) -> None:
@@ -228,7 +247,7 @@ def build_report(
 
 
 def _format(facts: Facts) -> str:
-    if facts.is_time_mark and facts.best_signature_at is not None:
+    if facts.is_time_mark and facts.best_signature_at is not None and not facts.signature.archive_time_stamps:
         return "XAdES_BASELINE_LT_TM"
     if facts.signature.level != "B":
         return f"XAdES_BASELINE_{facts.signature.level}"

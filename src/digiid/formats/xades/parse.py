@@ -47,7 +47,7 @@ _XADES = _tags(
     "QualifyingProperties SignedProperties SignedSignatureProperties SignedDataObjectProperties SigningTime "
     "SigningCertificate SigningCertificateV2 SignaturePolicyIdentifier SignatureProductionPlace "
     "SignatureProductionPlaceV2 SignerRole SignerRoleV2 ClaimedRoles ClaimedRole Cert CertDigest IssuerSerial "
-    "IssuerSerialV2 SignaturePolicyImplied SignaturePolicyId SigPolicyId Identifier DataObjectFormat MimeType "
+    "IssuerSerialV2 SignaturePolicyImplied SignaturePolicyId SigPolicyId Identifier SPURI DataObjectFormat MimeType "
     "UnsignedProperties UnsignedSignatureProperties SignatureTimeStamp EncapsulatedTimeStamp CertificateValues "
     "EncapsulatedX509Certificate RevocationValues OCSPValues EncapsulatedOCSPValue CRLValues EncapsulatedCRLValue "
     "City StreetAddress StateOrProvince PostalCode CountryName",
@@ -151,6 +151,8 @@ class UnverifiedSignature(NamedTuple):
     time_stamp_ocsp_values_der: tuple[bytes, ...] = ()  # about time-stamping units
     revocation_place: int = 0  # of the last RevocationValues among the unsigned properties
     properties_position: int | None = None  # of the signed properties among the references; None: the last one
+    policy_qualifier: str | None = None  # how the policy's identifier says that it is written (§5.2.9)
+    policy_uri: str | None = None  # where the policy's document is to be had
 
     @property
     def level(self) -> str:
@@ -289,6 +291,7 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
     unsigned = _parse_unsigned(qualifying)
 
     properties_c14n, properties_hash_name, properties_digest = properties_reference
+    policy = _parse_policy(said)
     return UnverifiedSignature(
         id=signature_id,
         method=method,
@@ -304,7 +307,7 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         claimed_signing_at=None if time_element is None else parse_date_time(text_of(time_element, code="xades")),
         claimed_roles=_parse_roles(said),
         production_place=_parse_place(said),
-        policy=_parse_policy(said),
+        policy=policy.identifier,
         media_types=_parse_media_types(about_data),
         signature_time_stamps=unsigned.signature_time_stamps,
         archive_time_stamps=unsigned.archive_time_stamps,
@@ -316,6 +319,8 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         time_stamp_ocsp_values_der=unsigned.time_stamp_ocsp_der,
         revocation_place=unsigned.revocation_place,
         properties_position=position,
+        policy_qualifier=policy.qualifier,
+        policy_uri=policy.uri,
     )
 
 
@@ -492,16 +497,25 @@ def _parse_place(said: _Said) -> ProductionPlace | None:
     )
 
 
-def _parse_policy(said: _Said) -> str | None:
+class _Policy(NamedTuple):
+    identifier: str | None
+    qualifier: str | None = None
+    uri: str | None = None
+
+
+def _parse_policy(said: _Said) -> _Policy:
     holder = said.find("SignaturePolicyIdentifier")
     if holder is None:
-        return None
+        return _Policy(None)
     if len(holder) == 1 and holder[0].tag == _XADES["SignaturePolicyImplied"]:
-        return "implied"
-    policy = _child(_child(holder, _XADES["SignaturePolicyId"]), _XADES["SigPolicyId"])
-    identifier = text_of(_child(policy, _XADES["Identifier"]), code="xades", max_chars=1024).strip()
+        return _Policy("implied")
+    policy_id = _child(holder, _XADES["SignaturePolicyId"])
+    element = _child(_child(policy_id, _XADES["SigPolicyId"]), _XADES["Identifier"])
+    identifier = text_of(element, code="xades", max_chars=1024).strip()
     match = _POLICY_OID.fullmatch(identifier)
-    return match.group(1) if match else identifier
+    place = next(policy_id.iter(_XADES["SPURI"]), None)
+    uri = None if place is None else text_of(place, code="xades", max_chars=1024).strip()
+    return _Policy(match.group(1) if match else identifier, element.get("Qualifier"), uri)
 
 
 def _parse_media_types(about_data: etree._Element | None) -> dict[str, str]:
