@@ -5,6 +5,7 @@ Here a container is taken apart by the names of its files; what is in them is re
 refused by name in ASiC-S, and not taken into account in ASiC-E.
 """
 
+import codecs
 import hashlib
 import re
 import unicodedata
@@ -241,7 +242,7 @@ def _read_media_type(archive: Archive, problems: list[ContainerProblem]) -> str:
     if entry is None:
         raise Malformed("asic.mimetype.missing", "there is no file called mimetype")
     content = archive.read(entry, max_bytes=256)
-    text = content.decode("ascii", "replace")
+    text = content.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
     media_type = text.strip()
     if media_type not in (MEDIA_TYPE_ASIC_E, MEDIA_TYPE_ASIC_S):
         raise Malformed("asic.mimetype.unknown", f"the media type {media_type!r} is not an ASiC container")
@@ -256,6 +257,8 @@ def _read_media_type(archive: Archive, problems: list[ContainerProblem]) -> str:
         warn("asic.mimetype.compressed", 'Container "mimetype" file must not be compressed')
     if entry.has_extra:
         warn("asic.mimetype.extra", 'Container "mimetype" file must not contain "Extra fields" in its ZIP header')
+    if content.startswith(codecs.BOM_UTF8):
+        warn("asic.mimetype.byte_order_mark", 'Container "mimetype" file begins with a byte order mark')
     if text != media_type:
         warn("asic.mimetype.white_space", 'Container "mimetype" file has white space around the media type')
     return media_type

@@ -61,6 +61,7 @@ _HARMLESS: Final[Mapping[str, str]] = {
     "asic.mimetype.compressed": "Some programs will not recognise the file; the signatures are not affected.",
     "asic.mimetype.extra": "Some programs will not recognise the file; the signatures are not affected.",
     "asic.mimetype.white_space": "Some programs will not recognise the file; the signatures are not affected.",
+    "asic.mimetype.byte_order_mark": "Some programs will not recognise the file; the signatures are not affected.",
     "asic.unknown_meta_file": "Nobody signed that file. Do not rely on it.",
     "asic.manifest.mismatch": "Nothing rests on that list in a container of this kind.",
     "asic.evidence_record": "It would prove more than what is told here; it takes nothing away.",
