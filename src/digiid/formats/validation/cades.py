@@ -38,8 +38,9 @@ from digiid.formats.validation.revocation import check_not_from_future, check_re
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamped import check_manifests_size, judge_archive_tokens
 from digiid.formats.validation.time_stamps import (
+    find_unfit,
     judge_token,
-    refuse_broken_archive,
+    refuse_unfit_archive,
     refuse_without_time_stamp,
     settle_signature_time,
 )
@@ -109,7 +110,8 @@ def validate_cades_file(
 
 
 def _add_archive_tokens(report: SignatureReport, frame: CadesFrame) -> SignatureReport:
-    """Tokens over the signature file through a manifest: level LTA when one holds. They change no verdict."""
+    """Tokens over the signature file through a manifest: level LTA when one holds. They prove nothing of what ages, but
+    one that is unfit is never passed over."""
     stamps: list[TimeStampReport] = []
     for token, covered in frame.archive_tokens:
         if report.file_name in covered:
@@ -121,6 +123,10 @@ def _add_archive_tokens(report: SignatureReport, frame: CadesFrame) -> Signature
         for stamp in stamps
         if stamp.indication != "PASSED"
     ]
+    problem = find_unfit(stamps) if report.is_valid else None
+    if problem is not None:
+        report = report._replace(indication=problem.indication, sub_indication=problem.sub)
+        messages = [Message(Severity.ERROR, problem.code, problem.text)]
     signature_format = report.signature_format
     if any(stamp.indication == "PASSED" for stamp in stamps) and signature_format.endswith("_LT"):
         signature_format += "A"
@@ -204,7 +210,7 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
     if not passed:
         refuse_without_time_stamp(facts)
     check_not_from_future(facts, at)
-    refuse_broken_archive(facts)
+    refuse_unfit_archive(facts)
     check_signing_time(cades.claimed_signing_at)
     check_attributes(facts, cades, verified, best_at)
     if cades.unread_archive_count:

@@ -21,7 +21,7 @@ from digiid.formats.cades import (
 )
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.facts import INDETERMINATE, Facts, NotValid, Sub
-from digiid.formats.validation.time_stamps import judge_token
+from digiid.formats.validation.time_stamps import judge_token, tell_of_archive_time_stamp
 from digiid.kernel.errors import Malformed
 
 
@@ -88,8 +88,8 @@ def judge_archive_time_stamps(
             facts.archive_time_stamps.insert(0, report)
             if report.indication == "PASSED" and report.gen_at is not None:
                 proofs.holding.append((stamp.covered, report.gen_at))
-            elif report.indication != "FAILED":
-                facts.warn("validation.archive_time_stamp", f"An archive time-stamp proves nothing: {report.text}")
+            else:
+                tell_of_archive_time_stamp(facts, report)
     return proofs
 
 

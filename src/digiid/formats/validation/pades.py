@@ -40,9 +40,10 @@ from digiid.formats.validation.revocation import check_not_from_future, check_re
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamps import (
     judge_token,
-    refuse_broken_archive,
+    refuse_unfit_archive,
     refuse_without_time_stamp,
     settle_signature_time,
+    tell_of_archive_time_stamp,
 )
 from digiid.formats.xades.algorithms import hash_bytes
 from digiid.kernel.errors import Malformed
@@ -304,7 +305,7 @@ def _climb(facts: Facts, case: _Case, cades: UnverifiedCades, trust: VerifiedTru
     if not passed:
         refuse_without_time_stamp(facts)
     check_not_from_future(facts, at)
-    refuse_broken_archive(facts)
+    refuse_unfit_archive(facts)
     check_signing_time(case.signature.claimed_at)
     if cms.ID_SIGNING_TIME in cades.signer.attributes:
         facts.warn("validation.pades.signing_time", "The signing time stands in the signed attributes too")
@@ -330,8 +331,7 @@ def _judge_signature_time_stamps(
     passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]
     _check_order(case, passed)
     for stamp in case.stamps:
-        if stamp.report.indication == "INDETERMINATE":
-            facts.warn("validation.archive_time_stamp", f"An archive time-stamp proves nothing: {stamp.report.text}")
+        tell_of_archive_time_stamp(facts, stamp.report)
     return [*passed, *proofs]
 
 

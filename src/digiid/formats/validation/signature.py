@@ -6,8 +6,8 @@ CA as TSA/QTST, the OCSP responder is authorised by RFC 6960 §4.2.2.2 or listed
 at the time of what they signed; that is what the lists vouch for.
 
 A signature without a time-stamp or without revocation data of its own is not fetched data for: its verdict is
-INDETERMINATE, never valid. So is that of one with a broken archive time-stamp; one that merely cannot be relied on is
-told of, and matters only where what it should have proven is needed.
+INDETERMINATE, never valid. So is that of one with an archive time-stamp that is broken or not a qualified one; one that
+merely cannot be relied on any more is told of, and matters only where what it should have proven is needed.
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ from digiid.formats.validation.report import Indication, Scope, SignatureReport,
 from digiid.formats.validation.revocation import check_not_from_future, check_revocation, find_time_mark
 from digiid.formats.validation.time_stamps import (
     judge_time_stamps,
-    refuse_broken_archive,
+    refuse_unfit_archive,
     refuse_without_time_stamp,
     settle_signature_time,
 )
@@ -101,7 +101,7 @@ def _climb(facts: Facts, files: SignedFiles, trust: VerifiedTrust, at: datetime)
     if not passed:
         refuse_without_time_stamp(facts)
     check_not_from_future(facts, at)
-    refuse_broken_archive(facts)
+    refuse_unfit_archive(facts)
     _check_signed_properties(facts)
     check_algorithms(facts, verified, best_at)
     for name in signature.unknown_properties:

@@ -272,8 +272,14 @@ def _judge_archive_time_stamps(
         facts.archive_time_stamps.insert(0, report)
         if report.indication == "PASSED" and report.gen_at is not None:
             proofs.covering.append((stamp.place, report.gen_at))
-        elif report.indication != "FAILED":
-            facts.warn("validation.archive_time_stamp", f"An archive time-stamp proves nothing: {report.text}")
+        else:
+            tell_of_archive_time_stamp(facts, report)
+
+
+def tell_of_archive_time_stamp(facts: Facts, report: TimeStampReport) -> None:
+    """A warning for one that proves nothing and decides nothing; the others are `refuse_unfit_archive`'s."""
+    if report.indication == "INDETERMINATE" and report.sub_indication is not Sub.NO_CERTIFICATE_CHAIN_FOUND:
+        facts.warn("validation.archive_time_stamp", f"An archive time-stamp proves nothing: {report.text}")
 
 
 def _check_order(facts: Facts, signature: UnverifiedSignature) -> None:
@@ -297,20 +303,34 @@ def _check_order(facts: Facts, signature: UnverifiedSignature) -> None:
             )
 
 
-def refuse_broken_archive(facts: Facts) -> None:
-    """Something was changed after it was archived. The standard passes over such a time-stamp where the rest stands by
-    itself (§5.6.3.4); the validators of the field do not, and neither do we.
+def refuse_unfit_archive(facts: Facts) -> None:
+    """Raises: NotValid, an archive time-stamp is unfit."""
+    problem = find_unfit(facts.archive_time_stamps)
+    if problem is not None:
+        raise problem
 
-    Raises: NotValid.
+
+def find_unfit(archive_time_stamps: Sequence[TimeStampReport]) -> NotValid | None:
+    """Something was changed after it was archived, or a unit made the time-stamp that no list names as a qualified one.
+    The standard passes over such time-stamps where the rest stands by itself (§5.6.3.4); the state's policy and the
+    validators of the field do not, and neither do we.
     """
-    for report in facts.archive_time_stamps:
+    for report in archive_time_stamps:
+        if report.sub_indication is Sub.NO_CERTIFICATE_CHAIN_FOUND:
+            return NotValid(
+                INDETERMINATE,
+                Sub.NO_CERTIFICATE_CHAIN_FOUND,
+                "validation.archive_time_stamp_not_qualified",
+                f"An archive time-stamp is not a qualified one: {report.text}",
+            )
         if report.indication == "FAILED":
-            raise NotValid(
+            return NotValid(
                 INDETERMINATE,
                 Sub.SIG_CONSTRAINTS_FAILURE,
                 "validation.archive_time_stamp_broken",
                 f"An archive time-stamp is not intact: {report.text}",
             )
+    return None
 
 
 def settle_signature_time(facts: Facts, passed: Sequence[datetime], *, at: datetime) -> datetime:

@@ -275,8 +275,10 @@ def test_an_archive_time_stamp_over_something_else_is_never_passed_over() -> Non
 def test_an_archive_time_stamp_by_a_unit_that_nobody_listed() -> None:
     stranger = make_unit(PKI, "TEST Stranger", since=AT - YEAR, until=AT + 20 * YEAR)
     signature = only(archived(LT, PKI, at=AT, unit=stranger))
-    assert signature.is_valid  # all that it says stands without that time-stamp
-    assert [message.code for message in signature.messages] == ["validation.archive_time_stamp"]
+    assert str(signature.sub_indication) == "NO_CERTIFICATE_CHAIN_FOUND"
+    assert [message.code for message in signature.messages] == ["validation.archive_time_stamp_not_qualified"]
+    both = archived(archived(LT, PKI, at=AT, unit=stranger), PKI, at=AT)  # one that is listed does not make up for it
+    assert verdict(both) == ("INDETERMINATE", "NO_CERTIFICATE_CHAIN_FOUND")
     needed = archived(FIRST, PKI, at=AT + 2 * YEAR, unit=stranger)
     signature = only(needed, at=AT + 4 * YEAR)
     assert str(signature.sub_indication) == "OUT_OF_BOUNDS_NO_POE"

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from digiid.formats import cms, der
 from digiid.formats.asic import DataFile
+from digiid.formats.asic.manifest import DataObject, build_asic_manifest
 from digiid.formats.cades import ID_SIGNATURE_POLICY, ID_SIGNER_LOCATION, parse_cades
 from digiid.formats.validation import POLV3, POLV4, Policy, Report, list_findings, validate_container
 from digiid.kernel.errors import Malformed
+from tests.support.archived import YEAR, make_unit
 from tests.support.cades import CadesMaker, manifest_of
 from tests.support.containers import changed, pack, unpack
 from tests.support.pki import (
@@ -294,3 +296,33 @@ def test_statements_make_the_level() -> None:
     advanced = (key_usage(content_commitment=True), qc_statements(QC_COMPLIANCE, QC_TYPE_ESIGN))
     signer = PKI.issue(person("QC", "38001085718"), extensions=advanced)
     assert judge(CadesMaker(signer=signer).simple(FILE)).signatures[0].level == "ADESIG_QC"
+
+
+@pytest.mark.parametrize(
+    ("unit_is_listed", "over", "expected", "told"),
+    [
+        (True, None, ("TOTAL-PASSED", ""), []),
+        (
+            False,
+            None,
+            ("INDETERMINATE", "NO_CERTIFICATE_CHAIN_FOUND"),
+            ["validation.archive_time_stamp_not_qualified"],
+        ),
+        (True, b"x", ("INDETERMINATE", "SIG_CONSTRAINTS_FAILURE"), ["validation.archive_time_stamp_broken"]),
+    ],
+    ids=["that holds", "by a unit that nobody listed", "over something else"],
+)
+def test_a_token_over_the_signature_through_a_manifest(
+    unit_is_listed: bool, over: bytes | None, expected: tuple[str, str], told: list[str]
+) -> None:
+    unit = None if unit_is_listed else make_unit(PKI, "TEST Stranger", since=AT - YEAR, until=AT + YEAR)
+    container = CadesMaker().extended(FILES)
+    covered = [name for name in unpack(container) if name != "mimetype"]
+    objects = [DataObject(name, "", "sha256", hashlib.sha256(unpack(container)[name]).digest()) for name in covered]
+    manifest = build_asic_manifest("META-INF/timestamp001.tst", objects)
+    token = PKI.time_stamp(hashlib.sha256(over or manifest).digest(), gen_at=AT - timedelta(minutes=1), unit=unit)
+    added = {"META-INF/ASiCArchiveManifest.xml": manifest, "META-INF/timestamp001.tst": token}
+    (signature,) = judge(changed(container, added)).signatures
+    assert (str(signature.indication), str(signature.sub_indication or "")) == expected
+    assert [message.code for message in signature.messages] == told
+    assert signature.signature_format == ("CAdES_BASELINE_LTA" if not told else "CAdES_BASELINE_LT")

@@ -371,8 +371,8 @@ def test_a_signature_time_stamp_that_was_exchanged_is_noticed() -> None:
 def test_a_unit_that_nobody_listed() -> None:
     stranger = make_unit(PKI, "TEST Stranger", since=AT - YEAR, until=AT + 20 * YEAR)
     found = only(stamped(LT, unit=stranger))
-    assert found.is_valid  # all that it says stands without that time-stamp
-    assert [message.code for message in found.messages] == ["validation.archive_time_stamp"]
+    assert str(found.sub_indication) == "NO_CERTIFICATE_CHAIN_FOUND"
+    assert [message.code for message in found.messages] == ["validation.archive_time_stamp_not_qualified"]
     found = only(stamped(FIRST, at=AT + 2 * YEAR, unit=stranger), at=AT + 4 * YEAR)
     assert str(found.sub_indication) == "OUT_OF_BOUNDS_NO_POE"
     assert found.archive_time_stamps[0].sub_indication == "NO_CERTIFICATE_CHAIN_FOUND"
