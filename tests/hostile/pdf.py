@@ -354,13 +354,13 @@ def _inside() -> Iterator[Case]:
         "TRY_LATER",
         "validation.ocsp_before_time_stamp",
     )
-    yield failed(
+    yield unproven(
         kind,
         "revoked before",
         lambda: stored(
             pki.ocsp(pki.signer.certificate, at=late, status="revoked", revoked_at=SIGNED_AT - timedelta(hours=1))
         ),
-        "REVOKED",
+        "REVOKED_NO_POE",
         "validation.revoked",
     )
     yield failed(kind, "something behind the CMS", _behind_the_cms, _FORM, "pades.contents")

@@ -425,8 +425,12 @@ CONFIRMATION_CASES = [
     _lacking("nextUpdate before thisUpdate", _ocsp(next_update=SIGNED_AT - DAY), "ocsp.times"),
     unproven(CONFIRMATIONS, "from the future", _ocsp(AT + 30 * DAY), "TRY_LATER", "validation.ocsp_", "future"),
     _lacking("status unknown", _ocsp(status="unknown"), "validation.status_unknown"),
-    failed(
-        CONFIRMATIONS, "revoked", _ocsp(status="revoked", revoked_at=SIGNED_AT - DAY), "REVOKED", "validation.revoked"
+    unproven(
+        CONFIRMATIONS,
+        "revoked",
+        _ocsp(status="revoked", revoked_at=SIGNED_AT - DAY),
+        "REVOKED_NO_POE",
+        "validation.revoked",
     ),
     unproven(
         CONFIRMATIONS,

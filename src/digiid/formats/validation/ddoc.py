@@ -179,7 +179,11 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
     # 5 it was not revoked when the mark was made (§5.2.5)
     if mark is None:
         raise problem
-    judge_status(facts, mark, best_at, has_proof=True)
+    try:
+        judge_status(facts, mark, best_at, has_proof=True)
+    except NotValid as end:
+        # The format has one answer and no time-stamps: its programs call the signature invalid.
+        raise NotValid(FAILED, Sub.REVOKED, end.code, end.text) if end.sub is Sub.REVOKED_NO_POE else end from None
     check_not_from_future(facts, at)
 
     # 6 algorithms, as at that time (§5.2.8)

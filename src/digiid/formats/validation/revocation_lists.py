@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from digiid.formats.trusted_list import ServiceCertificate
-from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid, Sub
+from digiid.formats.validation.facts import INDETERMINATE, Facts, NotValid, Sub
 from digiid.formats.validation.policy import find_weak_key
 from digiid.formats.x509.crl import VerifiedCrl, verify_crl
 from digiid.formats.x509.parts import CertificateParts, public_key_of
@@ -55,15 +55,15 @@ def judge_lists(
 
 
 def revoked(reason: str | None, *, has_proof: bool) -> NotValid:
-    """The verdict when the certificate was revoked before the time of the signature."""
+    """The verdict when the certificate was revoked before the time of the signature. A time-stamp proves that it was
+    used before the stamp, and not that it was used after the revocation: REVOKED would say that (EN 319 102-1 §5.5.4).
+    """
     if reason == "certificateHold":
         text = "The signer's certificate was suspended when it was used"
         return NotValid(INDETERMINATE, Sub.TRY_LATER, "validation.on_hold", text)
-    if not has_proof:
-        text = "The signer's certificate is revoked, and nothing proves that it was used before that"
-        return NotValid(INDETERMINATE, Sub.REVOKED_NO_POE, "validation.revoked", text)
-    text = "The signer's certificate was revoked before the signature was made"
-    return NotValid(FAILED, Sub.REVOKED, "validation.revoked", text)
+    when = "was revoked before the time-stamp" if has_proof else "is revoked"
+    text = f"The signer's certificate {when}, and nothing proves that it was used before that"
+    return NotValid(INDETERMINATE, Sub.REVOKED_NO_POE, "validation.revoked", text)
 
 
 def _find_problem(

@@ -207,7 +207,7 @@ def test_a_value_that_was_tampered_with() -> None:
         ),
         (
             CadesMaker(ocsp_der=PKI.ocsp(PKI.signer.certificate, at=SIGNED_AT, status="revoked")),
-            "TOTAL-FAILED/REVOKED",
+            "INDETERMINATE/REVOKED_NO_POE",
         ),
         (
             CadesMaker(ocsp_der=PKI.ocsp(PKI.signer.certificate, at=SIGNED_AT - timedelta(hours=1))),

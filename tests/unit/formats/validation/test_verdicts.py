@@ -381,8 +381,8 @@ def confirmed(**how: object) -> bytes:
 @pytest.mark.parametrize(
     ("how", "expected"),
     [
-        ({"status": "revoked", "revoked_at": SIGNED_AT - DAY, "reason": "key_compromise"}, failed("REVOKED")),
-        ({"status": "revoked", "revoked_at": SIGNED_AT}, failed("REVOKED")),
+        ({"status": "revoked", "revoked_at": SIGNED_AT - DAY, "reason": "key_compromise"}, unknown("REVOKED_NO_POE")),
+        ({"status": "revoked", "revoked_at": SIGNED_AT}, unknown("REVOKED_NO_POE")),
         ({"status": "revoked", "revoked_at": SIGNED_AT - DAY, "reason": "certificate_hold"}, unknown("TRY_LATER")),
         ({"status": "unknown"}, unknown("CERTIFICATE_CHAIN_GENERAL_FAILURE")),
         ({"at": SIGNED_AT - timedelta(seconds=1)}, unknown("TRY_LATER")),
