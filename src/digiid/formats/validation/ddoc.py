@@ -6,8 +6,9 @@ The levels of a policy are not asked of these signatures, which are older than t
 """
 
 import hashlib
+import re
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from cryptography import x509
 
@@ -35,6 +36,7 @@ from digiid.formats.xades import Reference, UnverifiedSignature, VerifiedSignatu
 from digiid.kernel.errors import Malformed, Refused
 
 Sub = SubIndication
+_FILE_ID: Final = re.compile(r"D[0-9]{1,9}|DO")  # DO: taken by the programs of the field
 
 
 def validate_ddoc(
@@ -164,7 +166,13 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
         text = "; ".join(f"The file <{name}> is not signed" for name in missing) or "There is no file in the document"
         raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.file_not_signed", text)
 
-    # 3 proof of when: the time-mark
+    # 3 every file has an Id of the format's form
+    odd = next((file.id for file in document.data_files if not _FILE_ID.fullmatch(file.id)), None)
+    if odd is not None:
+        text = f"Id attribute value has to be in form D<number> or DO: {odd}"
+        raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.ddoc.file_id", text)
+
+    # 4 proof of when: the time-mark
     mark, problem = _find_mark(signature, verified.certificate, parts, trust)
     facts.best_signature_at = None if mark is None else mark.produced_at
     if mark is not None:
@@ -172,11 +180,11 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
         facts.time_mark_nonce = mark.nonce
     best_at = facts.best_signature_at or at
 
-    # 4 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
+    # 5 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
     find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=mark is not None)
     check_usage(parts)
 
-    # 5 it was not revoked when the mark was made (§5.2.5)
+    # 6 it was not revoked when the mark was made (§5.2.5)
     if mark is None:
         raise problem
     try:
@@ -186,7 +194,7 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
         raise NotValid(FAILED, Sub.REVOKED, end.code, end.text) if end.sub is Sub.REVOKED_NO_POE else end from None
     check_not_from_future(facts, at)
 
-    # 6 algorithms, as at that time (§5.2.8)
+    # 7 algorithms, as at that time (§5.2.8)
     check_algorithms(facts, verified, best_at)
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +19,7 @@ from digiid.formats.validation.ddoc import validate_ddoc
 from digiid.formats.x509.signature import hash_identifier
 from digiid.kernel.errors import Malformed, Refused
 from tests.support.ddoc import DdocMaker, ocsp_with_sha1, rsa_signer
-from tests.support.pki import AT, DAY, FILES, SIGNED_AT, key_usage, person, shared_pki
+from tests.support.pki import AT, DAY, FILES, SIGNED_AT, Identity, key_usage, person, shared_pki
 from tests.support.time_stamped import stamped
 from tests.unit.formats.fuzz import damaged
 
@@ -138,6 +139,29 @@ def test_what_was_signed_cannot_be_changed(old: str, new: str, expected: str) ->
 
 def test_a_file_that_is_not_signed() -> None:
     assert verdict(DdocMaker(signed=["D0"]).document()) == "TOTAL-FAILED/FORMAT_FAILURE"
+
+
+@pytest.mark.parametrize(
+    ("file_id", "expected"),
+    [("D00", "TOTAL-PASSED/"), ("DO", "TOTAL-PASSED/"), ("X0", "TOTAL-FAILED/FORMAT_FAILURE")],
+)
+def test_a_file_has_an_id_of_the_form_of_the_format(file_id: str, expected: str) -> None:
+    maker = DdocMaker(
+        edit_file=lambda text: text.replace('Id="D0"', f'Id="{file_id}"'),
+        edit_info=lambda text: text.replace('#D0"', f'#{file_id}"'),
+    )
+    assert verdict(maker.document()) == expected
+
+
+def test_names_without_a_namespace_in_the_issuers_serial_number_are_read() -> None:
+    class Older(DdocMaker):
+        def _properties(self, signer: Identity, signature_id: str) -> str:
+            text = super()._properties(signer, signature_id)
+            return re.sub(' xmlns="[^"]*xmldsig#"(?=>(?:CN|[0-9]))', "", text)
+
+    document = Older().document()
+    assert b"<X509IssuerName>" in document and b"<X509SerialNumber>" in document
+    assert verdict(document) == "TOTAL-PASSED/"
 
 
 def test_a_signature_that_cannot_be_read_is_one_that_failed() -> None:
