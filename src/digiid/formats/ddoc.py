@@ -66,6 +66,7 @@ EMBEDDED_BASE64, EMBEDDED = "EMBEDDED_BASE64", "EMBEDDED"
 _BY_DIGEST: Final = frozenset(("HASHCODE", "DETATCHED", "DETACHED"))
 _OLD_DATE: Final = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)T")
 _DEFAULT_NAMESPACE: Final = re.compile(rb"\A(<[^>\"]*) xmlns=\"[^\"]*\"")
+_START_TAG: Final = re.compile(rb"<[^\s>\"']+(?:\s+[^\s=]+=(?:\"[^\"]*\"|'[^']*'))*\s*>")
 _WHITE: Final = re.compile(r"[ \t\r\n]+")
 _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/= \t\n]")  # a carriage return would be escaped by canonicalization
 
@@ -93,7 +94,7 @@ class DdocFile:
         return used // 4 * 3 - text[-8:].count("=")
 
     def content(self) -> bytes:
-        """The file itself.
+        """The file itself; XML that is embedded as it is comes out as it stands between the tags.
 
         Raises: Malformed `ddoc.base64`, `ddoc.data_file`: it is not in the document.
         """
@@ -101,8 +102,13 @@ class DdocFile:
             return _decode(self.element)
         if self.content_type != EMBEDDED:
             raise Malformed("ddoc.data_file", f"the content of {self.name!r} is not in the document")
-        head = self.element.text or ""
-        return head.encode() + b"".join(etree.tostring(child, encoding="utf-8") for child in self.element)
+        if not len(self.element):
+            return (self.element.text or "").encode()
+        # Cut out between the tags: a child written alone would repeat every namespace above it, thousands of times.
+        text = etree.tostring(self.element, encoding="utf-8", with_tail=False)
+        start = _START_TAG.match(text)
+        assert start is not None
+        return text[start.end() : text.rindex(b"</")]
 
 
 @dataclass(frozen=True, slots=True)

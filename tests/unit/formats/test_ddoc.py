@@ -53,6 +53,35 @@ def test_xml_may_be_embedded_as_it_is() -> None:
     assert parse_ddoc(data).data_files[0].content() == b'<a xmlns=""><b/>c</a>'
 
 
+def embedded(content: str, *, above: str = "") -> bytes:
+    """A document whose first file is XML as it is; `above` stands in the root's tag."""
+    data = edited(base64.encodebytes(FILES[0].content).decode(), content)
+    data = edited('ContentType="EMBEDDED_BASE64"', 'ContentType="EMBEDDED"', document=data)
+    return edited("<SignedDoc ", f"<SignedDoc {above} ", document=data)
+
+
+@pytest.mark.parametrize(
+    ("content", "above"),
+    [
+        ("<a><b/>c</a>", ""),
+        ("first <a/> &amp; then <z:b/>", 'xmlns:z="urn:z"'),
+        ("<a/>", "xmlns:z='urn:z?a=b'"),
+        ("a &gt; b", ""),
+        ("", ""),
+    ],
+)
+def test_embedded_xml_comes_out_as_it_stands(content: str, above: str) -> None:
+    expected = "a > b" if content == "a &gt; b" else content  # text alone is the file's text
+    data = edited(' Filename="contract.txt"', """ Filename='"a">b'""", document=embedded(content, above=above))
+    assert parse_ddoc(data).data_files[0].content() == expected.encode()
+
+
+def test_a_long_namespace_above_many_elements_does_not_make_the_file_grow() -> None:
+    content = "<a/>" * 5000
+    data = embedded(content, above=f'xmlns:z="{"u" * 500_000}"')
+    assert parse_ddoc(data).data_files[0].content() == content.encode()
+
+
 def test_a_file_of_more_than_ten_megabytes() -> None:
     large = DataFile("large.bin", "application/octet-stream", bytes(12_000_000))
     document = parse_ddoc(DdocMaker(files=[large]).document())
