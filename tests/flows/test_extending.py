@@ -14,7 +14,7 @@ from digiid.formats.validation import Report, validate_container
 from digiid.kernel.errors import Broken, DigiidError, NotFound, Refused, Unavailable
 from digiid.platform.clock import ManualClock
 from digiid.platform.documents.extending import extend_container, extend_due, find_due
-from digiid.platform.documents.signing import TrustServices
+from digiid.platform.documents.services import TrustServices
 from digiid.platform.documents.time_stamping import time_stamp_document
 from digiid.platform.entropy import SeededEntropy
 from digiid.platform.http import HttpClient

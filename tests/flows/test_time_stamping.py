@@ -11,7 +11,7 @@ from digiid.formats.asic import DataFile
 from digiid.formats.validation import Report, validate_container
 from digiid.kernel.errors import Broken, DigiidError, Malformed, Refused, Unavailable
 from digiid.platform.clock import ManualClock
-from digiid.platform.documents.signing import TrustServices
+from digiid.platform.documents.services import TrustServices
 from digiid.platform.documents.time_stamping import (
     find_due_time_stamps,
     renew_time_stamp,

@@ -26,17 +26,13 @@ from digiid.formats.validation import POLV4, Policy
 from digiid.formats.xades import ProductionPlace, parse_signatures
 from digiid.kernel.errors import Conflict, DigiidError, Malformed, Refused, Unavailable
 from digiid.platform.documents.files import guess_media_type, read_file
-from digiid.platform.documents.signing import (
-    CheckedSigner,
-    Level,
-    PreparedSignature,
-    Signer,
-    TrustServices,
-    build_signature_file,
-    check_signer,
-    judge_signed,
-    prepare_files,
-)
+from digiid.platform.documents.finishing import build_signature_file
+from digiid.platform.documents.levels import Level
+from digiid.platform.documents.prepared import PreparedSignature
+from digiid.platform.documents.preparing import CheckedSigner, check_signer, prepare_files
+from digiid.platform.documents.services import TrustServices
+from digiid.platform.documents.signing import Signer
+from digiid.platform.documents.verdicts import judge_signed
 
 _AHEAD: Final = 6  # prepared and waiting for the key, or signed and not yet written
 _SWITCH_SECONDS: Final = 50e-6

@@ -16,6 +16,7 @@ from digiid.kernel.errors import DigiidError, Refused
 from digiid.platform.documents.batch import BatchItem, Outcome, sign_batch
 from digiid.platform.documents.extending import ExtendedLevel, extend_document, extend_due
 from digiid.platform.documents.files import guess_media_type, make_folder, read_file, write_whole
+from digiid.platform.documents.levels import Level
 from digiid.platform.documents.output import (
     EXIT_NOT_VALID,
     EXIT_OK,
@@ -26,7 +27,8 @@ from digiid.platform.documents.output import (
     print_json,
 )
 from digiid.platform.documents.removing import remove_signature
-from digiid.platform.documents.signing import Level, Signer, TrustServices, sign_container, sign_files
+from digiid.platform.documents.services import TrustServices
+from digiid.platform.documents.signing import Signer, sign_container, sign_files
 from digiid.platform.documents.time_stamping import renew_time_stamp, time_stamp_document
 
 _CONTAINER_SUFFIXES = (".asice", ".sce", ".bdoc")

@@ -18,32 +18,17 @@ from digiid.formats.asic.archive import STORED, Part, build_archive, build_part,
 from digiid.formats.validation import POLV4, Policy, Report, SignatureReport
 from digiid.formats.validation.policy import weak_from
 from digiid.formats.x509.parts import parts_of, public_key_of
-from digiid.formats.xades import StreamFile, add_validation_values, parse_signatures, plan_archive_time_stamp
+from digiid.formats.xades import add_validation_values, parse_signatures
 from digiid.kernel.errors import Broken, Conflict, DigiidError, NotFound, Refused
 from digiid.platform.documents.files import read_file, write_whole
 from digiid.platform.documents.judging import validate_document
+from digiid.platform.documents.levels import Level, add_archive_time_stamp, certificate_values
 from digiid.platform.documents.pades import extend_pdf
 from digiid.platform.documents.prolonging import check_prolongable, confirm_status
-from digiid.platform.documents.signing import Level, TrustServices, certificate_values
+from digiid.platform.documents.services import TrustServices
 from digiid.platform.documents.time_stamping import DUE_AHEAD, Due, find_due_time_stamps, renew_time_stamp
-from digiid.platform.trust import TsaClient
 
 ExtendedLevel = Literal["LT", "LTA"]
-
-
-def add_archive_time_stamp(xml: bytes, signature_id: str, *, stream: StreamFile, tsa: TsaClient) -> bytes:
-    """A signature file with an archive time-stamp more on one of its signatures, which is of level LT or LTA.
-
-    `stream` gives the octets of a data file by its name.
-
-    Raises:
-        Malformed: `xades.…`, `xml.…`, `tsp.…`.
-        Refused: `xades.archive.…`, `tsp.…`, `trust.…`.
-        Unavailable: the time-stamping authority does not answer.
-    """
-    plan = plan_archive_time_stamp(xml, signature_id, stream=stream)
-    token_der, _ = tsa.fetch(plan.imprint, plan.hash_name)
-    return plan.apply(token_der)
 
 
 def extend_document(

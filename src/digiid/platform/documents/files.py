@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from digiid.kernel.errors import Malformed, NotFound, Refused, Unavailable
-from digiid.platform.documents.signing import MAX_CONTAINER_BYTES
+
+MAX_CONTAINER_BYTES = 512 * 1024 * 1024
 
 
 def guess_media_type(name: str) -> str:

@@ -26,19 +26,13 @@ from digiid.formats.x509.parts import load_certificate
 from digiid.formats.xades import ProductionPlace, SignatureMethod, choose_method
 from digiid.formats.xades.algorithms import SIGNATURE_METHODS
 from digiid.kernel.errors import Broken, Conflict, Malformed, Refused
+from digiid.platform.documents.levels import Level, certificate_values, check_status
+from digiid.platform.documents.prepared import MAX_PREPARED_AGE
+from digiid.platform.documents.preparing import check_signing_certificate
 from digiid.platform.documents.prolonging import check_prolongable, confirm_status
-from digiid.platform.documents.signing import (
-    MAX_PREPARED_AGE,
-    Level,
-    SignedDocument,
-    Signer,
-    TrustServices,
-    certificate_values,
-    check_signing_certificate,
-    check_status,
-    check_verdict,
-    explain,
-)
+from digiid.platform.documents.services import TrustServices
+from digiid.platform.documents.signing import Signer
+from digiid.platform.documents.verdicts import SignedDocument, check_verdict, explain
 from digiid.platform.pdf import (
     Appearance,
     Placeholder,

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from digiid.kernel.errors import DigiidError, Malformed, Refused, Unavailable
 from digiid.platform.documents.commands import SigningWish
 from digiid.platform.documents.files import make_folder, read_file, write_whole
+from digiid.platform.documents.levels import Level
 from digiid.platform.documents.output import (
     EXIT_NOT_VALID,
     EXIT_OK,
@@ -21,7 +22,8 @@ from digiid.platform.documents.output import (
     print_json,
 )
 from digiid.platform.documents.pades import PdfWish, VisibleSignature, sign_pdf
-from digiid.platform.documents.signing import Level, Signer, TrustServices
+from digiid.platform.documents.services import TrustServices
+from digiid.platform.documents.signing import Signer
 from digiid.platform.pdf import MAX_PDF_BYTES
 
 _STOP_AFTER = 5  # failures of a service or of the key without a success between them

@@ -7,7 +7,7 @@ from cryptography import x509
 from digiid.formats.ocsp import CertStatus, VerifiedOcsp
 from digiid.formats.validation import SignatureReport
 from digiid.kernel.errors import Refused
-from digiid.platform.documents.signing import TrustServices
+from digiid.platform.documents.services import TrustServices
 
 _NO_REVOCATION_DATA: Final = {"validation.no_revocation_data"}  # the one thing that level T may lack
 

@@ -18,7 +18,7 @@ from digiid.formats.validation import POLV4, Policy, Report, Severity, validate_
 from digiid.formats.validation.policy import weak_from
 from digiid.formats.x509.parts import parts_of, public_key_of
 from digiid.kernel.errors import Broken, Refused
-from digiid.platform.documents.signing import TrustServices
+from digiid.platform.documents.services import TrustServices
 
 TIME_STAMP_HASH: Final = "sha512"
 DUE_AHEAD: Final = timedelta(days=365)  # how long before a certificate runs out its token is renewed

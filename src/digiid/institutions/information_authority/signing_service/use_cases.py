@@ -39,6 +39,7 @@ from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.documents import Level, PreparedSignature, TrustServices, prepare_additional_signature
 from digiid.platform.documents.extending import extend_document
+from digiid.platform.documents.finishing import build_signature_file, check_files, place_signature_file, stream_of
 from digiid.platform.documents.judging import validate_document
 from digiid.platform.documents.pades import (
     PdfWish,
@@ -47,12 +48,6 @@ from digiid.platform.documents.pades import (
     prepare_pdf_signature,
 )
 from digiid.platform.documents.removing import remove_signature as take_out
-from digiid.platform.documents.signing import (
-    build_signature_file,
-    check_files,
-    place_signature_file,
-    stream_of,
-)
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.pdf import read_pdf
 

@@ -13,7 +13,8 @@ from digiid.institutions.information_authority.validation_service.sealing import
 from digiid.institutions.information_authority.validation_service.settings import Settings
 from digiid.institutions.information_authority.validation_service.workers import Workers
 from digiid.kernel.errors import Unavailable
-from digiid.platform.documents.signing import KeySigner, TrustServices
+from digiid.platform.documents.services import TrustServices
+from digiid.platform.documents.signing import KeySigner
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.timers import Timer
 from digiid.platform.trust import StoreState, TrustedListStore

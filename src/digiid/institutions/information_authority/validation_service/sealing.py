@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from cryptography import x509
 
 from digiid.formats.asic import DataFile
-from digiid.platform.documents.signing import KeySigner, TrustServices, sign_files
+from digiid.platform.documents.services import TrustServices
+from digiid.platform.documents.signing import KeySigner, sign_files
 
 
 class ReportSealer:
