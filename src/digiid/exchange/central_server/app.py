@@ -15,7 +15,8 @@ from digiid.exchange.central_server.publishing import Publishing
 from digiid.exchange.central_server.settings import Settings
 from digiid.exchange.central_server.use_cases import configuration, officers
 from digiid.exchange.central_server.use_cases.deps import Deps
-from digiid.exchange.central_server.web.site import NAVIGATION, handlers
+from digiid.exchange.central_server.web.site import handlers
+from digiid.exchange.central_server.web.words import NAVIGATION
 from digiid.exchange.client import Client
 from digiid.exchange.gate import Service
 from digiid.formats.global_conf import anchor_fingerprint

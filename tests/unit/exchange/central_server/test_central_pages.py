@@ -14,7 +14,7 @@ from digiid.exchange.central_server import store
 from digiid.exchange.central_server.app import SITE, CentralServer, build
 from digiid.exchange.central_server.domain import RequestState
 from digiid.exchange.central_server.use_cases import members, officers, requests
-from digiid.exchange.central_server.web.site import DETAILS
+from digiid.exchange.central_server.web.words import DETAILS
 from digiid.exchange.client import Client
 from digiid.formats.exchange.management import Operation
 from digiid.formats.global_conf import anchor_fingerprint, parse_anchor
