@@ -10,11 +10,11 @@ import pytest
 
 from digiid.formats.validation import POLV3, Report, Severity, list_findings, validate_container
 from digiid.kernel.errors import Malformed
-from tests.hostile import archives, proofs, signatures
+from tests.hostile import archives, cades, proofs, signatures
 from tests.hostile.case import GOOD, TRUST, Case
 from tests.support.pki import AT
 
-CASES = [*archives.all_cases(), *signatures.all_cases(), *proofs.all_cases()]
+CASES = [*archives.all_cases(), *signatures.all_cases(), *cades.all_cases(), *proofs.all_cases()]
 assert len({str(case) for case in CASES}) == len(CASES)
 
 
