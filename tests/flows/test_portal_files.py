@@ -109,16 +109,17 @@ def test_files_are_encrypted_to_a_certificate_for_signing_in_only(room: Provider
 @pytest.mark.parametrize(
     ("path", "content", "fields", "said"),
     [
-        ("/files/prolong", b"", {}, "Choose a file"),
+        ("/files/prolong", b"", {}, "This file is empty"),
         ("/files/prolong", b"no container", {}, "not a container"),
         ("/files/prolong", b"PK\x03\x04 and nothing", {}, "not a container"),
         ("/files/take-out", b"no container", {}, "not a container"),
-        ("/files/time-stamp", b"", {}, "Choose a file"),
+        ("/files/take-out", b"", {}, "This file is empty"),
+        ("/files/time-stamp", b"", {}, "This file is empty"),
         ("/files/encrypt", LETTER, {}, "Add a recipient"),
         ("/files/encrypt", LETTER, {"password": "short"}, "20 to 64 characters"),
         ("/files/encrypt", b"", {"password": PASSWORD}, "A file is empty"),
         ("/files/decrypt", b"CDOC\x02 and nothing", {"password": PASSWORD}, "not an encrypted container"),
-        ("/files/decrypt", b"", {}, "Choose a file"),
+        ("/files/decrypt", b"", {}, "This file is empty"),
     ],
 )
 def test_what_cannot_be_used_gets_a_clear_answer(
@@ -127,6 +128,23 @@ def test_what_cannot_be_used_gets_a_clear_answer(
     answer = post(room.browser("portal"), path, one(content), **fields)
     assert answer.status_code == 422
     assert said in words(answer.text)
+
+
+@pytest.mark.parametrize("path", ["/files/prolong", "/files/take-out", "/files/time-stamp", "/files/decrypt"])
+def test_no_file_is_told_apart_from_an_empty_one(room: ProviderRoom, path: str) -> None:
+    # what a browser sends for a field that nothing was chosen in: no name and no content
+    answer = post(room.browser("portal"), path, {"file": ("", b"", "application/octet-stream")})
+    assert answer.status_code == 422
+    assert "Choose a file" in words(answer.text)
+    assert "empty" not in words(answer.text)
+
+
+def test_an_empty_file_to_validate_is_told_apart_from_none(room: ProviderRoom) -> None:
+    browser = room.browser("portal")
+    for name, said in (("", "Choose the signed file"), ("a.asice", "This file is empty")):
+        answer = post(browser, "/validate", {"container": (name, b"", "application/octet-stream")})
+        assert answer.status_code == 422
+        assert said in words(answer.text)
 
 
 def test_a_silent_time_stamping_service_is_told_as_what_it_is(room: ProviderRoom) -> None:

@@ -52,7 +52,7 @@ def check_files(files: Sequence[DataFile], *, max_files: int, max_bytes: int) ->
     if sum(len(file.content) for file in files) > max_bytes:
         raise Refused("portal.files", "too large", public="These files are too large together.")
     if any(not file.content for file in files):
-        raise Refused("portal.files", "empty", public="A file is empty. An empty file cannot be signed.")
+        raise Refused("portal.files", "empty", public="A file is empty. Leave it out, or choose another one.")
     names = [unicodedata.normalize("NFC", file.name).casefold() for file in files]
     if len(set(names)) != len(names) or "mimetype" in names:
         raise Refused("portal.files", "names", public="Two files have the same name. Rename one of them.")

@@ -15,7 +15,7 @@ from digiid.formats.asic import DataFile
 from digiid.institutions.information_authority import use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.use_cases import Deps
-from digiid.institutions.information_authority.web.site import CONTAINER_TYPE, aside, uploaded_files
+from digiid.institutions.information_authority.web.site import CONTAINER_TYPE, EMPTY_FILE, aside, uploaded_files
 from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.certificate_files import parse_certificates
 from digiid.platform.documents.pades import PDF_MEDIA_TYPE
@@ -103,8 +103,8 @@ def file_handlers(deps: Deps) -> list[Any]:
     @post("/files/prolong", rate_limit=_LIMIT)
     async def prolong(request: Request[Any, Any, Any]) -> Response[Any]:
         form, file = await form_of(request), await _one_file(request)
-        if file is None:
-            return await refuse(request, "portal_prolong.html", form, error=_NO_FILE)
+        if file is None or not file.content:
+            return await refuse(request, "portal_prolong.html", form, error=EMPTY_FILE if file else _NO_FILE)
         try:
             longer = await aside(request, use_cases.prolong, deps, file.content)
         except (Malformed, NotFound, Refused) as error:
@@ -117,8 +117,8 @@ def file_handlers(deps: Deps) -> list[Any]:
     @post("/files/time-stamp", rate_limit=_LIMIT)
     async def stamp(request: Request[Any, Any, Any]) -> Response[Any]:
         form, file = await form_of(request), await _one_file(request)
-        if file is None:
-            return await refuse(request, "portal_time_stamp.html", form, error=_NO_FILE)
+        if file is None or not file.content:
+            return await refuse(request, "portal_time_stamp.html", form, error=EMPTY_FILE if file else _NO_FILE)
         try:
             stamped = await aside(request, use_cases.time_stamp, deps, file)
         except (Malformed, Refused) as error:
@@ -130,8 +130,8 @@ def file_handlers(deps: Deps) -> list[Any]:
     @post("/files/take-out", rate_limit=_LIMIT)
     async def take_out(request: Request[Any, Any, Any]) -> Response[Any]:
         form, file = await form_of(request), await _one_file(request)
-        if file is None:
-            return await refuse(request, "portal_take_out.html", form, error=_NO_FILE)
+        if file is None or not file.content:
+            return await refuse(request, "portal_take_out.html", form, error=EMPTY_FILE if file else _NO_FILE)
         try:
             found = await aside(request, use_cases.take_out, deps, file.content)
         except Malformed as error:
@@ -166,8 +166,8 @@ def file_handlers(deps: Deps) -> list[Any]:
         form, file = await form_of(request), await _one_file(request)
         password = form.value("password")
         form.values = {}
-        if file is None:
-            return await refuse(request, "portal_decrypt.html", form, error=_NO_FILE)
+        if file is None or not file.content:
+            return await refuse(request, "portal_decrypt.html", form, error=EMPTY_FILE if file else _NO_FILE)
         try:
             found = await aside(request, use_cases.decrypt, deps, file.content, password)
         except (Malformed, Refused) as error:
@@ -192,7 +192,7 @@ def file_handlers(deps: Deps) -> list[Any]:
 
 async def _one_file(request: Request[Any, Any, Any]) -> DataFile | None:
     files = await uploaded_files(request, "file")
-    return files[0] if files and files[0].content else None
+    return files[0] if files else None
 
 
 def _give(files: Sequence[DataFile], *, name: str) -> Response[Any]:

@@ -47,6 +47,7 @@ NAVIGATION = (
 )
 CONTAINER_TYPE = "application/vnd.etsi.asic-e+zip"
 INSIDE = "?inside="  # behind a document's identifier: the signature goes into the PDF file
+EMPTY_FILE = N_("This file is empty. Choose another one.")
 _PAGES_SHOWN = 40
 _PICTURE_LIMIT = RateLimit(120, timedelta(minutes=1))
 _VALIDATE_LIMIT, _REPORT_LIMIT = RateLimit(60, timedelta(minutes=1)), RateLimit(20, timedelta(minutes=1))
@@ -193,7 +194,7 @@ def handlers(deps: Deps) -> list[Any]:
         form = await form_of(request)
         upload = form.files.get("container")
         if upload is None or not upload.content:
-            form.error("container", N_("Choose the signed file to validate"))
+            form.error("container", EMPTY_FILE if upload else N_("Choose the signed file to validate"))
             return await page(request, "portal_validate.html", {"form": form, **size}, status=422)
         name = clean_file_name(upload.name)
         try:
