@@ -35,32 +35,45 @@ _PORTRAIT_STATES = (DocumentState.ACTIVE, DocumentState.SUSPENDED)
 
 def handlers(deps: Deps) -> list[Any]:
     """The handlers of the site `apply`."""
+    return [
+        *_sign_in_handlers(deps),
+        *_form_handlers(deps),
+        *_fee_handlers(deps),
+        *_answer_handlers(deps),
+        *_card_handlers(deps),
+    ]
 
-    async def account_of(request: Ask) -> Account:
-        session = require_session(request, kind="account")
-        return await run(request, accounts.get_account, deps, session.subject or "")
 
-    async def show(request: Ask, template: str, context: dict[str, Any], *, status: int = 200) -> Response[Any]:
-        return await page(request, template, {**words.words(language_of(request)), **context}, status=status)
+async def _account_of(request: Ask, deps: Deps) -> Account:
+    session = require_session(request, kind="account")
+    return await run(request, accounts.get_account, deps, session.subject or "")
 
-    async def own(request: Ask, application_id: str) -> OwnApplication:
-        account = await account_of(request)
-        return await run(request, apply.get_own_application, deps, account, application_id)
 
-    # --- in and out ----------------------------------------------------------------------------------------------
+async def _own(request: Ask, deps: Deps, application_id: str) -> OwnApplication:
+    account = await _account_of(request, deps)
+    return await run(request, apply.get_own_application, deps, account, application_id)
 
+
+async def _show(request: Ask, template: str, context: dict[str, Any], *, status: int = 200) -> Response[Any]:
+    return await page(request, template, {**words.words(language_of(request)), **context}, status=status)
+
+
+# --- in and out -------------------------------------------------------------------------------------------------------
+
+
+def _sign_in_handlers(deps: Deps) -> list[Any]:
     @get("/")
     async def front(request: Ask) -> Response[Any]:
         session = session_of(request)
         if session is None or session.data.get("kind") != "account":
-            return await show(request, "apply_front.html", {"fee_cents": deps.fee_cents, "currency": deps.currency})
-        account = await account_of(request)
+            return await _show(request, "apply_front.html", {"fee_cents": deps.fee_cents, "currency": deps.currency})
+        account = await _account_of(request, deps)
         applications = await run(request, apply.list_applications, deps, account)
-        return await show(request, "apply_list.html", {"applications": applications, "account": account})
+        return await _show(request, "apply_list.html", {"applications": applications, "account": account})
 
     @get("/sign-in")
     async def sign_in(request: Ask) -> Response[Any]:
-        return await show(request, "apply_sign_in.html", {"form": Form()})
+        return await _show(request, "apply_sign_in.html", {"form": Form()})
 
     @post("/sign-in")
     async def send_link(request: Ask) -> Response[Any]:
@@ -77,17 +90,17 @@ def handlers(deps: Deps) -> list[Any]:
             )
         except InvalidForm as error:
             form.errors.update(words.problem_texts(error.problems))
-            return await show(request, "apply_sign_in.html", {"form": form}, status=422)
+            return await _show(request, "apply_sign_in.html", {"form": form}, status=422)
         return redirect("/link-sent")
 
     @get("/link-sent")
     async def link_sent(request: Ask) -> Response[Any]:
-        return await show(request, "apply_link_sent.html", {})
+        return await _show(request, "apply_link_sent.html", {})
 
     @get("/link/{token:str}")
     async def open_link(request: Ask, token: FromPath[str]) -> Response[Any]:
         # nothing is looked up and nothing is used up: mail scanners open links too
-        return await show(request, "apply_link.html", {"token": token})
+        return await _show(request, "apply_link.html", {"token": token})
 
     @post("/link/{token:str}")
     async def use_link(request: Ask, token: FromPath[str]) -> Response[Any]:
@@ -95,46 +108,38 @@ def handlers(deps: Deps) -> list[Any]:
         await start_session(request, account.account_id, {"kind": "account", "email": account.email})
         return redirect("/")
 
-    # --- the form ------------------------------------------------------------------------------------------------
+    return [front, sign_in, send_link, link_sent, open_link, use_link]
 
+
+# --- the form ---------------------------------------------------------------------------------------------------------
+
+
+def _form_handlers(deps: Deps) -> list[Any]:
     @post("/applications")
     async def start(request: Ask) -> Response[Any]:
-        account = await account_of(request)
+        account = await _account_of(request, deps)
         application = await run(request, apply.start_application, deps, account, language=language_of(request))
         return redirect(f"/applications/{application.application_id}")
 
     @get("/applications/{application_id:str}")
     async def application_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        view = await own(request, application_id)
+        view = await _own(request, deps, application_id)
         if view.application.state is ApplicationState.DRAFT:
             tasks = list_tasks(view.agreeing)
             done = sum(state == "completed" for state in tasks.values())
-            return await show(request, "apply_tasks.html", {"view": view, "tasks": tasks, "done": done})
-        return await show(request, "apply_status.html", {"view": view, **_what_next(view)})
+            return await _show(request, "apply_tasks.html", {"view": view, "tasks": tasks, "done": done})
+        return await _show(request, "apply_status.html", {"view": view, **_what_next(view)})
 
     @get("/applications/{application_id:str}/step/{name:str}")
     async def step_page(request: Ask, application_id: FromPath[str], name: FromPath[str]) -> Response[Any]:
-        view, step = await own(request, application_id), _step(name)
+        view, step = await _own(request, deps, application_id), _step(name)
         if view.application.state is not ApplicationState.DRAFT:
             return redirect(f"/applications/{application_id}")
-        return await show_step(request, view, step, Form(values=_typed(step, view.steps.get(step, {}))))
-
-    async def show_step(
-        request: Ask, view: OwnApplication, step: Step, form: Form[Any], *, status: int = 200
-    ) -> Response[Any]:
-        language = language_of(request)
-        context: dict[str, Any] = {"view": view, "step": step, "form": form}
-        if step in (Step.PERSONAL, Step.TRAVEL_DOCUMENT):
-            context["countries"] = words.country_options(language, specimens=deps.accepts_specimens)
-        if step is Step.PICK_UP:
-            context["points"] = await run(request, apply.list_open_points, deps)
-        if step is Step.ACCEPTANCE:
-            context |= {"texts": acceptance.TEXTS[language], "version": acceptance.VERSION}
-        return await show(request, f"step_{step.value}.html", context, status=status)
+        return await _show_step(request, deps, view, step, Form(values=_typed(step, view.steps.get(step, {}))))
 
     @post("/applications/{application_id:str}/step/{name:str}")
     async def save_step(request: Ask, application_id: FromPath[str], name: FromPath[str]) -> Response[Any]:
-        account, step, form = await account_of(request), _step(name), await form_of(request)
+        account, step, form = await _account_of(request, deps), _step(name), await form_of(request)
         try:
             if step is Step.PHOTO:
                 upload = form.files.get("photo")
@@ -152,126 +157,39 @@ def handlers(deps: Deps) -> list[Any]:
                 raise
             form.error("photo", words.PROBLEMS[error.code])
         if form.errors:
-            return await show_step(request, await own(request, application_id), step, form, status=422)
+            return await _show_step(request, deps, await _own(request, deps, application_id), step, form, status=422)
         return redirect(f"/applications/{application_id}")
 
     @get("/applications/{application_id:str}/photo.jpg")
     async def photo(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        account = await account_of(request)
+        account = await _account_of(request, deps)
         found = await run(request, apply.get_own_photo, deps, account, application_id)
         return Response(found.jpeg, media_type="image/jpeg")
 
     @get("/applications/{application_id:str}/review")
     async def review(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        view = await own(request, application_id)
+        view = await _own(request, deps, application_id)
         if view.application.state is not ApplicationState.DRAFT:
             return redirect(f"/applications/{application_id}")
         complete = all(state == "completed" for state in list_tasks(view.agreeing).values())
         context = {"view": view, "complete": complete, "fee_cents": deps.fee_cents, "currency": deps.currency}
-        return await show(request, "apply_review.html", context)
+        return await _show(request, "apply_review.html", context)
 
-    # --- the state fee -------------------------------------------------------------------------------------------
+    return [start, application_page, step_page, save_step, photo, review]
 
-    @post("/applications/{application_id:str}/submit")
-    async def submit(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        account = await account_of(request)
-        begun = await run(
-            request, payments.submit_application, deps, account, application_id, language=language_of(request)
-        )
-        return redirect(begun.payment_url or f"/applications/{application_id}")
 
-    @get("/applications/{application_id:str}/paid")
-    async def back_from_payment(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        account = await account_of(request)
-        await run(request, payments.refresh_payments, deps, account, application_id)
-        return redirect(f"/applications/{application_id}")
-
-    @post("/applications/{application_id:str}/edit")
-    async def edit(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        account = await account_of(request)
-        await run(request, payments.refresh_payments, deps, account, application_id)
-        await run(request, apply.reopen_draft, deps, account, application_id)
-        return redirect(f"/applications/{application_id}")
-
-    @post("/payment/callback", no_csrf=True, status_code=200)
-    async def callback(request: Ask) -> Response[Any]:
-        body = await request.body()
-        if len(body) > _MAX_CALLBACK_BYTES:
-            raise Malformed("payment.message", "too long")
-        await run(request, payments.take_callback, deps, body.decode("ascii", "replace"))
-        return Response("ok", media_type="text/plain")
-
-    # --- after submitting ----------------------------------------------------------------------------------------
-
-    def text_page(path: str, template: str, act: Callable[..., None], *, goes_to: str = "") -> list[Any]:
-        """A page with a form whose fields go to a use case as they are."""
-
-        @get(f"/applications/{{application_id:str}}/{path}", name=f"{path}_form")
-        async def show_form(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-            view = await own(request, application_id)
-            return await show(request, template, {"view": view, "form": Form()})
-
-        @post(f"/applications/{{application_id:str}}/{path}", name=path)
-        async def take_form(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-            account, form = await account_of(request), await form_of(request)
-            try:
-                fields = {field: form.value(field) for field in form.values}
-                await run(request, act, deps, account, application_id, fields)
-            except InvalidForm as error:
-                form.errors.update(words.problem_texts(error.problems))
-                view = await own(request, application_id)
-                return await show(request, template, {"view": view, "form": form}, status=422)
-            return redirect(f"/applications/{application_id}{goes_to}")
-
-        return [show_form, take_form]
-
-    @get("/applications/{application_id:str}/withdraw")
-    async def withdraw_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        return await show(request, "apply_withdraw.html", {"view": await own(request, application_id)})
-
-    @post("/applications/{application_id:str}/withdraw")
-    async def withdraw(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        account = await account_of(request)
-        await run(request, apply.withdraw, deps, account, application_id)
-        return redirect(f"/applications/{application_id}")
-
-    # --- after the hand-over -------------------------------------------------------------------------------------
-
-    @get("/applications/{application_id:str}/pins")
-    async def pins_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        return await show(request, "apply_pins.html", {"view": await own(request, application_id), "pins": None})
-
-    @post("/applications/{application_id:str}/pins")
-    async def open_pins(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        account = await account_of(request)
-        pins = await run(request, issue.open_pin_envelope, deps, account, application_id)
-        return await show(request, "apply_pins.html", {"view": await own(request, application_id), "pins": pins})
-
-    @post("/applications/{application_id:str}/pins/confirm")
-    async def confirm_pins(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        account = await account_of(request)
-        await run(request, issue.confirm_pin_envelope, deps, account, application_id)
-        return redirect(f"/applications/{application_id}")
-
-    @get("/applications/{application_id:str}/lost")
-    async def lost_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        return await show(request, "apply_lost.html", {"view": await own(request, application_id)})
-
-    @post("/applications/{application_id:str}/lost")
-    async def lost(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        account, form = await account_of(request), await form_of(request)
-        note = form.value("note")
-        await run(request, supervise.report_loss_by_account, deps, account, application_id, note=note)
-        return redirect(f"/applications/{application_id}")
-
-    return [
-        front, sign_in, send_link, link_sent, open_link, use_link, start, application_page, step_page, save_step, photo,
-        review, submit, back_from_payment, edit, callback, withdraw_page, withdraw, pins_page, open_pins, confirm_pins,
-        lost_page, lost,
-        *text_page("answers", "apply_answers.html", apply.answer_questions),
-        *text_page("hearing", "apply_hearing.html", apply.be_heard),
-        *text_page("challenge", "apply_challenge.html", apply.challenge),
-    ]  # fmt: skip
+async def _show_step(
+    request: Ask, deps: Deps, view: OwnApplication, step: Step, form: Form[Any], *, status: int = 200
+) -> Response[Any]:
+    language = language_of(request)
+    context: dict[str, Any] = {"view": view, "step": step, "form": form}
+    if step in (Step.PERSONAL, Step.TRAVEL_DOCUMENT):
+        context["countries"] = words.country_options(language, specimens=deps.accepts_specimens)
+    if step is Step.PICK_UP:
+        context["points"] = await run(request, apply.list_open_points, deps)
+    if step is Step.ACCEPTANCE:
+        context |= {"texts": acceptance.TEXTS[language], "version": acceptance.VERSION}
+    return await _show(request, f"step_{step.value}.html", context, status=status)
 
 
 def _step(name: str) -> Step:
@@ -325,3 +243,121 @@ def _what_next(view: OwnApplication) -> dict[str, Any]:
         "open_questions": [q for q in view.questions if q.answered_at is None],
         "working_days": law.DECISION_WORKING_DAYS,
     }
+
+
+# --- the state fee ----------------------------------------------------------------------------------------------------
+
+
+def _fee_handlers(deps: Deps) -> list[Any]:
+    @post("/applications/{application_id:str}/submit")
+    async def submit(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        account = await _account_of(request, deps)
+        begun = await run(
+            request, payments.submit_application, deps, account, application_id, language=language_of(request)
+        )
+        return redirect(begun.payment_url or f"/applications/{application_id}")
+
+    @get("/applications/{application_id:str}/paid")
+    async def back_from_payment(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        account = await _account_of(request, deps)
+        await run(request, payments.refresh_payments, deps, account, application_id)
+        return redirect(f"/applications/{application_id}")
+
+    @post("/applications/{application_id:str}/edit")
+    async def edit(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        account = await _account_of(request, deps)
+        await run(request, payments.refresh_payments, deps, account, application_id)
+        await run(request, apply.reopen_draft, deps, account, application_id)
+        return redirect(f"/applications/{application_id}")
+
+    @post("/payment/callback", no_csrf=True, status_code=200)
+    async def callback(request: Ask) -> Response[Any]:
+        body = await request.body()
+        if len(body) > _MAX_CALLBACK_BYTES:
+            raise Malformed("payment.message", "too long")
+        await run(request, payments.take_callback, deps, body.decode("ascii", "replace"))
+        return Response("ok", media_type="text/plain")
+
+    return [submit, back_from_payment, edit, callback]
+
+
+# --- after submitting -------------------------------------------------------------------------------------------------
+
+
+def _answer_handlers(deps: Deps) -> list[Any]:
+    @get("/applications/{application_id:str}/withdraw")
+    async def withdraw_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        return await _show(request, "apply_withdraw.html", {"view": await _own(request, deps, application_id)})
+
+    @post("/applications/{application_id:str}/withdraw")
+    async def withdraw(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        account = await _account_of(request, deps)
+        await run(request, apply.withdraw, deps, account, application_id)
+        return redirect(f"/applications/{application_id}")
+
+    return [
+        withdraw_page,
+        withdraw,
+        *_text_page(deps, "answers", "apply_answers.html", apply.answer_questions),
+        *_text_page(deps, "hearing", "apply_hearing.html", apply.be_heard),
+        *_text_page(deps, "challenge", "apply_challenge.html", apply.challenge),
+    ]
+
+
+def _text_page(deps: Deps, path: str, template: str, act: Callable[..., None], *, goes_to: str = "") -> list[Any]:
+    """A page with a form whose fields go to a use case as they are."""
+
+    @get(f"/applications/{{application_id:str}}/{path}", name=f"{path}_form")
+    async def show_form(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        view = await _own(request, deps, application_id)
+        return await _show(request, template, {"view": view, "form": Form()})
+
+    @post(f"/applications/{{application_id:str}}/{path}", name=path)
+    async def take_form(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        account, form = await _account_of(request, deps), await form_of(request)
+        try:
+            fields = {field: form.value(field) for field in form.values}
+            await run(request, act, deps, account, application_id, fields)
+        except InvalidForm as error:
+            form.errors.update(words.problem_texts(error.problems))
+            view = await _own(request, deps, application_id)
+            return await _show(request, template, {"view": view, "form": form}, status=422)
+        return redirect(f"/applications/{application_id}{goes_to}")
+
+    return [show_form, take_form]
+
+
+# --- after the hand-over ----------------------------------------------------------------------------------------------
+
+
+def _card_handlers(deps: Deps) -> list[Any]:
+    @get("/applications/{application_id:str}/pins")
+    async def pins_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        view = await _own(request, deps, application_id)
+        return await _show(request, "apply_pins.html", {"view": view, "pins": None})
+
+    @post("/applications/{application_id:str}/pins")
+    async def open_pins(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        account = await _account_of(request, deps)
+        pins = await run(request, issue.open_pin_envelope, deps, account, application_id)
+        view = await _own(request, deps, application_id)
+        return await _show(request, "apply_pins.html", {"view": view, "pins": pins})
+
+    @post("/applications/{application_id:str}/pins/confirm")
+    async def confirm_pins(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        account = await _account_of(request, deps)
+        await run(request, issue.confirm_pin_envelope, deps, account, application_id)
+        return redirect(f"/applications/{application_id}")
+
+    @get("/applications/{application_id:str}/lost")
+    async def lost_page(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        return await _show(request, "apply_lost.html", {"view": await _own(request, deps, application_id)})
+
+    @post("/applications/{application_id:str}/lost")
+    async def lost(request: Ask, application_id: FromPath[str]) -> Response[Any]:
+        account, form = await _account_of(request, deps), await form_of(request)
+        note = form.value("note")
+        await run(request, supervise.report_loss_by_account, deps, account, application_id, note=note)
+        return redirect(f"/applications/{application_id}")
+
+    return [pins_page, open_pins, confirm_pins, lost_page, lost]
