@@ -11,12 +11,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from digiid.formats.asic import DataFile
 from digiid.formats.cdoc2 import DEFAULT_LIMITS
 from digiid.formats.validation import validate_container
 from digiid.platform.clock import ManualClock
 from digiid.platform.documents.encryption import AgreementKey, decrypt_contents
 from tests.flows.provider_room import ProviderRoom, open_provider_room
 from tests.flows.test_portal_and_bank_pages import altered, signed_container, words
+from tests.support.ddoc import DdocMaker
 from tests.support.page_client import PageClient
 from tests.support.pki import person, shared_pki
 
@@ -71,6 +73,33 @@ def test_files_are_taken_out_of_a_container(room: ProviderRoom) -> None:
     answer = post(room.browser("portal"), "/files/take-out", one(container, "a.asice"))
     assert answer.content.startswith(b"%PDF-1.7")
     assert answer.headers["content-disposition"] == 'attachment; filename="agreement.pdf"'
+
+
+def test_files_are_taken_out_of_a_digidoc_file_too(room: ProviderRoom) -> None:
+    browser = room.browser("portal")
+    several = [DataFile("õ.txt", "text/plain", b"one"), DataFile("b.bin", "application/octet-stream", bytes(3000))]
+    answer = post(browser, "/files/take-out", one(DdocMaker(files=several).document(), "old.ddoc"))
+    assert answer.status_code == 200, words(answer.text)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {f.name: f.content for f in several}
+    single = post(browser, "/files/take-out", one(DdocMaker(files=several[1:]).document(), "old.ddoc"))
+    assert (single.content, single.headers["content-disposition"]) == (bytes(3000), 'attachment; filename="b.bin"')
+    assert ".ddoc" in browser.get("/files/take-out").text
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (DdocMaker(hashcode=True).document(), "not in this container, only their digests"),
+        (DdocMaker().document()[:-20], "Choose an .asice, .asics, .bdoc or .ddoc file"),
+        (b'<?xml version="1.0"?><!DOCTYPE x><SignedDoc/>', "Choose an .asice, .asics, .bdoc or .ddoc file"),
+    ],
+    ids=["digests", "cut", "doctype"],
+)
+def test_a_digidoc_file_that_gives_nothing_says_why(room: ProviderRoom, document: bytes, said: str) -> None:
+    answer = post(room.browser("portal"), "/files/take-out", one(document, "old.ddoc"))
+    assert answer.status_code == 422
+    assert said in words(answer.text)
 
 
 def test_files_are_encrypted_to_a_password_and_opened_with_no_other(room: ProviderRoom) -> None:

@@ -27,6 +27,7 @@ from digiid.platform.documents.extending import extend_document
 from digiid.platform.documents.files import guess_media_type
 from digiid.platform.documents.judging import validate_document
 from digiid.platform.documents.recipients import NewRecipient, recipient_of_certificate, recipient_of_password
+from digiid.platform.documents.taking_out import list_files
 from digiid.platform.documents.time_stamping import renew_time_stamp, time_stamp_document
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.preview import can_draw, draw_page, read_text
@@ -334,16 +335,13 @@ def time_stamp(deps: Deps, file: DataFile) -> bytes:
 
 
 def take_out(deps: Deps, container: bytes) -> list[DataFile]:
-    """The files of a container, judged by nobody. Raises: Malformed `asic.…`."""
-    limits = _limits(deps)
-    parsed = parse_container(io.BytesIO(container), limits)
+    """The files of a container or DigiDoc file, judged by nobody.
+
+    Raises: Malformed `documents.no_container`, `asic.…`, `ddoc.…`, `xml.…`.
+    """
     return [
-        DataFile(
-            clean_file_name(entry.name),
-            guess_media_type(entry.name),
-            parsed.archive.read(entry, max_bytes=limits.max_total_bytes),
-        )
-        for entry in parsed.data_files
+        DataFile(clean_file_name(name), guess_media_type(name), b"".join(content))
+        for name, content in list_files(io.BytesIO(container), name="the upload", limits=_limits(deps))
     ]
 
 

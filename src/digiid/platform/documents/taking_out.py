@@ -1,4 +1,4 @@
-"""Files taken out of a container into a folder, judged by nobody. ASiC by streams; DigiDoc (DDOC) in memory.
+"""Files taken out of a container, judged by nobody. ASiC by streams; DigiDoc (DDOC) in memory.
 
 Not here: CDOC2, which is decrypted (`encryption`), and PDF files, which hold their signatures inside.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from digiid.formats.asic import parse_container
+from digiid.formats.asic import Limits, parse_container
 from digiid.formats.ddoc import MAX_DDOC_BYTES, parse_ddoc
 from digiid.formats.validation.time_stamped import SNIFFED_BYTES, sniff
 from digiid.kernel.errors import Malformed, NotFound
@@ -33,25 +33,49 @@ def take_out_files(container: Path, folder: Path) -> list[Path]:
     except OSError as error:  # a pipe's has no strerror
         raise NotFound("documents.file", f"{container}: {error.strerror or error}") from error
     with stream:
-        if kind == "ZIP":
-            files: Iterable[tuple[str, Iterable[bytes]]] = _of_asic(stream)
-        elif kind == "DDOC":
-            files = _of_ddoc(stream)
-        else:
-            text = f"{container} is no container: ASiC (.asice, .sce, .bdoc, .asics) and DigiDoc (.ddoc) files are"
-            raise Malformed("documents.no_container", text)
-        return write_folder(folder, _named_once(files))
+        return write_folder(folder, _named_once(_files_of(stream, kind, str(container), Limits())))
 
 
-def _of_asic(stream: BinaryIO) -> Iterator[tuple[str, Iterable[bytes]]]:
-    parsed = parse_container(stream)
+def list_files(container: BinaryIO, *, name: str, limits: Limits) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Every file of the container with its name as it stands there, and its content in pieces to be read at once.
+
+    Raises: Malformed `documents.no_container`, `asic.…`, `ddoc.…`, `xml.…`, also while it is gone through.
+    """
+    kind = sniff(container.read(SNIFFED_BYTES))
+    container.seek(0)
+    return _files_of(container, kind, name, limits)
+
+
+def _files_of(
+    stream: BinaryIO, kind: str | None, container: str, limits: Limits
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    if kind == "ZIP":
+        return _of_asic(stream, limits)
+    if kind == "DDOC":
+        return _of_ddoc(stream, limits)
+    text = f"{container} is no container: ASiC (.asice, .sce, .bdoc, .asics) and DigiDoc (.ddoc) files are"
+    raise Malformed("documents.no_container", text)
+
+
+def _of_asic(stream: BinaryIO, limits: Limits) -> Iterator[tuple[str, Iterable[bytes]]]:
+    parsed = parse_container(stream, limits)
     for entry in parsed.data_files:
         yield entry.name, parsed.archive.stream(entry)
 
 
-def _of_ddoc(stream: BinaryIO) -> Iterator[tuple[str, Iterable[bytes]]]:
-    for file in parse_ddoc(stream.read(MAX_DDOC_BYTES + 1)).data_files:
-        yield file.name, [file.content()]
+def _of_ddoc(stream: BinaryIO, limits: Limits) -> Iterator[tuple[str, Iterable[bytes]]]:
+    files = parse_ddoc(stream.read(MAX_DDOC_BYTES + 1)).data_files
+    if len(files) > limits.max_entries:
+        raise Malformed("ddoc.count", f"{len(files)} files, at most {limits.max_entries}")
+    total = 0
+    for file in files:
+        if not file.is_there:
+            raise Malformed("ddoc.digest_only", f"{file.name!r} is not in the document, only its digest")
+        content = file.content()
+        total += len(content)
+        if total > limits.max_total_bytes:
+            raise Malformed("ddoc.too_large", f"files of more than {limits.max_total_bytes} bytes")
+        yield file.name, [content]
 
 
 def _named_once(files: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[tuple[str, Iterable[bytes]]]:

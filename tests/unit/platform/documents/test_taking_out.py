@@ -2,15 +2,16 @@
 
 import io
 import os
+import re
 import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from digiid.formats.asic import DataFile
+from digiid.formats.asic import DataFile, Limits
 from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused
-from digiid.platform.documents.taking_out import take_out_files
+from digiid.platform.documents.taking_out import list_files, take_out_files
 from tests.support.ddoc import DdocMaker
 
 MEDIA_TYPE = "application/vnd.etsi.asic-e+zip"
@@ -99,3 +100,28 @@ def test_a_pipe_is_no_file_to_take_something_out_of(tmp_path: Path) -> None:
         take_out_files(pipe, tmp_path / "out")
     writer.join()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [(Limits(max_entries=1), "ddoc.count"), (Limits(max_total_bytes=2999), "ddoc.too_large"), (Limits(), None)],
+    ids=["entries", "bytes", "usual"],
+)
+def test_a_digidoc_file_keeps_to_the_limits_of_containers(limits: Limits, code: str | None) -> None:
+    files = [DataFile("a", "text/plain", bytes(1000)), DataFile("b", "text/plain", bytes(2000))]
+    document = io.BytesIO(DdocMaker(files=files).document())
+    if code is None:
+        assert [(name, b"".join(content)) for name, content in list_files(document, name="x", limits=limits)] == [
+            (file.name, file.content) for file in files
+        ]
+        return
+    with pytest.raises(Malformed, match=re.escape(code)):
+        list(list_files(document, name="x", limits=limits))
+
+
+def test_a_digidoc_file_with_digests_only_has_no_files_to_take_out(tmp_path: Path) -> None:
+    path = tmp_path / "old.ddoc"
+    path.write_bytes(DdocMaker(hashcode=True).document())
+    with pytest.raises(Malformed, match=r"ddoc\.digest_only"):
+        take_out_files(path, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))

@@ -71,6 +71,11 @@ _TEXTS_OF_PROLONGING = (  # where a PDF file would do as well
     ),
     *_TEXTS,
 )
+_UNREADABLE = N_("This is not a container that can be read. Choose an .asice, .asics, .bdoc or .ddoc file.")
+_TEXTS_OF_TAKING_OUT = (  # where a DigiDoc file would do as well
+    ("ddoc.digest_only", N_("The files themselves are not in this container, only their digests.")),
+    *((code, _UNREADABLE) for code in ("documents.no_container", "asic.", "ddoc.", "xml.")),
+)
 
 
 def file_handlers(deps: Deps) -> list[Any]:
@@ -135,7 +140,7 @@ def file_handlers(deps: Deps) -> list[Any]:
         try:
             found = await aside(request, use_cases.take_out, deps, file.content)
         except Malformed as error:
-            return await refuse(request, "portal_take_out.html", form, error=error)
+            return await refuse(request, "portal_take_out.html", form, error=error, texts=_TEXTS_OF_TAKING_OUT)
         if not found:
             return await refuse(request, "portal_take_out.html", form, error=N_("There is no file in this container."))
         return _give(found, name=f"{file.name}.zip")
