@@ -1,4 +1,5 @@
 import hashlib
+import re
 
 import pytest
 
@@ -107,6 +108,39 @@ def test_a_changed_signature_is_refused(old, new):
     assert changed != xml
     with pytest.raises((Refused, Malformed)):
         verify_message_signature(changed, FOUND, hash_chain=chain)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        rb"<ds:Signature .*</ds:Signature>",
+        rb"<ds:Object>.*</ds:Object>",
+        rb"<ds:KeyInfo.*</ds:KeyInfo>",
+        rb"<ds:X509Certificate>.*?</ds:X509Certificate>",
+        rb"<xades:SigningCertificate>.*</xades:SigningCertificate>",
+        rb"<ds:Reference [^>]*SignedProperties.*?</ds:Reference>",
+        rb"(?<=<ds:SignatureValue Id=\"signature-value\">)[^<]*",
+        rb".*",
+    ],
+)
+def test_a_signature_without_one_of_its_parts_is_refused(pattern):
+    xml, chain = sign(PARTS, use_hash_chain=True)
+    changed = re.sub(pattern, b"", xml, count=1, flags=re.DOTALL)
+    assert changed != xml
+    with pytest.raises((Refused, Malformed)):
+        verify_message_signature(changed, FOUND, hash_chain=chain)
+
+
+@pytest.mark.parametrize("use_hash_chain", [False, True])
+def test_the_value_of_another_message_is_refused(use_hash_chain):
+    xml, chain = sign(PARTS, use_hash_chain=use_hash_chain)
+    other, _ = sign(PARTS | {"/message.xml": b"other"}, use_hash_chain=use_hash_chain)
+    value = re.compile(rb"<ds:SignatureValue [^>]*>[^<]*</ds:SignatureValue>")
+    changed = value.sub(value.search(other)[0], xml)
+    assert changed != xml
+    with pytest.raises(Refused) as refused:
+        verify_message_signature(changed, FOUND, hash_chain=chain)
+    assert refused.value.code == "xades.signature_value"
 
 
 def test_only_our_errors_escape():
