@@ -59,6 +59,11 @@ class CadesFrame:
     archive_tokens: tuple[tuple[TimeStampTokenReport, frozenset[str]], ...]
     messages: tuple[Message, ...]
 
+    def known_at(self, name: str, at: datetime) -> datetime:
+        """When the file of this name is proven to have existed: at the time of a token that holds, else at `at`."""
+        holding = (token for token, covered in self.archive_tokens if name in covered)
+        return min((each.gen_at for each in holding if each.gen_at and each.is_valid), default=at)
+
 
 def read_frame(container: Container, *, trust: VerifiedTrust, at: datetime) -> CadesFrame:
     """Every ASiCManifest of the container; one that cannot be read is told of as an error.
@@ -105,13 +110,15 @@ def validate_cades_file(
     for cades in signers:
         stamps = len(cades.signature_time_stamps_der) + len(cades.archive_time_stamps_der)
         count_proofs(stamps + len(cades.ocsp_der) + len(cades.crls_der))
-    reports = [_validate(_Case(cades, container, entry.name, frame.manifests), trust, at) for cades in signers]
+    known_at = frame.known_at(entry.name, at)
+    cases = [_Case(cades, container, entry.name, frame.manifests, known_at) for cades in signers]
+    reports = [_validate(case, trust, at) for case in cases]
     return [_add_archive_tokens(report, frame) for report in reports]
 
 
 def _add_archive_tokens(report: SignatureReport, frame: CadesFrame) -> SignatureReport:
-    """Tokens over the signature file through a manifest: level LTA when one holds. They prove nothing of what ages, but
-    one that is unfit is never passed over."""
+    """Tokens over the signature file through a manifest: level LTA when one holds; one that is unfit is never passed
+    over."""
     stamps: list[TimeStampReport] = []
     for token, covered in frame.archive_tokens:
         if report.file_name in covered:
@@ -161,6 +168,7 @@ class _Case:
     container: Container
     file_name: str
     manifests: Manifests
+    known_at: datetime  # when all of the signature file is proven to have existed
     scopes: list[Scope] = field(default_factory=list)
 
 
@@ -198,7 +206,7 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
     _check_coverage(facts, container, {scope.name for scope in case.scopes})
 
     # 3 proof of when: the earliest time-stamp that holds (§5.4, §5.5.4), itself protected by archive time-stamps (§5.6)
-    passed = _judge_time_stamps(facts, cades, partial(container.digest, over), trust=trust, at=at)
+    passed = _judge_time_stamps(facts, case, partial(container.digest, over), trust=trust, at=at)
     best_at = settle_signature_time(facts, passed, at=at)
 
     # 4 the signer's certificate comes from a listed CA, and was valid and not revoked then (§5.2.5, §5.2.6)
@@ -219,15 +227,16 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
 
 
 def _judge_time_stamps(
-    facts: Facts, cades: UnverifiedCades, content_digest: Callable[[str], bytes], *, trust: VerifiedTrust, at: datetime
+    facts: Facts, case: _Case, content_digest: Callable[[str], bytes], *, trust: VerifiedTrust, at: datetime
 ) -> list[datetime]:
     """Judge archive time-stamps, newest first, then signature time-stamps; the times of the latter that hold.
 
     Raises: NotValid, the time-stamps contradict one another; Malformed `der.…`, `asic.zip.…`.
     """
-    proofs = judge_archive_time_stamps(facts, cades, content_digest, trust=trust, at=at)
-    if cades.archive_time_stamps_der:
-        facts.ocsp_proven_at, facts.ocsp_proofs = at, proofs.of_revocation(cades)
+    cades = case.cades
+    proofs = judge_archive_time_stamps(facts, cades, content_digest, trust=trust, at=at, known_at=case.known_at)
+    if cades.archive_time_stamps_der or case.known_at < at:
+        facts.ocsp_proven_at, facts.ocsp_proofs = case.known_at, proofs.of_revocation(cades)
     for token_der in cades.signature_time_stamps_der:
         report = judge_token(
             token_der,

@@ -28,15 +28,15 @@ from digiid.kernel.errors import Malformed
 @dataclass(slots=True)
 class CadesProofs:
     """When what stands in a signature is proven to have existed: at the time of an archive time-stamp that holds and
-    covers it, or at `at`."""
+    covers it, or with all of the signature file at `known_at`."""
 
-    at: datetime
+    known_at: datetime
     holding: list[tuple[Covered, datetime]] = field(default_factory=list)
 
     def proven_at(self, identifier: str, value_der: bytes) -> datetime:
         """For one value of an unsigned attribute."""
         found = (gen_at for covered, gen_at in self.holding if covered.has(identifier, value_der))
-        return min(found, default=self.at)
+        return min(found, default=self.known_at)
 
     def of_revocation(self, cades: UnverifiedCades) -> Mapping[bytes, datetime]:
         """For each OCSP response and CRL that is covered. Raises: Malformed `der.…`."""
@@ -67,12 +67,14 @@ def judge_archive_time_stamps(
     *,
     trust: VerifiedTrust,
     at: datetime,
+    known_at: datetime,
 ) -> CadesProofs:
-    """Judge every archive time-stamp, newest first. `content_digest` makes that of what is signed, with a hash.
+    """Judge every archive time-stamp, newest first. `content_digest` makes that of what is signed, with a hash;
+    `known_at` is when the file with the signature is proven to have existed.
 
     Raises: Malformed `der.…`, or what `content_digest` raises.
     """
-    proofs = CadesProofs(at)
+    proofs = CadesProofs(known_at)
     if cades.archive_time_stamps_der:
         parts = cades.archived_parts()
         for stamp in _newest_first([_read(token_der, parts) for token_der in cades.archive_time_stamps_der]):

@@ -207,9 +207,7 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
         _judge_unit(token, trust)
 
     # 3 newest first: can it still be relied on at the time at which it is proven to have existed (§5.6.3.4)
-    tokens.sort(key=lambda token: (token.gen_at is None, token.gen_at or at, len(token.covered)))
-    for index in reversed(range(len(tokens))):
-        _judge_age(tokens[index], _existed_at(tokens[index], tokens[index + 1 :], at), at)
+    _judge_ages(tokens, at)
 
     # 4 each token against the ones before it: it covers what they covered, and is not older
     _judge_sequence(tokens, data_names)
@@ -237,19 +235,19 @@ def judge_archive_tokens(
     container: Container, *, trust: VerifiedTrust, at: datetime
 ) -> tuple[tuple[TimeStampTokenReport, frozenset[str]], ...]:
     """The verdict about every token that covers the CAdES signatures of an ASiC-E container through a manifest (EN 319
-    162-1 §A.7), and the names of the files that it covers.
+    162-1 §A.7), and the names of the files that it covers; the oldest first. One that holds proves the files, and the
+    tokens before it.
 
     Raises: what `judge_tokens` raises.
     """
-    judged = []
-    for token in _read_tokens(container, []):
-        if token.manifest is None:
-            continue
+    tokens = [token for token in _read_tokens(container, []) if token.manifest is not None]
+    for token in tokens:
         _judge_imprint(token, container)
         _judge_unit(token, trust)
-        _judge_age(token, at, at)
-        judged.append((_report(token), token.covered))
-    return tuple(judged)
+    for token in tokens:
+        _check_order(token, tokens)
+    _judge_ages(tokens, at)
+    return tuple((_report(token), token.covered) for token in tokens)
 
 
 # ------------------------------------------------------------------ read
@@ -360,13 +358,17 @@ def _judge_sequence(tokens: Sequence[_Token], data_names: set[str]) -> None:
         own = token.covered
         for name in sorted(covered - own - data_names):
             token.warn("validation.token.not_covering_all", f"The time-stamp token does not cover {name} any more")
-        for other in tokens:
-            if other.entry.name in own and other.gen_at and token.gen_at and other.gen_at > token.gen_at:
-                text = f"The time-stamp token is older than {other.entry.name}, which it covers"
-                token.fail(_INDETERMINATE, Sub.TIMESTAMP_ORDER_FAILURE, "validation.token.order", text)
+        _check_order(token, tokens)
         covered |= own | {token.entry.name}
         if token.manifest_entry is not None:
             covered.add(token.manifest_entry.name)
+
+
+def _check_order(token: _Token, tokens: Sequence[_Token]) -> None:
+    for other in tokens:
+        if other.entry.name in token.covered and other.gen_at and token.gen_at and other.gen_at > token.gen_at:
+            text = f"The time-stamp token is older than {other.entry.name}, which it covers"
+            token.fail(_INDETERMINATE, Sub.TIMESTAMP_ORDER_FAILURE, "validation.token.order", text)
 
 
 def _covers(token: _Token, data_names: set[str]) -> bool:
@@ -374,6 +376,13 @@ def _covers(token: _Token, data_names: set[str]) -> bool:
     if token.manifest is None:
         return len(data_names) == 1
     return data_names <= token.covered
+
+
+def _judge_ages(tokens: list[_Token], at: datetime) -> None:
+    """Newest first, as each that holds proves those that it covers; sorts them, the oldest first."""
+    tokens.sort(key=lambda token: (token.gen_at is None, token.gen_at or at, len(token.covered)))
+    for index in reversed(range(len(tokens))):
+        _judge_age(tokens[index], _existed_at(tokens[index], tokens[index + 1 :], at), at)
 
 
 def _existed_at(token: _Token, later: Sequence[_Token], at: datetime) -> datetime:
