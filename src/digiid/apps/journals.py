@@ -93,7 +93,7 @@ def build(
         services=(),
         workers=(),
         timers=keeper.timers(),
-        health=lambda: {"status": "ok", "name": "Seals of the journals"},
+        health=lambda: {"name": "Seals of the journals", **keeper.health()},
         close=close,
     )
 

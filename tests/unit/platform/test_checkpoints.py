@@ -170,6 +170,52 @@ def test_without_a_time_stamp_there_is_no_checkpoint_and_the_next_try_makes_it(r
     assert [each.number for each in room.stored()] == [1]
 
 
+def test_a_journal_that_cannot_be_sealed_is_told_with_the_time_left_and_then_as_a_failure(room: Room) -> None:
+    keeper = room.keeper
+    assert keeper.health() == {"journals": 1}
+    room.write()
+    room.tsa.down = True
+    since = f"since {room.clock.now():%Y-%m-%d %H:%M} UTC"
+    keeper.keep_all()
+    assert keeper.health() == {"journals": 1, "not sealed yet": {UNIT: f"{since}, 30 min left"}}
+    for _ in range(5):
+        room.clock.advance(timedelta(minutes=5))
+        keeper.keep_all()
+    assert keeper.health()["not sealed yet"] == {UNIT: f"{since}, 5 min left"}
+    room.clock.advance(timedelta(minutes=5))
+    keeper.keep_all()
+    with pytest.raises(Unavailable, match=r"journal\.not_sealed") as told:
+        keeper.health()
+    assert f"{UNIT} {since} (trust.tsa.http: no answer)" in told.value.detail
+    assert "time stamps" in told.value.detail
+    room.tsa.down = False
+    keeper.keep_all()
+    assert keeper.health() == {"journals": 1}
+
+
+def test_a_journal_that_does_not_follow_is_told_as_a_failure_at_once(room: Room) -> None:
+    room.grow(2)
+    room.write()
+    room.rewrite(2)
+    keeper = room.keeper
+    keeper.keep_all()
+    with pytest.raises(Unavailable, match=r"journal\.not_sealed") as told:
+        keeper.health()
+    assert "journal.chain" in told.value.detail
+    assert "digiid journal verify" in told.value.detail
+
+
+def test_journals_that_nobody_looks_at_are_told_too(room: Room) -> None:
+    keeper = room.keeper
+    room.clock.advance(timedelta(minutes=29))
+    assert keeper.health() == {"journals": 1}
+    room.clock.advance(timedelta(minutes=1))
+    with pytest.raises(Unavailable, match=r"journal\.not_sealed"):
+        keeper.health()
+    keeper.keep_all()
+    assert keeper.health() == {"journals": 1}
+
+
 # ------------------------------------------------------------------ somebody changes the past
 
 
