@@ -374,3 +374,24 @@ def fill(page: Page, values: dict[str, str | list[str]], folder: Path) -> None:
         photo = folder / "me.jpg"
         photo.write_bytes(story.portrait())
         page.locator("main input[type='file']").set_input_files(photo)
+
+
+def test_after_a_consent_the_way_leads_back_to_the_address_also_over_a_sign_in(
+    estate: RunningEState, person: People
+) -> None:
+    bank, consent, card = estate.origins["bank"], estate.origins["consent"], estate.person("citizen").document_number
+    page = person.page("citizen")
+    sign_in(page, bank, card, PIN1)
+    sign_in(page, consent, card, PIN1)
+    page.goto(f"{bank}/address")
+    page.get_by_role("button", name="Use my registered address").click()
+    page.wait_for_url(f"{consent}/consents/*")
+    use_card(page, "#card-sign", card, ["", PIN2])
+    go_on = page.get_by_role("button", name="Go on to TEST Bank")
+    go_on.wait_for()
+    page.context.clear_cookies(name="digiid_session", domain="bank.localhost")  # as if it had run out meanwhile
+    go_on.click()
+    page.wait_for_url(f"{bank}/sign-in?next=/address/back")
+    use_card(page, "#card-sign-in", card, [PIN1])
+    page.wait_for_url(f"{bank}/address")
+    expect(page.get_by_role("main")).to_contain_text("Told to the bank")
