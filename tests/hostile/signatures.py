@@ -818,7 +818,10 @@ REFERENCE_CASES = [
             "xades.reference.missing",
         )
         for uri in (
-            "/contract.txt",
+            "//contract.txt",
+            "%2Fcontract.txt",
+            "/../contract.txt",
+            "/mimetype",
             "./contract.txt",
             "x/../contract.txt",
             "../contract.txt",

@@ -416,10 +416,13 @@ def encode_uri(name: str) -> str:
 
 
 def decode_uri(uri: str) -> str:
-    """The name that a reference URI stands for; `+` is a plus sign, what is not encoded stays as it is.
+    """The name that a reference URI stands for; `+` is a plus sign, what is not encoded stays as it is. The container
+    is the root of a path that begins with one slash (RFC 3986 §5.2.2); two of them would name a host.
 
     Raises: Malformed `asic.uri`, the octets are not UTF-8.
     """
+    if uri.startswith("/") and not uri.startswith("//"):
+        uri = uri[1:]
     if "%" not in uri:
         return uri
     try:

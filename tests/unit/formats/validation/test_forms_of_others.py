@@ -80,6 +80,16 @@ def test_names_of_files(name: str) -> None:
     assert is_plainly_valid(pack(signed))
 
 
+def test_a_reference_from_the_root_of_the_container() -> None:
+    file = DataFile("a.txt", "text/plain", b"x")
+    xml = PKI.sign([DataFile("/a.txt", "text/plain", b"x")])
+    assert b'URI="/a.txt"' in xml
+    container = build_container([file], [(SIGNATURES, xml)], at=SIGNED_AT)
+    assert is_plainly_valid(container)
+    twice = PKI.sign([DataFile("/a.txt", "text/plain", b"x"), file])
+    assert not judge(changed(container, {SIGNATURES: twice})).is_valid
+
+
 @pytest.mark.parametrize("media_type", ["", "file", "application\\octet-stream", "TEXT/plain", "text/plain; a=b"])
 def test_media_types_that_are_none_hold_when_both_say_the_same(media_type: str) -> None:
     xml = PKI.sign([DataFile("a.txt", media_type, b"x")])
