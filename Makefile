@@ -43,7 +43,7 @@ check: lint ## what every commit passes: lint and the unit tests
 test: setup ## everything: lint, types, import rules, all tests (installs the referees where the machine allows it)
 	@sh ops/test-packages.sh
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: setup ## ratios measured in one run, written to docs/performance.md
 	$(BIN)/python -m bench

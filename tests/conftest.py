@@ -28,6 +28,21 @@ def pytest_configure(config: pytest.Config) -> None:
         ports.choose_from(ports.FIRST + number * size, ports.FIRST + (number + 1) * size)
 
 
+# Whole files go to one of two processes. What takes minutes comes first, so that short files are left for the end and
+# both finish together; xdist would begin with the files that have the most tests (`--no-loadscope-reorder`).
+_FIRST = ("e2e/test_story_in_the_browser.py", "flows/test_running_a_state.py", "fault", "e2e", "flows", "interop")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next((place for place, start in enumerate(_FIRST) if path.startswith(start)), len(_FIRST))
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     """A clock that stands at 2026-11-23 10:00 UTC until the test moves it."""
