@@ -1,5 +1,6 @@
 """Checkpoints of journals: what is sealed, when, and what is noticed when somebody changes the past."""
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -203,6 +204,25 @@ def test_a_journal_that_does_not_follow_is_told_as_a_failure_at_once(room: Room)
         keeper.health()
     assert "journal.chain" in told.value.detail
     assert "digiid journal verify" in told.value.detail
+
+
+def test_a_journal_whose_fault_nobody_foresaw_keeps_no_other_from_being_sealed(room: Room) -> None:
+    def no_space() -> KeySigner:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with room.db.write() as tx:
+        journal.record(tx, JOURNAL, kind="test.done", payload={}, at=room.clock.now())
+    faulty = KeptJournal("faulty", room.db, no_space)
+    keeper = CheckpointKeeper([faulty, room.kept], db=room.checkpoints, tsa=room.tsa, clock=room.clock)
+    since = f"since {room.clock.now():%Y-%m-%d %H:%M} UTC"
+    keeper.keep_all()
+    assert [each.number for each in room.stored()] == [1]
+    assert keeper.health() == {"journals": 2, "not sealed yet": {"faulty": f"{since}, 30 min left"}}
+    room.clock.advance(timedelta(minutes=30))
+    keeper.keep_all()
+    with pytest.raises(Unavailable, match=r"journal\.not_sealed") as told:
+        keeper.health()
+    assert f"faulty {since} (journal.fault: OSError, see the log)" in told.value.detail
 
 
 def test_journals_that_nobody_looks_at_are_told_too(room: Room) -> None:

@@ -76,6 +76,9 @@ class CheckpointKeeper:
             except DigiidError as error:
                 log.warning("journal.checkpoint_missing", unit=kept.unit, code=error.code, reason=error.detail)
                 self._failed(kept.unit, error)
+            except Exception as error:  # the loop's edge: one journal's fault must not keep the others unsealed
+                log.exception("journal.not_sealed", unit=kept.unit, error=type(error).__name__)
+                self._failed(kept.unit, Unavailable("journal.fault", f"{type(error).__name__}, see the log"))
             else:
                 self._failing.pop(kept.unit, None)
         self._passed_at = self._clock.now()
