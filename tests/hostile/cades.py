@@ -253,6 +253,7 @@ MANIFEST_CASES = [
         lambda: changed(CadesMaker().extended(FILES), {FILE.name: None}),
         "SIGNED_DATA_NOT_FOUND",
         "validation.cades.object_missing",
+        f"has not been found! ({FILE.name})",
     ),
     failed(
         MANIFESTS,
@@ -267,6 +268,7 @@ MANIFEST_CASES = [
         _extended(lambda data: data.replace(_URI, b'URI="file:///etc/passwd"')),
         "SIGNED_DATA_NOT_FOUND",
         "validation.cades.object_missing",
+        "has not been found! (its address names no file",
     ),
     failed(
         MANIFESTS,

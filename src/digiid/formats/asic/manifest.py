@@ -37,6 +37,11 @@ class DataObject:
     digest: bytes
     is_root: bool = False
 
+    @property
+    def told_name(self) -> str:
+        """What a sentence about it calls it."""
+        return self.name or "its address names no file of a container"
+
 
 @dataclass(frozen=True, slots=True)
 class AsicManifest:

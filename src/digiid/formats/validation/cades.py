@@ -268,12 +268,8 @@ def _check_manifest(facts: Facts, container: Container, manifest: AsicManifest) 
     for item in manifest.objects:
         entry = container.archive.find(item.name) if item.name else None
         if entry is None or entry.is_directory:
-            raise NotValid(
-                INDETERMINATE,
-                Sub.SIGNED_DATA_NOT_FOUND,
-                "validation.cades.object_missing",
-                "The manifest entry object has not been found!",
-            )
+            text = f"The manifest entry object has not been found! ({item.told_name})"
+            raise NotValid(INDETERMINATE, Sub.SIGNED_DATA_NOT_FOUND, "validation.cades.object_missing", text)
         if container.digest(entry, item.hash_name) != item.digest:
             text = f"The manifest entry object is not intact! ({item.name})"
             raise NotValid(FAILED, Sub.HASH_FAILURE, "validation.cades.object", text)

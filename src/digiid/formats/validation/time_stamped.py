@@ -312,7 +312,7 @@ def _judge_imprint(token: _Token, container: Container) -> None:
     for item in () if manifest is None else manifest.objects:
         entry = container.archive.find(item.name) if item.name else None
         if entry is None or entry.is_directory:
-            text = "The manifest entry object has not been found!"
+            text = f"The manifest entry object has not been found! ({item.told_name})"
             token.fail(_INDETERMINATE, Sub.SIGNED_DATA_NOT_FOUND, "validation.token.object_missing", text)
             continue
         if container.digest(entry, item.hash_name) != item.digest:

@@ -158,6 +158,9 @@ def test_a_manifest_entry_that_is_not_there() -> None:
     xml = build_asic_manifest(manifest.signature_name, [*manifest.objects, elsewhere])
     container = renewed(GOOD, at=SIGNED_AT + HOUR, manifest=xml)
     assert verdicts(container) == [PASSED, "INDETERMINATE/SIGNED_DATA_NOT_FOUND"]
+    token = judge(container).time_stamp_tokens[1]
+    [told] = [message.text for message in token.messages if message.code == "validation.token.object_missing"]
+    assert told == "The manifest entry object has not been found! (elsewhere.txt)"
 
 
 def test_a_manifest_entry_that_is_another() -> None:
