@@ -103,6 +103,23 @@ def reports(room: ProviderRoom) -> list[dict[str, Any]]:
 # ------------------------------------------------------------------ what is shown
 
 
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [
+        ("en", "Identity Documents Act § 20⁵: issue of a digi-ID"),
+        ("et", "Isikut tõendavate dokumentide seadus § 20⁵: digi-ID väljaandmine"),
+    ],
+)
+def test_paragraphs_of_laws_are_shown_as_laws_print_them(room: ProviderRoom, language: str, shown: str) -> None:
+    board_tells(room, None, legal_basis="Identity Documents Act § 20^5: issue of a digi-ID")
+    board_tells(room, None, legal_basis="Another Act § 118^21, and 2^8 of it")
+    browser = room.browser("portal", language=language)
+    room.holder().sign_in(browser)
+    told = words(browser.get("/who-looked").text)
+    assert shown in told
+    assert "Another Act § 118²¹, and 2^8 of it" in told
+
+
 def test_a_look_stands_there_with_who_why_and_what_and_both_records_agree(
     room: ProviderRoom, browser: PageClient
 ) -> None:

@@ -1,6 +1,7 @@
 """The page "Who has looked at my data": the answers of every institution as they are now, kept nowhere."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -23,6 +24,8 @@ PATH: Final = "/who-looked"
 _PER_PAGE = 20
 _REFUSED_SHOWN = 50
 _DAYS_SHOWN = 365  # where the person chose no period
+_RAISED: Final = re.compile(r"(§ [0-9]{1,4})\^([0-9]{1,3})(?![0-9])")
+_SUPERSCRIPTS: Final = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LIMIT = RateLimit(60, timedelta(minutes=1))  # every view asks every institution
 
 # What institutions write in their records, in words. What is not here stands as it was written.
@@ -101,6 +104,11 @@ def split_purpose(action: str) -> tuple[str, str]:
     return (kind, number) if number and kind in _NUMBERED_PURPOSES else (action, "")
 
 
+def raise_numbers(basis: str) -> str:
+    """`§ 20^5` as laws print it, § 20⁵: what travels in records is plain."""
+    return _RAISED.sub(lambda found: found[1] + found[2].translate(_SUPERSCRIPTS), basis)
+
+
 @dataclass(frozen=True, slots=True)
 class _Filter:
     first: date
@@ -155,6 +163,7 @@ def tracker_handlers(deps: Deps) -> list[Any]:
                 "pages": pages,
                 "query": asked.query,
                 "purpose": split_purpose,
+                "raised": raise_numbers,
                 "titles": {key: getattr(title, language_of(request)) for key, title in titles.items()},
             },
         )
