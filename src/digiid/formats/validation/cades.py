@@ -235,8 +235,7 @@ def _judge_time_stamps(
     """
     cades = case.cades
     proofs = judge_archive_time_stamps(facts, cades, content_digest, trust=trust, at=at, known_at=case.known_at)
-    if cades.archive_time_stamps_der or case.known_at < at:
-        facts.ocsp_proven_at, facts.ocsp_proofs = case.known_at, proofs.of_revocation(cades)
+    facts.ocsp_proven_at, facts.ocsp_proofs = case.known_at, proofs.of_revocation(cades)
     for token_der in cades.signature_time_stamps_der:
         report = judge_token(
             token_der,

@@ -166,4 +166,5 @@ def test_an_answer_by_a_key_that_has_aged_is_good_when_a_token_covers_it(monkeyp
     covered = stamped(covered, at=AT + 2 * YEAR, unit=UNITS[1])
     assert verdict(covered, at=later) == PASSED
     late = stamped(FIRST, at=AT + 2 * YEAR, unit=UNITS[1])
-    assert verdict(late, at=later) == ("INDETERMINATE", "CRYPTO_CONSTRAINTS_FAILURE_NO_POE")
+    for uncovered in (late, FIRST):
+        assert verdict(uncovered, at=later) == ("INDETERMINATE", "CRYPTO_CONSTRAINTS_FAILURE_NO_POE")
