@@ -132,7 +132,8 @@ def _add_archive_tokens(report: SignatureReport, frame: CadesFrame) -> Signature
     ]
     problem = find_unfit(stamps) if report.is_valid else None
     if problem is not None:
-        report = report._replace(indication=problem.indication, sub_indication=problem.sub)
+        level = f"{problem.indication}_{report.level}"
+        report = report._replace(indication=problem.indication, sub_indication=problem.sub, level=level)
         messages = [Message(Severity.ERROR, problem.code, problem.text)]
     signature_format = report.signature_format
     if any(stamp.indication == "PASSED" for stamp in stamps) and signature_format.endswith("_LT"):

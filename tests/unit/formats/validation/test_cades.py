@@ -326,3 +326,4 @@ def test_a_token_over_the_signature_through_a_manifest(
     assert (str(signature.indication), str(signature.sub_indication or "")) == expected
     assert [message.code for message in signature.messages] == told
     assert signature.signature_format == ("CAdES_BASELINE_LTA" if not told else "CAdES_BASELINE_LT")
+    assert signature.level == ("QESIG" if not told else "INDETERMINATE_QESIG")
