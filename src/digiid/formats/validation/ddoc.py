@@ -190,8 +190,11 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
     try:
         judge_status(facts, mark, best_at, has_proof=True)
     except NotValid as end:
+        if end.sub is not Sub.REVOKED_NO_POE:
+            raise
         # The format has one answer and no time-stamps: its programs call the signature invalid.
-        raise NotValid(FAILED, Sub.REVOKED, end.code, end.text) if end.sub is Sub.REVOKED_NO_POE else end from None
+        text = "The signer's certificate had been revoked when its confirmation was given"
+        raise NotValid(FAILED, Sub.REVOKED, "validation.revoked", text) from None
     check_not_from_future(facts, at)
 
     # 7 algorithms, as at that time (§5.2.8)

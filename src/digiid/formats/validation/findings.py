@@ -38,7 +38,7 @@ _MEANING: Final[Mapping[SubIndication | None, str]] = {
     "elsewhere; here it proves nothing.",
     Sub.OUT_OF_BOUNDS_NO_POE: "The certificate has run out, and nothing proves that it was used before that.",
     Sub.OUT_OF_BOUNDS_NOT_REVOKED: "The certificate has run out since, and nothing proves that it was used in time.",
-    Sub.REVOKED_NO_POE: "The certificate was revoked since, and nothing proves an earlier use.",
+    Sub.REVOKED_NO_POE: "The certificate is revoked, and nothing proves that it was used before that.",
     Sub.REVOKED_CA_NO_POE: "The issuer was revoked since, and nothing proves an earlier use.",
     Sub.REVOCATION_OUT_OF_BOUNDS_NO_POE: "The confirmation's own certificate has run out, and nothing proves its time.",
     Sub.CRYPTO_CONSTRAINTS_FAILURE_NO_POE: "An algorithm is too weak now, and nothing proves an earlier use.",

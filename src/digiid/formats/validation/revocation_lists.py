@@ -61,7 +61,7 @@ def revoked(reason: str | None, *, has_proof: bool) -> NotValid:
     if reason == "certificateHold":
         text = "The signer's certificate was suspended when it was used"
         return NotValid(INDETERMINATE, Sub.TRY_LATER, "validation.on_hold", text)
-    when = "was revoked before the time-stamp" if has_proof else "is revoked"
+    when = "had been revoked at the time that is proven for the signature" if has_proof else "is revoked"
     text = f"The signer's certificate {when}, and nothing proves that it was used before that"
     return NotValid(INDETERMINATE, Sub.REVOKED_NO_POE, "validation.revoked", text)
 

@@ -240,6 +240,12 @@ def test_what_the_responder_says(how: dict[str, object], expected: str) -> None:
     assert verdict(confirmed(**how)) == expected
 
 
+def test_a_revocation_is_told_without_time_stamps_which_the_format_has_not() -> None:
+    (signature,) = judge(confirmed(status="revoked", revoked_at=SIGNED_AT - DAY)).signatures
+    told = [message.text for message in signature.messages if message.code == "validation.revoked"]
+    assert told == ["The signer's certificate had been revoked when its confirmation was given"]
+
+
 def test_a_certificate_that_is_not_for_signing() -> None:
     other = PKI.issue(person("AUTH", "38001085718"), kind="rsa", extensions=(key_usage(digital_signature=True),))
     assert verdict(DdocMaker(signer=other).document()) == "INDETERMINATE/CHAIN_CONSTRAINTS_FAILURE"

@@ -399,6 +399,13 @@ def test_what_the_responder_says(how: dict[str, object], expected: tuple[str, st
     assert verdict(confirmed(**how), at=AT + 3 * DAY) == expected
 
 
+def test_a_revocation_before_the_time_stamp_is_told_as_one() -> None:
+    report = judge(confirmed(status="revoked", revoked_at=SIGNED_AT - DAY))
+    assert "had been revoked at the time that is proven" in report.signatures[0].messages[-1].text
+    (meaning,) = (each.meaning for each in list_findings(report) if each.code == "finding.signature.revoked_no_poe")
+    assert meaning == "The certificate is revoked, and nothing proves that it was used before that."
+
+
 def test_a_confirmation_that_is_late_is_valid_with_a_warning() -> None:
     for late, warned in ((15 * MINUTE, False), (15 * MINUTE + timedelta(seconds=1), True)):
         (signature,) = judge(confirmed(at=SIGNED_AT + late)).signatures

@@ -39,7 +39,7 @@ MEANING: Final[dict[SubIndication | None, str]] = {
     Sub.OUT_OF_BOUNDS_NOT_REVOKED: N_(
         "The certificate has run out since, and nothing proves that it was used in time."
     ),
-    Sub.REVOKED_NO_POE: N_("The certificate was revoked since, and nothing proves an earlier use."),
+    Sub.REVOKED_NO_POE: N_("The certificate is revoked, and nothing proves that it was used before that."),
     Sub.REVOKED_CA_NO_POE: N_("The issuer was revoked since, and nothing proves an earlier use."),
     Sub.REVOCATION_OUT_OF_BOUNDS_NO_POE: N_(
         "The confirmation's own certificate has run out, and nothing proves its time."
