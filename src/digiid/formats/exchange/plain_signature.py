@@ -309,9 +309,12 @@ def _remember(found: re.Match[bytes], plain: _Plain, verified: VerifiedMessage) 
         key=_load(plain.certificate_der)[1],
         verified=verified,
     )
-    if len(text) not in _frames and len(_frames) >= _MAX_LENGTHS:
+    known = _frames.get(len(text), ())
+    if any(each.pieces == frame.pieces for each in known):
+        return  # a digest or a time that only the pattern takes, or two threads at once
+    if not known and len(_frames) >= _MAX_LENGTHS:
         _frames.clear()
-    _frames[len(text)] = (frame, *_frames.get(len(text), ())[: _MAX_FRAMES - 1])
+    _frames[len(text)] = (frame, *known[: _MAX_FRAMES - 1])
 
 
 def _verify_framed(
