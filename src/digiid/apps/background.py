@@ -1,6 +1,7 @@
 """`digiid up`, `down`, `status`: the e-state as a process in the background, told apart from others by its lock."""
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from digiid.platform.http import HttpClient
 
 READY_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
+_NOT_SEALED = "journal.not_sealed"  # of platform/checkpoints: the parts themselves work
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,15 @@ def is_serving(folder: StateFolder) -> bool:
 
 
 def is_ready(settings: StateSettings) -> bool:
-    """True when every part of the running state answers."""
+    """True when the state has begun and every part of it answers. A journal that is not sealed, as when somebody
+    changed it, is told by `digiid status` and keeps no state from starting.
+    """
     http = HttpClient(timeout_seconds=2)
     try:
-        return http.request("GET", f"http://127.0.0.1:{settings.port}/health").status == 200
-    except Unavailable:
+        told = json.loads(http.request("GET", f"http://127.0.0.1:{settings.port}/health").body)
+        parts = told["institutions"].values()
+        return told["ready"] is True and all(each["status"] == "ok" or each["code"] == _NOT_SEALED for each in parts)
+    except (Unavailable, ValueError, KeyError, TypeError, AttributeError):  # another program may answer there
         return False
     finally:
         http.close()
