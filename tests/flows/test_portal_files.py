@@ -87,6 +87,17 @@ def test_files_are_taken_out_of_a_digidoc_file_too(room: ProviderRoom) -> None:
     assert ".ddoc" in browser.get("/files/take-out").text
 
 
+def test_files_of_one_name_are_all_in_the_archive(room: ProviderRoom) -> None:
+    names = ["3-a.txt", "a.txt", "a.txt", "A.TXT", "folder/a.txt"]
+    files = [DataFile(name, "text/plain", str(number).encode()) for number, name in enumerate(names)]
+    answer = post(room.browser("portal"), "/files/take-out", one(DdocMaker(files=files).document(), "old.ddoc"))
+    assert answer.status_code == 200, words(answer.text)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        found = archive.namelist()
+        assert [archive.read(info) for info in archive.infolist()] == [file.content for file in files]
+    assert len({name.casefold() for name in found}) == len(names)
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [

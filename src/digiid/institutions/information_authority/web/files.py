@@ -204,11 +204,15 @@ def _give(files: Sequence[DataFile], *, name: str) -> Response[Any]:
     """One file as itself, several in an archive."""
     if len(files) == 1:
         return download(files[0].content, name=files[0].name, media_type="application/octet-stream")
-    packed = io.BytesIO()
+    packed, taken = io.BytesIO(), set[str]()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for position, file in enumerate(files, 1):
-            taken = archive.NameToInfo
-            archive.writestr(file.name if file.name not in taken else f"{position}-{file.name}", file.content)
+            own = file.name
+            # Two names that differ in case only are one name on some systems.
+            while own.casefold() in taken:
+                own = f"{position}-{own}"
+            taken.add(own.casefold())
+            archive.writestr(own, file.content)
     return download(packed.getvalue(), name=clean_file_name(name), media_type="application/zip")
 
 
