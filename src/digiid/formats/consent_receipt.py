@@ -192,17 +192,23 @@ def parse_receipt(token: str | bytes) -> ConsentReceipt:
 def verify_receipt(token: str | bytes, *, seal: ConsentSeal, audience: str, at: datetime) -> VerifiedReceipt:
     """Verify that this consent service sealed the receipt for this data provider, and that it is in its time.
 
+    A seal that has ended still counts for a consent that was given before its end: receipts are renewed with a new seal
+    when they are fetched, and who keeps one need not fetch it again for that.
+
     Raises:
         Malformed: `jws.…`, `consent_receipt.field`.
-        Refused: `consent_receipt.seal` (another's seal, or one that is not valid now), `jws.signature`,
-            `consent_receipt.audience`, `consent_receipt.expired`, `consent_receipt.not_yet_valid`.
+        Refused: `consent_receipt.seal` (another's seal, or one that had ended before the consent was given),
+            `jws.signature`, `consent_receipt.audience`, `consent_receipt.expired`, `consent_receipt.not_yet_valid`.
     """
     # 1 the form
     unverified = parse_compact(token, typ=RECEIPT_TYPE, max_chars=MAX_RECEIPT_CHARS)
-    # 2 whose seal, before its key is used
-    certificate = _verify_seal(unverified, seal, at)
+    # 2 whose seal, before its key is used: as of now, or of its end when it has ended since
+    last_at = min(at, unverified.certificates[0].not_valid_after_utc)
+    certificate = _verify_seal(unverified, seal, last_at)
     # 3 the signature over these bytes
     receipt = _receipt_of(verify_compact(unverified))
+    if last_at < receipt.granted_at - _CLOCKS_APART:
+        _verify_seal(unverified, seal, at)  # which had ended before there was anything to seal
     # 4 for whom, and when
     if receipt.provider != audience:
         raise Refused("consent_receipt.audience", f"for {receipt.provider}")

@@ -129,6 +129,40 @@ def test_an_expired_seal_does_not_count_and_a_renewed_one_does() -> None:
     assert verify(renewed.receipt()).consent_reference == REFERENCE
 
 
+def test_a_receipt_by_a_seal_that_has_ended_since_holds_for_a_consent_from_before_its_end() -> None:
+    ends_at = SEALER.identity.certificate.not_valid_after_utc
+    minute, month = timedelta(minutes=1), timedelta(days=30)
+    for granted_at in (ends_at - month, ends_at - HOUR, ends_at, ends_at + minute):  # clocks differ
+        token = SEALER.receipt(granted_at=granted_at, expires_at=ends_at + month)
+        for at in (granted_at, ends_at + 2 * minute, ends_at + month - minute):
+            assert verify(token, at=at).granted_at == granted_at
+        with pytest.raises(Refused, match=r"consent_receipt\.expired"):
+            verify(token, at=ends_at + month)
+    late = SEALER.receipt(granted_at=ends_at + minute + timedelta(seconds=1), expires_at=ends_at + month)
+    with pytest.raises(Refused, match=r"consent_receipt\.seal: .*x509\.path\.expired"):
+        verify(late, at=ends_at + HOUR)
+
+
+def test_a_seal_that_has_ended_is_still_judged_in_everything_else() -> None:
+    ends_at = SEALER.identity.certificate.not_valid_after_utc
+    times = {"granted_at": ends_at - HOUR, "expires_at": ends_at + 24 * HOUR}
+    key = new_key("p256")
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    forged = make(SEALER.identity.certificate.subject, key, None, SEAL_QSCD)
+    for token in (
+        consent_sealer(name="thief").receipt(**times),
+        sign_receipt(replace(RECEIPT, **times), key=key, certificates=[forged.certificate]),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(Refused, match=r"consent_receipt\.seal"):
+            verify(token, at=ends_at + HOUR)
+    head, body, _ = SEALER.receipt(**times).split(".")
+    with pytest.raises(Refused, match=r"jws\.signature"):
+        verify(f"{head}.{body}.{TOKEN.split('.')[2]}", at=ends_at + HOUR)
+    # what was revoked is told by the seal of now
+    with pytest.raises(Refused, match=r"consent_receipt\.seal"):
+        verify_revocations(SEALER.revocations(at=ends_at - HOUR), seal=SEAL, audience=AUDIENCE, at=ends_at + HOUR)
+
+
 def test_seals_can_be_named_one_by_one() -> None:
     only = ConsentSeal(SEAL.anchors, ORGANIZATION_CODE, SEAL_NAME, frozenset({SEALER.identity.der}))
     assert verify(TOKEN, seal=only) == RECEIPT
