@@ -34,6 +34,7 @@ class Desk:
     client: httpx.Client
     service: ValidationService
     container: bytes
+    renew_seal: Callable[[], None]
 
     def validate(self, **fields: Any) -> httpx.Response:
         body = {"filename": "a.asice", "document": base64.b64encode(self.container).decode(), **fields}
@@ -45,8 +46,10 @@ def open_desk(folder: Path, settings: Settings, open_seal: Callable[[], KeySigne
     clock, entropy, pools, http = ManualClock(AT), SeededEntropy(b"judged"), Pools(), HttpClient()
     with signing_room(clock, entropy) as room, contextlib.ExitStack() as closing:
         around = Surroundings(clock, entropy, pools, http, folder, {})
-        seal = room.seal()
-        service = build(settings, around, trust=room.trust, issuers=room.issuers, open_seal=open_seal or (lambda: seal))
+        seals = [room.seal()]
+        service = build(
+            settings, around, trust=room.trust, issuers=room.issuers, open_seal=open_seal or (lambda: seals[-1])
+        )
         closing.callback(pools.close)
         closing.callback(http.close)
         closing.callback(service.running.close)
@@ -55,7 +58,7 @@ def open_desk(folder: Path, settings: Settings, open_seal: Callable[[], KeySigne
         port = free_port()
         closing.enter_context(serving(service.app, port))
         client = closing.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
-        yield Desk(client, service, container)
+        yield Desk(client, service, container, lambda: seals.append(room.seal()))
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,28 @@ def test_the_longer_reports_and_the_seal(desk: Desk) -> None:
     again = desk.validate(document=sealed["validationReportSignature"])
     [signature] = again.json()["validationReport"]["validationConclusion"]["signatures"]
     assert (signature["indication"], signature["signatureLevel"]) == ("TOTAL-PASSED", "QESEAL")
+
+
+def test_a_renewed_seal_seals_from_the_next_report_on_and_both_reports_hold(desk: Desk) -> None:
+    body = {"filename": "a.asice", "document": base64.b64encode(desk.container).decode()}
+
+    def sealed() -> str:
+        answer = desk.client.post("/V3/validate", json=body, headers={"X-Sign-Report": "true"})
+        return str(answer.json()["validationReportSignature"])
+
+    reports = [sealed()]
+    desk.renew_seal()
+    reports.append(sealed())
+    for report in reports:
+        conclusion = desk.validate(document=report).json()["validationReport"]["validationConclusion"]
+        assert [each["indication"] for each in conclusion["signatures"]] == ["TOTAL-PASSED"]
+    certificates = [
+        zipfile.ZipFile(io.BytesIO(base64.b64decode(report)))
+        .read("META-INF/signatures0.xml")
+        .split(b"X509Certificate")[1]
+        for report in reports
+    ]
+    assert certificates[0] != certificates[1]
 
 
 def test_a_report_that_cannot_be_sealed_is_not_given_out_without_its_seal(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import structlog
 from digiid.apps import central, journals, mailbox, test_payments
 from digiid.apps.exchange_status import STATUS_ADDRESSES
 from digiid.apps.local_tls import local_tls
-from digiid.apps.seals import load_or_make_seal
+from digiid.apps.seals import SealAuthority, ServiceSeal, renewal
 from digiid.apps.security_servers import ExchangeOfState, ServerProcesses
 from digiid.apps.seed import Seeder, seed
 from digiid.apps.serving import Listener, ServerGroup
@@ -56,7 +56,7 @@ from digiid.institutions.trust_services.settings import TrustServicesSettings
 from digiid.kernel.errors import DigiidError, NotFound
 from digiid.platform.clock import Clock, SystemClock
 from digiid.platform.db import Database
-from digiid.platform.documents import KeySigner, TrustServices
+from digiid.platform.documents import TrustServices
 from digiid.platform.entropy import Entropy, SystemEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.institution import Running, Surroundings
@@ -211,17 +211,14 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         )
     )
 
-    def open_consent_seal() -> KeySigner:
-        return load_or_make_seal(
-            folder.secrets,
-            hierarchy_settings,
-            seal_number=consents.SEAL_NUMBER,
-            organization=consents.SEAL_OWNER,
-            open_database=open_database,
-            clock=clock,
-            entropy=entropy,
-        )
-
+    seal_authority = SealAuthority(hierarchy_settings, open_database, clock, entropy)
+    receipts_seal = ServiceSeal(
+        folder.secrets,
+        seal_authority,
+        seal_number=consents.SEAL_NUMBER,
+        organization=consents.SEAL_OWNER,
+        needed_for="consent receipts",
+    )
     running.append(
         consents.build(
             ConsentSettings(
@@ -233,7 +230,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
             exchange=exchange(members.CONSENT_SERVICE),
             issuers=issuers,
             trust=trust,
-            open_seal=open_consent_seal,
+            open_seal=receipts_seal.open,
             csrf_secret=csrf_secret,
         )
     )
@@ -250,21 +247,18 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     )
     running.append(signing.running)
 
-    def open_seal() -> KeySigner:
-        return load_or_make_seal(
-            folder.secrets,
-            hierarchy_settings,
-            seal_number="SEAL-VALIDATION",
-            organization=Organization("70006317", "TEST Information Authority", "TEST Information Authority e-seal"),
-            open_database=open_database,
-            clock=clock,
-            entropy=entropy,
-        )
-
+    reports_seal = ServiceSeal(
+        folder.secrets,
+        seal_authority,
+        seal_number="SEAL-VALIDATION",
+        organization=Organization("70006317", "TEST Information Authority", "TEST Information Authority e-seal"),
+        needed_for="validation reports",
+    )
     validation = validation_service.build(
-        settings.validation, around, trust=trust, issuers=issuers, open_seal=open_seal, lists=lists
+        settings.validation, around, trust=trust, issuers=issuers, open_seal=reports_seal.open, lists=lists
     )
     running.append(validation.running)
+    running.append(renewal([reports_seal, receipts_seal]))
     running.append(
         bank.build(
             BankSettings(database_url=database_url("bank"), demonstration=demonstration),

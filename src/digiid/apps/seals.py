@@ -1,10 +1,21 @@
-"""An organisation's own seal in a state: its key and certificate in a PKCS#12 file, made at the first asking."""
+"""Organisations' own seals in a state: key and certificate in a PKCS#12 file, made at the first asking.
 
-from collections.abc import Callable
-from datetime import date
+Those of the state's own services are renewed by the running state when a third of their life is left. The renewed one
+is put in the former's place in one step, so that at every moment there is one that can be used, and the former key is
+gone then: what it sealed carries its certificate and needs no key any more.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -14,13 +25,14 @@ from digiid.formats.x509.request import MAX_REQUEST_BYTES
 from digiid.institutions.trust_services.app import issue_seal
 from digiid.institutions.trust_services.ca.domain import SealOrder
 from digiid.institutions.trust_services.settings import TrustServicesSettings
-from digiid.kernel.errors import Malformed
+from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.documents.files import make_folder, read_file, write_whole
 from digiid.platform.documents.signers import signer_from_pkcs12
 from digiid.platform.documents.signing import KeySigner
 from digiid.platform.entropy import Entropy
+from digiid.platform.institution import Running
 from digiid.platform.keys import (
     FileIdentity,
     generate_ec_key,
@@ -28,8 +40,50 @@ from digiid.platform.keys import (
     load_pkcs12_file,
     write_pkcs12_file,
 )
+from digiid.platform.timers import Timer
 
 _VALID_YEARS: Final = 3
+_LOOKS: Final = timedelta(minutes=10)
+_LATE: Final = timedelta(days=30)  # with so little time left it is told as a failure
+log = structlog.get_logger("seals")
+
+
+@dataclass(frozen=True)
+class SealAuthority:
+    """The state's own CA, asked directly: nothing has to listen."""
+
+    settings: TrustServicesSettings
+    open_database: Callable[[str], Database]
+    clock: Clock
+    entropy: Entropy
+
+    def complete(
+        self, file: Path, password_file: Path, *, seal_number: str, organization: Organization, curve_name: str
+    ) -> KeySigner:
+        """The seal in `file`. What was interrupted goes on: the key is written before it is certified, and the same
+        order gives the same certificate.
+
+        Raises: Malformed `keys.unreadable`; what the CA refuses (`trust.…`).
+        """
+        password = load_or_create_passphrase(password_file, self.entropy)
+        # 1 the key, kept before anybody hears of it
+        if not file.exists():
+            identity = FileIdentity(generate_ec_key(curve_name), None)
+            write_pkcs12_file(file, identity, password=password, name=seal_number)
+        identity = load_pkcs12_file(file, password_file)
+        # 2 its certificate
+        if identity.certificate is None:
+            request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+            request_der = request.sign(identity.key, hashes.SHA512()).public_bytes(Encoding.DER)
+            certificate = self.issue(_order(seal_number, organization, request_der, clock=self.clock))
+            sealed = FileIdentity(identity.key, certificate)
+            write_pkcs12_file(file, sealed, password=password, name=seal_number)
+        return signer_from_pkcs12(file, password_file)
+
+    def issue(self, order: SealOrder) -> x509.Certificate:
+        return issue_seal(
+            self.settings, order, open_database=self.open_database, clock=self.clock, entropy=self.entropy
+        )
 
 
 def load_or_make_seal(
@@ -45,27 +99,159 @@ def load_or_make_seal(
 ) -> KeySigner:
     """The seal in `folder/<seal_number>.p12`, its password in a file of mode 0600 beside it.
 
-    What was interrupted goes on: the key is written before it is certified, and the same order gives the same
-    certificate.
-
-    Raises: Malformed `keys.unreadable`; what the CA refuses (`trust.…`).
+    Raises: as `SealAuthority.complete`.
     """
+    authority = SealAuthority(settings, open_database, clock, entropy)
     file, password_file = folder / f"{seal_number}.p12", folder / f"{seal_number}.password"
-    password = load_or_create_passphrase(password_file, entropy)
-    # 1 the key, kept before anybody hears of it
-    if not file.exists():
-        identity = FileIdentity(generate_ec_key(curve_name), None)
-        write_pkcs12_file(file, identity, password=password, name=seal_number)
-    identity = load_pkcs12_file(file, password_file)
-    # 2 its certificate
-    if identity.certificate is None:
-        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-        request_der = request.sign(identity.key, hashes.SHA512()).public_bytes(Encoding.DER)
-        order = _order(seal_number, organization, request_der, clock=clock)
-        certificate = issue_seal(settings, order, open_database=open_database, clock=clock, entropy=entropy)
-        sealed = FileIdentity(identity.key, certificate)
-        write_pkcs12_file(file, sealed, password=password, name=seal_number)
-    return signer_from_pkcs12(file, password_file)
+    with _held(folder):
+        return authority.complete(
+            file, password_file, seal_number=seal_number, organization=organization, curve_name=curve_name
+        )
+
+
+class ServiceSeal:
+    """One service's seal in a running state: made at the first asking, renewed by the clock, taken up at once.
+
+    A renewed one has a number of its own, that of the first and the year, and lies where the first lay. `needed_for`
+    says what cannot be sealed without it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        authority: SealAuthority,
+        *,
+        seal_number: str,
+        organization: Organization,
+        needed_for: str,
+    ) -> None:
+        self.number, self._organization, self._needed_for = seal_number, organization, needed_for
+        self._folder, self._authority = folder, authority
+        self._file, self._password_file = folder / f"{seal_number}.p12", folder / f"{seal_number}.password"
+        self._signer: KeySigner | None = None
+        self._failure: tuple[datetime, str] | None = None  # since when, and why
+        self._lock = threading.Lock()
+
+    def open(self) -> KeySigner:
+        """The seal in force.
+
+        Raises: as `SealAuthority.complete`.
+        """
+        signer = self._signer
+        if signer is None or not self._is_usable(signer):
+            with self._lock, _held(self._folder):
+                signer = self._signer = self._complete(self._file, self.number)
+                # a state that rested for years has no time to wait for its timer
+                if not self._is_usable(signer):
+                    signer = self._renew()
+        return signer
+
+    def look(self) -> None:
+        """Take up what lies there now, and renew what has less than a third of its life left. What fails is told and
+        tried again; the former seal goes on meanwhile."""
+        if not self._file.exists():
+            return  # nobody has needed it yet
+        try:
+            with self._lock, _held(self._folder):
+                signer = self._complete(self._file, self.number)
+                if self._signer is None or signer.certificate != self._signer.certificate:
+                    self._signer = signer
+                    log.info("seal.taken_up", seal=self.number, ends_at=_day(signer.certificate.not_valid_after_utc))
+                if self._is_due(signer):
+                    self._renew()
+        except DigiidError as error:
+            log.error("seal.not_renewed", seal=self.number, code=error.code, reason=error.detail)
+            self._failed(f"{error.code}: {error.detail}")
+        except Exception as error:  # the loop's edge: a full disk must be told too, and keep no other seal from renewal
+            log.exception("seal.not_renewed", seal=self.number, error=type(error).__name__)
+            self._failed(f"{type(error).__name__}, see the log")
+        else:
+            self._failure = None
+
+    def health(self) -> str:
+        """Until when it can be used, and what keeps it from being renewed.
+
+        Raises: Unavailable `seal.not_renewed`: it cannot be used, or will not be for longer than _LATE.
+        """
+        signer, failure = self._signer, self._failure
+        why = f"not renewed since {_minute(failure[0])} ({failure[1]})" if failure else ""
+        if signer is None:
+            if failure:
+                raise Unavailable("seal.not_renewed", f"{self.number} cannot be used: {why}. {self._remedy()}")
+            return "not in use yet"
+        if self._authority.clock.now() < signer.certificate.not_valid_before_utc:
+            raise Unavailable(
+                "seal.not_renewed", f"{self.number} is not valid yet: is the clock right? {self._remedy()}"
+            )
+        left = self._left(signer)
+        until = f"until {_day(signer.certificate.not_valid_after_utc)}, {max(left, timedelta(0)).days} days left"
+        if left < _LATE:
+            told = "; ".join(filter(None, (until, why)))
+            raise Unavailable("seal.not_renewed", f"{self.number} {told}. {self._remedy()}")
+        return f"{until}; {why}, see that the CA issues seals" if why else until
+
+    def _remedy(self) -> str:
+        return (
+            f"See that the CA issues seals and the disk has space; it is tried every {_LOOKS.seconds // 60} minutes. "
+            f"Without it {self._needed_for} cannot be sealed"
+        )
+
+    def _renew(self) -> KeySigner:
+        # 1 another key with a certificate, beside the one in use. An order of each year: one that cannot be
+        # finished, since its key was lost, is passed over in the next
+        number = f"{self.number}{self._authority.clock.now():%Y}"
+        following = self._folder / f"{number}.next.p12"
+        self._complete(following, number)
+        # 2 in its place
+        following.replace(self._file)
+        # 3 taken up
+        signer = self._signer = signer_from_pkcs12(self._file, self._password_file)
+        log.info("seal.renewed", seal=number, ends_at=_day(signer.certificate.not_valid_after_utc))
+        # 4 what another year began and never finished
+        for left_over in self._folder.glob(f"{self.number}[0-9][0-9][0-9][0-9].next.p12*"):
+            left_over.unlink()
+        return signer
+
+    def _complete(self, file: Path, number: str) -> KeySigner:
+        return self._authority.complete(
+            file, self._password_file, seal_number=number, organization=self._organization, curve_name="secp256r1"
+        )
+
+    def _is_usable(self, signer: KeySigner) -> bool:
+        certificate = signer.certificate
+        return certificate.not_valid_before_utc <= self._authority.clock.now() < certificate.not_valid_after_utc
+
+    def _is_due(self, signer: KeySigner) -> bool:
+        begins_at, ends_at = signer.certificate.not_valid_before_utc, signer.certificate.not_valid_after_utc
+        return not self._is_usable(signer) or self._left(signer) <= (ends_at - begins_at) / 3
+
+    def _left(self, signer: KeySigner) -> timedelta:
+        return signer.certificate.not_valid_after_utc - self._authority.clock.now()
+
+    def _failed(self, why: str) -> None:
+        since_at = self._failure[0] if self._failure else self._authority.clock.now()
+        self._failure = since_at, why
+
+
+def renewal(seals: Sequence[ServiceSeal]) -> Running[Any]:
+    """What renews the seals of the state's own services, by the clock."""
+
+    def look() -> None:
+        for seal in seals:
+            seal.look()
+
+    def health() -> Mapping[str, Any]:
+        return {"name": "Seals of the services", **{seal.number: seal.health() for seal in seals}}
+
+    return Running(
+        name="seals",
+        sites={},
+        services=(),
+        workers=(),
+        timers=(Timer("seals", _LOOKS, look),),
+        health=health,
+        close=lambda: None,
+    )
 
 
 def certify_seal(
@@ -92,7 +278,7 @@ def certify_seal(
         except ValueError as error:
             raise Malformed("x509.request", f"{request_file} is no PKCS#10 request") from error
     order = _order(seal_number, organization, request_der, clock=clock, on_device=on_device)
-    certificate = issue_seal(settings, order, open_database=open_database, clock=clock, entropy=entropy)
+    certificate = SealAuthority(settings, open_database, clock, entropy).issue(order)
     make_folder(file.parent)
     write_whole(file, certificate.public_bytes(Encoding.PEM))
     return certificate
@@ -110,3 +296,24 @@ def _order(
         request_der=request_der,
         on_device=on_device,
     )
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Nobody else makes a seal in this folder meanwhile: of two keys for one order one would stay without a
+    certificate."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _day(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d}"
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

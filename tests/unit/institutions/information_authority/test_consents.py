@@ -13,7 +13,7 @@ import pytest
 from digiid.contracts import consents as wire
 from digiid.contracts.members import BANK, INFORMATION_AUTHORITY, POLICE_BOARD, POPULATION_REGISTER
 from digiid.exchange.consent import RevocationView, verify_consent
-from digiid.formats.consent_receipt import parse_receipt, parse_revocations
+from digiid.formats.consent_receipt import parse_receipt, parse_revocations, verify_receipt
 from digiid.formats.personal_code import build_personal_code
 from digiid.institutions.information_authority.consents import store
 from digiid.institutions.information_authority.consents.declarations import Declarations, read_declarations
@@ -743,18 +743,24 @@ def test_for_another_nothing_is_shown_while_the_register_is_away(deps: Deps, ban
     deciding.refuse(deps, MARY, consent.consent_id)  # saying no needs nobody
 
 
-def test_a_renewed_seal_makes_new_receipts(deps: Deps, bank: Asker) -> None:
+def test_a_renewed_seal_makes_new_receipts_without_a_restart(deps: Deps) -> None:
     from digiid.institutions.information_authority.consents.sealing import Sealer
     from digiid.platform.documents.signing import KeySigner
     from tests.support.consents import consent_sealer
 
+    former, renewed = consent_sealer().identity, consent_sealer(kind="p384").identity
+    in_force = former
+    bank = Asker(replace(deps, sealer=Sealer(lambda: KeySigner(in_force.certificate, in_force.key))))
     reference = granted(deps).consent_reference
     old = bank.one(wire.GET_RECEIPT, reference)[1]["receipt"]
-    renewed = consent_sealer(kind="p384").identity
-    later = replace(deps, sealer=Sealer(lambda: KeySigner(renewed.certificate, renewed.key)))
-    new = Asker(later).one(wire.GET_RECEIPT, reference)[1]["receipt"]
-    assert new != old
+    assert bank.one(wire.GET_RECEIPT, reference)[1]["receipt"] == old
+    in_force = renewed
+    new = bank.one(wire.GET_RECEIPT, reference)[1]["receipt"]
     assert parse_receipt(new).snapshot_sha256 == parse_receipt(old).snapshot_sha256
+    # data owners believe both
+    for receipt, identity in ((old, former), (new, renewed)):
+        found = verify_receipt(receipt, seal=consent_seal(), audience=str(POPULATION_REGISTER), at=deps.clock.now())
+        assert found.seal == identity.certificate
 
 
 def test_faults_of_ours_are_not_dressed_as_the_callers(deps: Deps, bank: Asker) -> None:

@@ -65,7 +65,7 @@ def build(
     open_seal: Callable[[], KeySigner],
     csrf_secret: str,
 ) -> Running[RestService]:
-    """The consent service. `open_seal` opens the seal that receipts are made with, at the first asking."""
+    """The consent service. `open_seal` gives the seal in force, which receipts are made with."""
     file = around.database_folder / f"{UNIT}.sqlite"
     db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
     db.migrate(PACKAGE)

@@ -42,7 +42,7 @@ def build(
     open_seal: Callable[[], KeySigner] | None = None,
     lists: TrustedListStore | None = None,
 ) -> ValidationService:
-    """Nothing is started before the first document comes. `open_seal`: the authority's seal, for signed reports.
+    """Nothing is started before the first document comes. `open_seal`: the authority's seal in force, for reports.
     `lists`: where the trusted lists come from; they are fetched anew every hour, and /monitoring/health tells how old
     they are.
     """

@@ -1,0 +1,300 @@
+"""Seals of the state's own services, renewed before they end, with a clock that is moved through the years."""
+
+import stat
+import threading
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from digiid.apps.seals import SealAuthority, ServiceSeal, load_or_make_seal, renewal
+from digiid.formats.organization_seal import SealOwner, verify_seal_owner
+from digiid.formats.x509.path import TrustAnchors
+from digiid.formats.x509.profile import HierarchyNames, Organization
+from digiid.institutions.trust_services.hierarchy import Hierarchy, create_hierarchy
+from digiid.institutions.trust_services.settings import TrustServicesSettings
+from digiid.kernel.errors import DigiidError, Unavailable
+from digiid.platform.clock import ManualClock
+from digiid.platform.db import Database
+from digiid.platform.documents.signers import signer_from_pkcs12
+from digiid.platform.documents.signing import KeySigner
+from digiid.platform.entropy import SystemEntropy
+
+DAY = timedelta(days=1)
+NUMBER = "SEAL-CONSENT"
+OWNER = Organization("70000105", "TEST Information Authority", "TEST Consent Service e-seal")
+
+
+@dataclass
+class Room:
+    """A CA in files, and the folder of the seals."""
+
+    path: Path
+    clock: ManualClock
+    hierarchy: Hierarchy
+
+    @property
+    def secrets(self) -> Path:
+        return self.path / "secrets"
+
+    @property
+    def file(self) -> Path:
+        return self.secrets / f"{NUMBER}.p12"
+
+    @property
+    def authority(self) -> SealAuthority:
+        settings = TrustServicesSettings(
+            hierarchy_folder=self.path / "hierarchy", passphrase_file=self.path / "hierarchy-passphrase"
+        )
+        return SealAuthority(settings, self.database, self.clock, SystemEntropy())
+
+    def database(self, unit: str) -> Database:
+        return Database.sqlite(self.path / f"{unit}.sqlite")
+
+    def started(self) -> ServiceSeal:
+        """As a state that starts has it."""
+        return ServiceSeal(
+            self.secrets, self.authority, seal_number=NUMBER, organization=OWNER, needed_for="consent receipts"
+        )
+
+    def on_disk(self) -> KeySigner:
+        return signer_from_pkcs12(self.file, self.file.with_suffix(".password"))
+
+    def wait_until_due(self, seal: ServiceSeal, after: timedelta = DAY) -> None:
+        certificate = seal.open().certificate
+        begins_at, ends_at = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        self.clock.advance(ends_at - (ends_at - begins_at) / 3 + after - self.clock.now())
+
+    def wait_until_left(self, seal: ServiceSeal, left: timedelta) -> None:
+        self.clock.advance(seal.open().certificate.not_valid_after_utc - left - self.clock.now())
+
+    def ca_goes(self) -> None:
+        (self.path / "hierarchy").rename(self.path / "away")
+
+    def ca_comes_back(self) -> None:
+        (self.path / "away").rename(self.path / "hierarchy")
+
+
+def open_room(path: Path, clock: ManualClock) -> Room:
+    hierarchy = create_hierarchy(
+        path / "hierarchy",
+        names=HierarchyNames(),
+        base_url="http://127.0.0.1:8801",
+        passphrase_path=path / "hierarchy-passphrase",
+        clock=clock,
+        entropy=SystemEntropy(),
+    )
+    return Room(path, clock, hierarchy)
+
+
+@pytest.fixture
+def room(tmp_path: Path, clock: ManualClock) -> Room:
+    return open_room(tmp_path, clock)
+
+
+def files(room: Room) -> list[str]:
+    return sorted(file.name for file in room.secrets.iterdir())
+
+
+def test_a_seal_is_made_when_it_is_first_needed_and_not_by_the_clock(room: Room) -> None:
+    seal = room.started()
+    seal.look()
+    assert not room.secrets.exists()
+    assert seal.health() == "not in use yet"
+    made = seal.open()
+    assert seal.open() is made
+    assert room.on_disk().certificate == room.started().open().certificate == made.certificate
+    seal.look()
+    assert seal.health() == "until 2029-12-31, 1134 days left"
+
+
+def test_nothing_is_renewed_before_a_third_of_its_life_is_left(room: Room) -> None:
+    seal = room.started()
+    made = seal.open()
+    room.wait_until_due(seal, after=-DAY)
+    seal.look()
+    assert seal.open() is made
+    assert files(room) == [f"{NUMBER}.p12", f"{NUMBER}.password"]
+
+
+def test_a_renewed_seal_is_taken_up_at_once_and_lies_where_the_former_lay(room: Room) -> None:
+    seal = room.started()
+    former = seal.open()
+    room.wait_until_due(seal)
+    seal.look()
+    renewed = seal.open()
+    assert renewed.certificate != former.certificate
+    assert renewed.certificate.public_key() != former.certificate.public_key()
+    assert renewed.certificate.not_valid_after_utc > former.certificate.not_valid_after_utc + 365 * DAY
+    # whoever pins the owner's name has nothing to do
+    owner = SealOwner(TrustAnchors([room.hierarchy.issuing]), "NTREE-70000105", OWNER.seal_name)
+    assert verify_seal_owner([renewed.certificate], owner, at=room.clock.now()) == renewed.certificate
+    # the former key is gone, and a state that starts finds the renewed one
+    assert files(room) == [f"{NUMBER}.p12", f"{NUMBER}.password"]
+    assert stat.S_IMODE(room.file.stat().st_mode) == 0o600
+    assert room.started().open().certificate == renewed.certificate
+    # once; and again when its own time comes
+    room.clock.advance(DAY)
+    seal.look()
+    assert seal.open().certificate == renewed.certificate
+    room.wait_until_due(seal)
+    seal.look()
+    assert seal.open().certificate not in (former.certificate, renewed.certificate)
+
+
+def test_what_somebody_else_renewed_is_taken_up_without_a_restart(room: Room) -> None:
+    running, beside = room.started(), room.started()
+    former = running.open()
+    room.wait_until_due(running)
+    beside.look()
+    assert running.open() is former
+    running.look()
+    assert running.open().certificate == beside.open().certificate != former.certificate
+
+
+def test_a_renewal_that_fails_keeps_the_former_one_and_is_told(room: Room) -> None:
+    seal = room.started()
+    former = seal.open()
+    health = renewal([seal]).health
+    room.wait_until_due(seal)
+    room.ca_goes()
+    since = f"not renewed since {room.clock.now():%Y-%m-%d %H:%M} UTC"
+    for _ in range(2):
+        seal.look()
+        assert seal.open() is former
+        room.clock.advance(DAY)
+    told = str(health()[NUMBER])
+    assert told.startswith("until 2029-12-31, 375 days left; " + since)
+    assert told.endswith("see that the CA issues seals")
+    # with thirty days left it is a failure, which says what to do and what will be missing
+    room.wait_until_left(seal, 30 * DAY)
+    assert health()[NUMBER] != ""
+    room.wait_until_left(seal, 30 * DAY - timedelta(hours=1))
+    with pytest.raises(Unavailable, match=r"seal\.not_renewed") as failure:
+        health()
+    for part in (NUMBER, "29 days left", since, "CA issues seals", "consent receipts cannot be sealed"):
+        assert part in failure.value.detail
+    # and it is renewed when it can be
+    room.ca_comes_back()
+    seal.look()
+    assert seal.open().certificate != former.certificate
+    assert "not renewed" not in str(health()[NUMBER])
+
+
+def test_a_file_that_cannot_be_read_keeps_what_is_in_memory_and_is_told(room: Room) -> None:
+    seal = room.started()
+    made, content = seal.open(), room.file.read_bytes()
+    room.file.write_bytes(b"rubbish")
+    seal.look()
+    assert seal.open() is made
+    assert "keys.unreadable" in seal.health()
+    fresh = room.started()
+    fresh.look()
+    with pytest.raises(Unavailable, match=r"seal\.not_renewed.*cannot be used"):
+        fresh.health()
+    room.file.write_bytes(content)
+    for each in (seal, fresh):
+        each.look()
+        assert each.health() == "until 2029-12-31, 1134 days left"
+
+
+def test_a_full_disk_at_one_seal_keeps_no_other_from_being_renewed(room: Room) -> None:
+    other = ServiceSeal(
+        room.path / "others", room.authority, seal_number="SEAL-OTHER", organization=OWNER, needed_for="reports"
+    )
+    seal = room.started()
+    seal.open()
+    former = other.open()
+    room.wait_until_due(seal)
+    # where the next key would be written there is something that cannot be written over
+    (room.secrets / f"{NUMBER}{room.clock.now():%Y}.next.p12.part").mkdir()
+    both = renewal([seal, other])
+    [timer] = both.timers
+    timer.run()
+    assert other.open().certificate != former.certificate
+    assert "IsADirectoryError, see the log" in str(both.health()[NUMBER])
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_after_its_end_a_seal_is_renewed_when_it_is_needed(room: Room, running: bool) -> None:
+    """In a state that rested for years, and in one that could not renew it in time."""
+    seal = room.started()
+    former = seal.open()
+    room.wait_until_left(seal, -700 * DAY)
+    with pytest.raises(Unavailable, match=r"0 days left"):
+        seal.health()
+    renewed = (seal if running else room.started()).open()
+    assert renewed.certificate != former.certificate
+    assert renewed.certificate.not_valid_before_utc <= room.clock.now() < renewed.certificate.not_valid_after_utc
+    # a CA that cannot issue one is told to who asks
+    room.ca_goes()
+    room.clock.advance(renewed.certificate.not_valid_after_utc + DAY - room.clock.now())
+    with pytest.raises((DigiidError, OSError)):
+        room.started().open()
+
+
+def test_a_seal_from_a_clock_that_ran_ahead_is_replaced_when_the_clock_is_right_again(room: Room) -> None:
+    ran_ahead = replace(room, clock=ManualClock(room.clock.now() + 800 * DAY)).started().open()
+    seal = room.started()
+    room.ca_goes()
+    seal.look()
+    with pytest.raises(Unavailable, match=r"not valid yet: is the clock right\?"):
+        seal.health()
+    room.ca_comes_back()
+    seal.look()
+    right = seal.open()
+    assert right.certificate != ran_ahead.certificate
+    assert right.certificate.not_valid_before_utc <= room.clock.now()
+    assert seal.health() == "until 2029-12-31, 1134 days left"
+
+
+def test_what_was_begun_in_one_year_and_lost_is_made_in_the_next(room: Room) -> None:
+    seal = room.started()
+    former = seal.open()
+    room.wait_until_due(seal)
+    # a key was certified and never written: its order cannot be finished
+    year = f"{room.clock.now():%Y}"
+    load_or_make_seal(
+        room.path / "lost",
+        room.authority.settings,
+        seal_number=f"{NUMBER}{year}",
+        organization=OWNER,
+        open_database=room.database,
+        clock=room.clock,
+        entropy=SystemEntropy(),
+    )
+    seal.look()
+    assert seal.open() is former
+    assert "trust.issue.order_differs" in seal.health()
+    assert f"{NUMBER}{year}.next.p12" in files(room)
+    while f"{room.clock.now():%Y}" == year:
+        room.clock.advance(5 * DAY)
+    seal.look()
+    assert seal.open().certificate != former.certificate
+    assert files(room) == [f"{NUMBER}.p12", f"{NUMBER}.password"]
+
+
+@pytest.mark.parametrize("renewing", [False, True])
+def test_of_several_that_start_at_once_all_have_one_seal(room: Room, renewing: bool) -> None:
+    if renewing:
+        room.wait_until_due(room.started())
+    starts = [room.started() for _ in range(5)]
+    begin = threading.Barrier(len(starts))
+    found: list[x509.Certificate] = []
+
+    def start(seal: ServiceSeal) -> None:
+        begin.wait()
+        seal.look()
+        found.append(seal.open().certificate)
+
+    threads = [threading.Thread(target=start, args=(seal,)) for seal in starts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(found) == len(starts)
+    assert set(found) == {room.on_disk().certificate}
+    assert [seal.health()[:10] for seal in starts if "not renewed" in seal.health()] == []
+    assert files(room) == [f"{NUMBER}.p12", f"{NUMBER}.password"]
