@@ -183,7 +183,7 @@ def _check_time_mark_policy(signature: UnverifiedSignature) -> None:
     """
     problem = None
     if signature.policy_qualifier != "OIDAsURN":
-        problem = f"The policy's identifier is qualified as {signature.policy_qualifier}, not as OIDAsURN"
+        problem = "The policy's identifier is not qualified as OIDAsURN"
     elif not signature.policy_uri:
         problem = "The URL in signature policy is empty or not available"
     if problem:

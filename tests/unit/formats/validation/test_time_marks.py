@@ -15,6 +15,8 @@ from tests.support.time_marked import POLICY, TimeMarkMaker, digest_info, mark_r
 PKI = shared_pki()
 TRUST = PKI.trust()
 URI = "https://www.sk.ee/repository/bdoc-spec21.pdf"
+_NO_URL = "The URL in signature policy is empty or not available"
+_NOT_QUALIFIED = "The policy's identifier is not qualified as OIDAsURN"
 
 
 def only(container: bytes, *, trust: VerifiedTrust = TRUST) -> SignatureReport:
@@ -71,21 +73,21 @@ def test_the_responders_certificate_has_to_be_in_the_signature() -> None:
 
 
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "told"),
     [
-        lambda policy: policy.replace(URI, ""),
-        lambda policy: policy.replace(f"<xades:SPURI>{URI}</xades:SPURI>", ""),
-        lambda policy: policy.replace("OIDAsURN", "OIDAsURI"),
-        lambda policy: policy.replace(' Qualifier="OIDAsURN"', ""),
+        (lambda policy: policy.replace(URI, ""), _NO_URL),
+        (lambda policy: policy.replace(f"<xades:SPURI>{URI}</xades:SPURI>", ""), _NO_URL),
+        (lambda policy: policy.replace("OIDAsURN", "x" * 100_000), _NOT_QUALIFIED),
+        (lambda policy: policy.replace(' Qualifier="OIDAsURN"', ""), _NOT_QUALIFIED),
     ],
     ids=["an empty URL", "no URL", "another qualifier", "no qualifier"],
 )
-def test_the_policy_is_named_as_it_has_to_be(edit: Callable[[str], str]) -> None:
+def test_the_policy_is_named_as_it_has_to_be(edit: Callable[[str], str], told: str) -> None:
     policy = edit(POLICY)
     assert policy != POLICY
     signature = only(TimeMarkMaker(policy=policy).container())
     assert verdict(signature) == ("INDETERMINATE", "POLICY_PROCESSING_ERROR")
-    assert codes(signature) == ["validation.time_mark_policy"]
+    assert [(message.code, message.text) for message in signature.messages] == [("validation.time_mark_policy", told)]
 
 
 def test_another_policy_makes_no_time_mark() -> None:
