@@ -408,6 +408,8 @@ def test_titles_are_told_to_every_caller_also_of_what_ended(deps: Deps) -> None:
     assert titles(SIGNED_PURPOSE) == (200, {"titles": {SIGNED_PURPOSE: title}})
     expect(titles(), 400, "VALIDATION")
     expect(titles(*(f"p{n}" for n in range(wire.MAX_PURPOSES + 1))), 400, "VALIDATION")
+    for odd in ("", "a b", "a\x00", "p" * 41, "ä"):  # a database would fault at some of them
+        expect(titles(SIGNED_PURPOSE, odd), 400, "VALIDATION")
 
 
 def test_health_and_description(bank: Asker) -> None:

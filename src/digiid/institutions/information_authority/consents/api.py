@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import structlog
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from digiid.contracts import consents as contract
 from digiid.exchange.gate import Caller, RestAnswer, RestCall, RestService
@@ -20,6 +20,7 @@ from digiid.kernel.errors import Broken, DigiidError, Malformed
 
 MAX_BODY_BYTES: Final = 512 * 1024
 _JSON: Final = "application/json"
+_PURPOSES: Final = TypeAdapter(contract.PurposeIds)
 T = TypeVar("T", bound=contract.Wire)
 Handler = Callable[[Caller, RestCall], Any]
 log = structlog.get_logger("consent")
@@ -91,7 +92,7 @@ def services(deps: Deps) -> list[RestService]:
         return contract.Revocations(statement=receipts.get_revocations(deps, caller.client, int(after)))
 
     def titles(_: Caller, call: RestCall) -> contract.PurposeTitles:
-        return asking.get_titles(deps, _several(call, "purposeDeclarationBusinessIdentifiers", contract.MAX_PURPOSES))
+        return asking.get_titles(deps, _purposes(call))
 
     def health(_: Caller, call: RestCall) -> contract.Health:
         deps.db.check()
@@ -150,11 +151,14 @@ def _parameter(call: RestCall, name: str) -> str:
     return values[0]
 
 
-def _several(call: RestCall, name: str, most: int) -> tuple[str, ...]:
-    values = call.query.get(name, ())
-    if not 1 <= len(values) <= most or call.query.keys() != {name}:
+def _purposes(call: RestCall) -> tuple[str, ...]:
+    name = "purposeDeclarationBusinessIdentifiers"
+    if call.query.keys() != {name}:
         raise _invalid(name)
-    return tuple(values)
+    try:
+        return _PURPOSES.validate_python(call.query[name])
+    except ValidationError as error:
+        raise _invalid(name) from error
 
 
 def _invalid(fields: str) -> Malformed:
