@@ -101,9 +101,9 @@ class _Token:
         return None if self.verified is None else self.verified.gen_at
 
     def fail(self, indication: Indication, sub: SubIndication, code: str, text: str) -> None:
-        """The first reason decides; every reason is told."""
+        """What is proven to be wrong decides over what is not known, else the first reason; every reason is told."""
         self.messages.append(Message(Severity.ERROR, code, text))
-        if self.sub is None:
+        if self.sub is None or (indication is _FAILED and self.indication is not _FAILED):
             self.indication, self.sub = indication, sub
 
     def warn(self, code: str, text: str) -> None:
@@ -201,10 +201,10 @@ def judge_tokens(container: Container, *, trust: VerifiedTrust, at: datetime) ->
     tokens = _read_tokens(container, messages)
     data_names = {entry.name for entry in container.data_files}
 
-    # 2 each token by itself: over what is there, by a unit that was listed
+    # 2 each token by itself: by a unit that was listed, over what is there
     for token in tokens:
-        _judge_imprint(token, container)
         _judge_unit(token, trust)
+        _judge_imprint(token, container)
 
     # 3 newest first: can it still be relied on at the time at which it is proven to have existed (§5.6.3.4)
     _judge_ages(tokens, at)
@@ -242,8 +242,8 @@ def judge_archive_tokens(
     """
     tokens = [token for token in _read_tokens(container, []) if token.manifest is not None]
     for token in tokens:
-        _judge_imprint(token, container)
         _judge_unit(token, trust)
+        _judge_imprint(token, container)
     for token in tokens:
         _check_order(token, tokens)
     _judge_ages(tokens, at)

@@ -104,14 +104,13 @@ def judge_token(
     )
 
     # 2 it is over what it must be over
+    is_intact, not_at_hand = True, None
     try:
         is_intact = imprint_of(token.hash_name) == token.imprint
     except Malformed as error:
         return _worse(report, "FAILED", Sub.FORMAT_FAILURE, f"What is stamped cannot be read: {error.detail}")
     except Refused as error:
-        return _worse(
-            report, "INDETERMINATE", Sub.SIGNED_DATA_NOT_FOUND, f"What is stamped is not at hand: {error.detail}"
-        )
+        not_at_hand = f"What is stamped is not at hand: {error.detail}"
     if not is_intact:
         return _worse(report, "FAILED", Sub.HASH_FAILURE, "The time-stamp message imprint is not intact!")
 
@@ -120,6 +119,8 @@ def judge_token(
         service = find_unit_service(token, trust)
     except Refused as error:
         return _worse(report, "INDETERMINATE", Sub.NO_CERTIFICATE_CHAIN_FOUND, error.detail)
+    if not_at_hand is not None:
+        return _worse(report, "INDETERMINATE", Sub.SIGNED_DATA_NOT_FOUND, not_at_hand)
     problem = find_aged(token, service, proven_at) or _find_revoked(token, service, proven_at, ocsp_values_der)
     if problem is not None:
         return _worse(report, "INDETERMINATE", *problem)

@@ -40,6 +40,8 @@ UNITS = [
 TRUST = trust_in(PKI, AUTHORITY.certificate)
 P7S = "META-INF/signature001.p7s"
 FIRST = CadesMaker(pki=with_unit(PKI, UNITS[0]), signed_at=AT).extended(FILES)
+STRANGER = make_unit(PKI, "TEST Stranger", since=AT - YEAR, until=AT + 10 * YEAR)
+GONE = DataObject("gone.txt", "", "sha256", bytes(32))
 PASSED, AGED = ("TOTAL-PASSED", ""), ("INDETERMINATE", "OUT_OF_BOUNDS_NO_POE")
 
 
@@ -124,6 +126,33 @@ def test_a_manifest_with_digests_of_sha_1_proves_nothing() -> None:
     assert verdict(container, at=AT + 3 * YEAR + DAY) == AGED
     (stamp,) = only(container, at=AT + 2 * YEAR + DAY).archive_time_stamps
     assert stamp.indication == "INDETERMINATE"
+
+
+@pytest.mark.parametrize(
+    ("unit", "odd", "expected"),
+    [
+        (STRANGER, [], "NO_CERTIFICATE_CHAIN_FOUND"),
+        (STRANGER, [GONE], "NO_CERTIFICATE_CHAIN_FOUND"),
+        (STRANGER, [DataObject(FILES[0].name, "", "sha1", hashlib.sha1(FILES[0].content).digest())],
+         "NO_CERTIFICATE_CHAIN_FOUND"),
+        (UNITS[0], [GONE, DataObject(FILES[0].name, "", "sha256", bytes(32))], "SIG_CONSTRAINTS_FAILURE"),
+    ],
+    ids=["a stranger's", "over a file that is gone", "with a weak digest", "over a file that was changed, one gone"],
+)  # fmt: skip
+def test_an_unfit_token_is_not_passed_over_for_something_else_in_its_manifest(
+    unit: Identity, odd: list[DataObject], expected: str
+) -> None:
+    files = unpack(FIRST)
+    taken = {item.name for item in odd} | {"mimetype"}
+    objects = odd + [
+        DataObject(name, "", "sha256", hashlib.sha256(content).digest())
+        for name, content in files.items()
+        if name not in taken
+    ]
+    manifest = build_asic_manifest("META-INF/timestamp001.tst", objects)
+    token = PKI.time_stamp(hashlib.sha256(manifest).digest(), gen_at=AT + DAY, unit=unit)
+    container = changed(FIRST, {ARCHIVE_MANIFEST_NAME: manifest, "META-INF/timestamp001.tst": token})
+    assert verdict(container, at=AT + 2 * DAY) == ("INDETERMINATE", expected)
 
 
 def test_older_than_the_signatures_time_stamp() -> None:

@@ -18,7 +18,7 @@ from digiid.formats.validation import (
     validate_hashcode,
 )
 from digiid.kernel.errors import Malformed
-from tests.support.archived import archived
+from tests.support.archived import YEAR, archived, make_unit
 from tests.support.containers import SIGNATURES, changed, edited, unpack
 from tests.support.pki import AT, FILES, SIGNED_AT, key_usage, person, policies, shared_pki
 
@@ -99,6 +99,14 @@ def test_an_archive_time_stamp_cannot_be_judged_without_the_files() -> None:
     (signature,) = judge(xml, HASHES).signatures
     assert signature.is_valid  # at level LT
     assert signature.archive_time_stamps[0].sub_indication == "SIGNED_DATA_NOT_FOUND"
+
+
+def test_whose_archive_time_stamp_it_is_counts_without_the_files_too() -> None:
+    stranger = make_unit(PKI, "TEST Stranger", since=AT - YEAR, until=AT + YEAR)
+    xml = unpack(archived(PKI.container(), PKI, at=SIGNED_AT + timedelta(minutes=5), unit=stranger))[SIGNATURES]
+    (signature,) = judge(xml, HASHES).signatures
+    assert (str(signature.indication), str(signature.sub_indication)) == ("INDETERMINATE", "NO_CERTIFICATE_CHAIN_FOUND")
+    assert [message.code for message in signature.messages][-1] == "validation.archive_time_stamp_not_qualified"
 
 
 # ------------------------------------------------------------------ hashcode containers
