@@ -18,7 +18,8 @@ from digiid.platform.http import HttpClient
 
 READY_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
-_NOT_SEALED = "journal.not_sealed"  # of platform/checkpoints: the parts themselves work
+# Of platform/checkpoints and apps/seals: somebody has to act, and the parts themselves work.
+_TOLD_ONLY = frozenset({"journal.not_sealed", "seal.not_renewed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,13 @@ def is_serving(folder: StateFolder) -> bool:
 
 def is_ready(settings: StateSettings) -> bool:
     """True when the state has begun and every part of it answers. A journal that is not sealed, as when somebody
-    changed it, is told by `digiid status` and keeps no state from starting.
+    changed it, or a seal that comes to its end is told by `digiid status` and keeps no state from starting.
     """
     http = HttpClient(timeout_seconds=2)
     try:
         told = json.loads(http.request("GET", f"http://127.0.0.1:{settings.port}/health").body)
         parts = told["institutions"].values()
-        return told["ready"] is True and all(each["status"] == "ok" or each["code"] == _NOT_SEALED for each in parts)
+        return told["ready"] is True and all(each["status"] == "ok" or each["code"] in _TOLD_ONLY for each in parts)
     except (Unavailable, ValueError, KeyError, TypeError, AttributeError):  # another program may answer there
         return False
     finally:

@@ -24,6 +24,10 @@ def not_sealed() -> Mapping[str, Any]:
     raise Unavailable("journal.not_sealed", "not sealed: bank since 2026-11-30 10:00 UTC (journal.chain: changed)")
 
 
+def not_renewed() -> Mapping[str, Any]:
+    raise Unavailable("seal.not_renewed", "SEAL-CONSENT until 2029-12-31, 12 days left")
+
+
 def no_database() -> Mapping[str, Any]:
     raise Unavailable("db.locked", "the database does not answer")
 
@@ -35,9 +39,15 @@ def settings(tmp_path: Path) -> StateSettings:
 
 @pytest.mark.parametrize(
     ("health", "has_begun", "expected"),
-    [(well, True, True), (well, False, False), (not_sealed, True, True), (no_database, True, False)],
+    [
+        (well, True, True),
+        (well, False, False),
+        (not_sealed, True, True),
+        (not_renewed, True, True),
+        (no_database, True, False),
+    ],
 )
-def test_a_state_is_ready_when_its_parts_answer_whatever_became_of_a_journal(
+def test_a_state_is_ready_when_its_parts_answer_whatever_became_of_journals_and_seals(
     settings: StateSettings, health: Callable[[], Mapping[str, Any]], has_begun: bool, expected: bool
 ) -> None:
     ready, pools = threading.Event(), Pools()
