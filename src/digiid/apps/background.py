@@ -18,8 +18,8 @@ from digiid.platform.http import HttpClient
 
 READY_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
-# Of platform/checkpoints and apps/seals: somebody has to act, and the parts themselves work.
-_TOLD_ONLY = frozenset({"journal.not_sealed", "seal.not_renewed"})
+# Of platform/checkpoints, apps/seals and central_server/renewing: somebody has to act, and the parts themselves work.
+_TOLD_ONLY = frozenset({"journal.not_sealed", "seal.not_renewed", "central.not_renewed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ def is_serving(folder: StateFolder) -> bool:
 
 def is_ready(settings: StateSettings) -> bool:
     """True when the state has begun and every part of it answers. A journal that is not sealed, as when somebody
-    changed it, or a seal that comes to its end is told by `digiid status` and keeps no state from starting.
+    changed it, or a seal or a certificate that comes to its end is told by `digiid status` and keeps no state from
+    starting.
     """
     http = HttpClient(timeout_seconds=2)
     try:

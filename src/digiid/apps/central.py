@@ -160,7 +160,7 @@ def renewal(
         services=(),
         workers=(),
         timers=(Timer("exchange.certificates", _RENEWAL_LOOKS, renewer.renew),),
-        health=lambda: {"status": "ok", "name": "Renewal of exchange certificates"},
+        health=lambda: {"name": "Renewal of exchange certificates", **renewer.health()},
         close=lambda: None,
     )
 

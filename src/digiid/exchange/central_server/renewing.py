@@ -7,9 +7,9 @@ step that is due, whenever it is called and wherever it was interrupted.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -36,12 +36,13 @@ from digiid.exchange.central_server.use_cases import members, provisioned
 from digiid.exchange.central_server.use_cases.deps import Deps
 from digiid.formats.x509.parts import certificate_der
 from digiid.formats.x509.profile import CertificateKind
-from digiid.kernel.errors import DigiidError, NotFound
+from digiid.kernel.errors import DigiidError, NotFound, Unavailable
 from digiid.kernel.identifiers import MemberId
 from digiid.platform.certificate_files import read_certificate
 
 _KNOWN_AFTER: Final = timedelta(minutes=15)  # longer than any configuration in use may be old
 _FORMER_DELETED_AFTER: Final = timedelta(days=1)
+_LATE: Final = timedelta(days=30)  # with so little time left what fails is told as a failure
 log = structlog.get_logger("exchange.central_server")
 
 
@@ -56,6 +57,8 @@ class Renewer:
     fetch_ocsp: Callable[[x509.Certificate], bytes]
     officer: str
 
+    _failures: dict[str, tuple[datetime, str]] = field(default_factory=dict, init=False)  # since when, and why
+
     def renew(self) -> None:
         """Renew what has less than a third of its time left. What fails at one server is told and tried again later."""
         for server in self.servers:
@@ -65,6 +68,37 @@ class Renewer:
                 self._renew_authentication(server)
             except DigiidError as error:
                 log.error("central.not_renewed", server=str(server.id), code=error.code, reason=error.detail)
+                self._failed(server, f"{error.code}: {error.detail}")
+            except Exception as error:  # the loop's edge: a full disk must be told too, and keep no other server back
+                log.exception("central.not_renewed", server=str(server.id))
+                self._failed(server, f"{type(error).__name__}, see the log")
+            else:
+                self._failures.pop(str(server.id), None)
+
+    def health(self) -> Mapping[str, str]:
+        """Of each server until when its certificates can be used, and what keeps them from being renewed.
+
+        Raises: Unavailable `central.not_renewed`: renewal fails, and there is less time left than _LATE; NotFound or
+            Malformed, a certificate cannot be read.
+        """
+        told, late = {}, []
+        for server in self.servers:
+            ends_at = min(read_certificate(each.certificate).not_valid_after_utc for each in _files_of(server))
+            told[str(server.id)] = f"until {ends_at:%Y-%m-%d}"
+            if (failure := self._failures.get(str(server.id))) is None:
+                continue
+            told[str(server.id)] += (
+                f"; not renewed since {failure[0].astimezone(UTC):%Y-%m-%d %H:%M} UTC ({failure[1]})"
+            )
+            if ends_at - self.deps.clock.now() < _LATE:
+                late.append(f"{server.id} {told[str(server.id)]}")
+        if late:
+            remedy = "See that the CA issues certificates and the disk has space; it is tried again by itself"
+            raise Unavailable("central.not_renewed", f"{'; '.join(late)}. {remedy}")
+        return told
+
+    def _failed(self, server: ProvisionedServer, why: str) -> None:
+        self._failures.setdefault(str(server.id), (self.deps.clock.now(), why))
 
     def _renew_signing(self, server: ProvisionedServer, member: MemberId) -> None:
         files = server.signing[member]
@@ -143,6 +177,10 @@ class Renewer:
         former = read_certificate(files.certificate).serial_number
         order_id = f"{server.id.server_code}:{files.key.stem}:{f'{former:x}'[-16:]}"
         return KeyOrder(order_id, kind, subject_of(self.plan, member, common_name))
+
+
+def _files_of(server: ProvisionedServer) -> tuple[KeyFiles, ...]:
+    return server.authentication, *server.signing.values()
 
 
 def _former(files: KeyFiles) -> Path:

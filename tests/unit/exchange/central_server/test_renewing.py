@@ -11,13 +11,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from digiid.exchange.central_server.domain import RequestState
-from digiid.exchange.central_server.registering import KeyFiles, ProvisionedServer, load_identity, provision
+from digiid.exchange.central_server.registering import (
+    KeyFiles,
+    ProvisionedServer,
+    load_identity,
+    provision,
+)
 from digiid.exchange.central_server.renewing import Renewer
 from digiid.exchange.central_server.use_cases import members, provisioned, requests
 from digiid.formats.exchange.management import Operation
 from digiid.formats.x509.build import Plan
 from digiid.formats.x509.parts import certificate_der
 from digiid.formats.x509.profile import CertificateKind, member_attributes
+from digiid.kernel.errors import Unavailable
 from digiid.platform.certificate_files import read_certificate
 from digiid.platform.clock import ManualClock
 from digiid.platform.entropy import SeededEntropy
@@ -60,9 +66,12 @@ class Room:
             self.central.responder.use(pki.certify(plan, key, pki.issuing).certificate, key)
         return self.central.fetch_ocsp(certificate)
 
-    def renew(self, **changes: Any) -> None:
+    def renewer(self, **changes: Any) -> Renewer:
         values = {"officer": REGISTRAR} | self.authority() | changes
-        Renewer(self.central.deps, PLAN, self.made, **values).renew()
+        return Renewer(self.central.deps, PLAN, self.made, **values)
+
+    def renew(self, **changes: Any) -> None:
+        self.renewer(**changes).renew()
 
     @property
     def state(self) -> ProvisionedServer:
@@ -165,6 +174,35 @@ def test_without_a_right_of_the_officer_the_registration_waits_for_another_one(r
     room.clock.advance(MINUTES)
     room.renew(officer=SECURITY)
     assert room.state.authentication.certificate.read_bytes() != old
+
+
+@pytest.mark.parametrize("error", [Unavailable("trust.down", "the CA does not answer"), OSError("no space left")])
+def test_a_renewal_that_fails_is_told_until_it_succeeds_and_keeps_no_other_server_back(
+    room: Room, error: Exception
+) -> None:
+    fails = True
+
+    def certify(**order: Any) -> x509.Certificate:
+        if fails and order["order_id"].startswith(f"{STATE.server_code}:"):
+            raise error
+        return room.central.certify(**order)
+
+    renewer = room.renewer(certify=certify)
+    assert set(renewer.health()) == {str(server.id) for server in room.made}
+    room.move_to(room.due_at() + DAY)
+    renewer.renew()
+    room.clock.advance(MINUTES)
+    renewer.renew()
+    told = renewer.health()
+    assert "not renewed since" in told[str(STATE)]
+    assert "not renewed" not in told[str(room.made[1].id)]
+    ends_at = min(read_certificate(each.certificate).not_valid_after_utc for each in room.files())
+    room.move_to(ends_at - 20 * DAY)
+    with pytest.raises(Unavailable, match=r"central\.not_renewed"):
+        renewer.health()
+    fails = False
+    renewer.renew()
+    assert "not renewed" not in str(renewer.health())
 
 
 class _Crash(BaseException):
