@@ -4,6 +4,8 @@ SHELL := /bin/sh
 STATE ?= var
 VENV := .venv
 BIN := $(VENV)/bin
+# Also where the environment forbids bytecode: a state is several processes, and each would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: sbom help setup up down reset status test check lint bench nightly tour translations error-codes services
 
@@ -43,7 +45,7 @@ check: lint ## what every commit passes: lint and the unit tests
 test: setup ## everything: lint, types, import rules, all tests (installs the referees where the machine allows it)
 	@sh ops/test-packages.sh
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: setup ## ratios measured in one run, written to docs/performance.md
 	$(BIN)/python -m bench

@@ -28,8 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
         ports.choose_from(ports.FIRST + number * size, ports.FIRST + (number + 1) * size)
 
 
-# Whole files go to one of two processes. What takes minutes comes first, so that short files are left for the end and
-# both finish together; xdist would begin with the files that have the most tests (`--no-loadscope-reorder`).
+# Whole files go to one process each. What takes minutes comes first, so that short files are left for the end and
+# all finish together; xdist would begin with the files that have the most tests (`--no-loadscope-reorder`).
 _FIRST = ("e2e/test_story_in_the_browser.py", "flows/test_running_a_state.py", "fault", "e2e", "flows", "interop")
 
 
