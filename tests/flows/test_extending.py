@@ -19,34 +19,19 @@ from digiid.platform.documents.time_stamping import time_stamp_document
 from digiid.platform.entropy import SeededEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.trust import AllowedHosts, OcspClient, TsaClient
-from tests.support.archived import YEAR, make_unit, trust_in, with_unit
+from tests.support.archived import YEAR, make_unit, make_units_of_years, trust_in, with_unit
 from tests.support.containers import SIGNATURES, changed, unpack
 from tests.support.pki import (
     AT,
-    CA_EXTENSIONS,
     DAY,
     FILES,
     Pki,
-    distinguished_name,
-    make_certificate,
-    new_key,
     shared_pki,
 )
 from tests.support.trust_server import TrustServer, running_trust_server
 
 PKI = shared_pki()
-AUTHORITY = make_certificate(
-    distinguished_name("TEST TSA CA"),
-    new_key(),
-    PKI.root,
-    CA_EXTENSIONS,
-    not_before=AT - YEAR,
-    not_after=AT + 40 * YEAR,
-)
-UNITS = [
-    make_unit(PKI, f"TEST Unit {n}", issuer=AUTHORITY, since=AT + n * 2 * YEAR - DAY, until=AT + (n * 2 + 3) * YEAR)
-    for n in range(4)
-]
+AUTHORITY, UNITS = make_units_of_years(PKI, 4)
 TRUST = trust_in(PKI, AUTHORITY.certificate)
 
 

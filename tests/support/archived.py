@@ -15,6 +15,7 @@ from digiid.formats.xades import plan_archive_time_stamp
 from tests.support.containers import SIGNATURES, changed
 from tests.support.pki import (
     AT,
+    CA_EXTENSIONS,
     DAY,
     UNIT_EXTENSIONS,
     Identity,
@@ -39,6 +40,24 @@ def make_unit(
         not_before=since,
         not_after=until,
     )
+
+
+def make_units_of_years(pki: Pki, count: int) -> tuple[Identity, list[Identity]]:
+    """A CA that lists may name, and units of it, each in use for three years and one every two: nothing but a later
+    time-stamp proves what one did in its time."""
+    authority = make_certificate(
+        distinguished_name("TEST TSA CA"),
+        new_key(),
+        pki.root,
+        CA_EXTENSIONS,
+        not_before=AT - YEAR,
+        not_after=AT + 40 * YEAR,
+    )
+    units = [
+        make_unit(pki, f"TEST Unit {n}", issuer=authority, since=AT + n * 2 * YEAR - DAY, until=AT + (n * 2 + 3) * YEAR)
+        for n in range(count)
+    ]
+    return authority, units
 
 
 def with_unit(pki: Pki, unit: Identity) -> Pki:

@@ -14,18 +14,14 @@ from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import Report, SignatureReport, facts, validate_container
 from digiid.formats.xades import parse_signatures, plan_archive_time_stamp
 from digiid.kernel.errors import Malformed, Refused
-from tests.support.archived import YEAR, archived, make_unit, rsa_time_stamp, trust_in, with_unit
+from tests.support.archived import YEAR, archived, make_unit, make_units_of_years, rsa_time_stamp, trust_in, with_unit
 from tests.support.containers import SIGNATURES, changed, edited, unpack
 from tests.support.pki import (
     AT,
-    CA_EXTENSIONS,
     DAY,
     FILES,
     SIGNED_AT,
     Identity,
-    distinguished_name,
-    make_certificate,
-    new_key,
     person,
     shared_pki,
 )
@@ -33,19 +29,7 @@ from tests.support.pki import (
 PKI = shared_pki()
 LT = PKI.container()
 LTA = archived(LT, PKI, at=SIGNED_AT + DAY)
-AUTHORITY = make_certificate(
-    distinguished_name("TEST TSA CA"),
-    new_key(),
-    PKI.root,
-    CA_EXTENSIONS,
-    not_before=AT - YEAR,
-    not_after=AT + 40 * YEAR,
-)
-# Units of a listed CA, each in use for three years: nothing but a later time-stamp proves what one did in its time.
-UNITS = [
-    make_unit(PKI, f"TEST Unit {n}", issuer=AUTHORITY, since=AT + n * 2 * YEAR - DAY, until=AT + (n * 2 + 3) * YEAR)
-    for n in range(6)
-]
+AUTHORITY, UNITS = make_units_of_years(PKI, 6)
 DECADES = trust_in(PKI, AUTHORITY.certificate)
 FIRST = with_unit(PKI, UNITS[0]).container(signed_at=AT)
 

@@ -21,7 +21,7 @@ from digiid.formats.validation import (
     validate_container,
 )
 from digiid.kernel.errors import Malformed
-from tests.support.archived import YEAR, make_unit, trust_in, with_unit
+from tests.support.archived import YEAR, make_unit, make_units_of_years, trust_in, with_unit
 from tests.support.cades import (
     ATS_V3,
     INDEX_OLD,
@@ -36,13 +36,9 @@ from tests.support.cades import (
 from tests.support.containers import changed, pack
 from tests.support.pki import (
     AT,
-    CA_EXTENSIONS,
     DAY,
     FILES,
     SIGNED_AT,
-    distinguished_name,
-    make_certificate,
-    new_key,
     shared_pki,
 )
 from tests.support.time_stamped import as_ber
@@ -50,19 +46,7 @@ from tests.unit.formats.fuzz import damaged, only_raises
 
 PKI = shared_pki()
 FILE = FILES[0]
-AUTHORITY = make_certificate(
-    distinguished_name("TEST TSA CA"),
-    new_key(),
-    PKI.root,
-    CA_EXTENSIONS,
-    not_before=AT - YEAR,
-    not_after=AT + 40 * YEAR,
-)
-# Units of a listed CA, each in use for three years: nothing but a later time-stamp proves what one did in its time.
-UNITS = [
-    make_unit(PKI, f"TEST Unit {n}", issuer=AUTHORITY, since=AT + n * 2 * YEAR - DAY, until=AT + (n * 2 + 3) * YEAR)
-    for n in range(4)
-]
+AUTHORITY, UNITS = make_units_of_years(PKI, 4)
 TRUST = trust_in(PKI, AUTHORITY.certificate)
 LT = CadesMaker().sign(FILE.content)
 FIRST = CadesMaker(pki=with_unit(PKI, UNITS[0]), signed_at=AT).sign(FILE.content)

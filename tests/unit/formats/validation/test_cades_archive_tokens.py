@@ -8,35 +8,19 @@ import pytest
 
 from digiid.formats.asic.manifest import ARCHIVE_MANIFEST_NAME, DataObject, build_asic_manifest
 from digiid.formats.validation import SignatureReport, revocation, validate_container
-from tests.support.archived import YEAR, make_unit, trust_in, with_unit
+from tests.support.archived import YEAR, make_unit, make_units_of_years, trust_in, with_unit
 from tests.support.cades import Archiver, CadesMaker, manifest_of
 from tests.support.containers import changed, unpack
 from tests.support.pki import (
     AT,
-    CA_EXTENSIONS,
     DAY,
     FILES,
     Identity,
-    distinguished_name,
-    make_certificate,
-    new_key,
     shared_pki,
 )
 
 PKI = shared_pki()
-AUTHORITY = make_certificate(
-    distinguished_name("TEST TSA CA"),
-    new_key(),
-    PKI.root,
-    CA_EXTENSIONS,
-    not_before=AT - YEAR,
-    not_after=AT + 40 * YEAR,
-)
-# Units of a listed CA, each in use for three years: nothing but a later time-stamp proves what one did in its time.
-UNITS = [
-    make_unit(PKI, f"TEST Unit {n}", issuer=AUTHORITY, since=AT + n * 2 * YEAR - DAY, until=AT + (n * 2 + 3) * YEAR)
-    for n in range(4)
-]
+AUTHORITY, UNITS = make_units_of_years(PKI, 4)
 TRUST = trust_in(PKI, AUTHORITY.certificate)
 P7S = "META-INF/signature001.p7s"
 FIRST = CadesMaker(pki=with_unit(PKI, UNITS[0]), signed_at=AT).extended(FILES)
