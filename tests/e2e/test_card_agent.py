@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ from digiid.platform.entropy import SystemEntropy
 from tests.support.cards import PIN1, PIN2, PUK, document_numbered, new_ca, personalise
 from tests.support.serve import free_port
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
 
 NONCE = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
@@ -93,20 +90,6 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     with group.running():
         yield Stage(f"http://shop.localhost:{site_port}", agent, tmp_path, shelf)
     shelf.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium")
-    if program is None or subprocess.run([program, "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("Chromium is not installed")
-    import os
-
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=arguments)
-        yield started
-        started.close()
 
 
 @pytest.fixture
