@@ -258,7 +258,8 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         settings.validation, around, trust=trust, issuers=issuers, open_seal=reports_seal.open, lists=lists
     )
     running.append(validation.running)
-    running.append(renewal([reports_seal, receipts_seal]))
+    journal_seals = journals.open_seals(folder, seal_authority)
+    running.append(renewal([reports_seal, receipts_seal, *dict.fromkeys(journal_seals.values())]))
     running.append(
         bank.build(
             BankSettings(database_url=database_url("bank"), demonstration=demonstration),
@@ -298,11 +299,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         running.append(test_payments.build(around, secret_file=secret_file, csrf_secret=csrf_secret))
         if settings.mail.transport == "mailbox":
             running.append(mailbox.build(around, csrf_secret=csrf_secret))
-    running.append(
-        journals.build(
-            folder, hierarchy_settings, open_database=open_database, tsa=trust.tsa, clock=clock, entropy=entropy
-        )
-    )
+    running.append(journals.build(journal_seals, open_database=open_database, tsa=trust.tsa, clock=clock))
     for institution in running:
         closing.callback(institution.close)
     # 6 the card agent, and the shelf for other processes

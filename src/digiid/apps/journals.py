@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from digiid.apps.seals import load_or_make_seal
+from digiid.apps.seals import SealAuthority, ServiceSeal
 from digiid.apps.state import StateFolder
 from digiid.contracts import members
 from digiid.exchange.central_server.app import NAME as CENTRAL_SERVER
@@ -15,15 +15,12 @@ from digiid.formats.x509.path import TrustAnchors
 from digiid.formats.x509.profile import Organization
 from digiid.institutions.information_authority.consents.app import UNIT as CONSENTS
 from digiid.institutions.information_authority.signing_service.app import UNIT as SIGNING_SERVICE
-from digiid.institutions.trust_services.settings import TrustServicesSettings
 from digiid.kernel.errors import NotFound
 from digiid.kernel.identifiers import ClientId
 from digiid.platform.checkpoints import DATABASE as CHECKPOINTS
 from digiid.platform.checkpoints import PACKAGE, CheckpointKeeper, KeptJournal
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
-from digiid.platform.documents.signing import KeySigner
-from digiid.platform.entropy import Entropy
 from digiid.platform.institution import Running
 from digiid.platform.trust import TsaClient
 
@@ -44,43 +41,34 @@ JOURNALS: Final[Mapping[str, ClientId]] = {
 
 def owner_of(unit: str, issuers: list[x509.Certificate]) -> SealOwner:
     """The seal that counts under a checkpoint of this journal."""
-    organization = _organization(unit)
+    organization = _organization(JOURNALS[unit])
     identifier = f"NTREE-{organization.registry_code}"
     return SealOwner(TrustAnchors(issuers), identifier, organization.seal_name)
 
 
+def open_seals(folder: StateFolder, authority: SealAuthority) -> Mapping[str, ServiceSeal]:
+    """The seal of each journal: one for each institution, made when it is first needed, renewed with the services'."""
+    of_owner = {
+        owner: ServiceSeal(
+            folder.secrets,
+            authority,
+            seal_number=f"SEAL-J{owner.member_code}",
+            organization=_organization(owner),
+            needed_for="the institution's journals",
+        )
+        for owner in dict.fromkeys(JOURNALS.values())
+    }
+    return {unit: of_owner[owner] for unit, owner in JOURNALS.items()}
+
+
 def build(
-    folder: StateFolder,
-    trust_settings: TrustServicesSettings,
-    *,
-    open_database: Callable[[str], Database],
-    tsa: TsaClient,
-    clock: Clock,
-    entropy: Entropy,
+    seals: Mapping[str, ServiceSeal], *, open_database: Callable[[str], Database], tsa: TsaClient, clock: Clock
 ) -> Running[Any]:
-    """What seals the journals of this process by the clock. The seals are made when they are first needed."""
+    """What seals the journals of this process by the clock."""
     checkpoints = open_database(CHECKPOINTS)
     checkpoints.migrate(PACKAGE)
     databases = {unit: open_database(unit) for unit in JOURNALS}
-
-    def opening(unit: str) -> Callable[[], KeySigner]:
-        def open_seal() -> KeySigner:
-            organization = _organization(unit)
-            # a seal of each year, so that the one in force has at least two years left
-            number = f"SEAL-J{organization.registry_code}{clock.now():%Y}"
-            return load_or_make_seal(
-                folder.secrets,
-                trust_settings,
-                seal_number=number,
-                organization=organization,
-                open_database=open_database,
-                clock=clock,
-                entropy=entropy,
-            )
-
-        return open_seal
-
-    kept = [KeptJournal(unit, db, opening(unit)) for unit, db in databases.items()]
+    kept = [KeptJournal(unit, db, seals[unit].open) for unit, db in databases.items()]
     keeper = CheckpointKeeper(kept, db=checkpoints, tsa=tsa, clock=clock)
 
     def close() -> None:
@@ -115,7 +103,6 @@ def opened(folder: StateFolder, unit: str) -> Iterator[Database]:
         db.close()
 
 
-def _organization(unit: str) -> Organization:
-    owner = JOURNALS[unit]
+def _organization(owner: ClientId) -> Organization:
     name = f"TEST {members.NAMES[owner].removeprefix('Test ')}"
     return Organization(owner.member_code, name, f"{name} journal seal")

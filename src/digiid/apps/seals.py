@@ -1,8 +1,8 @@
 """Organisations' own seals in a state: key and certificate in a PKCS#12 file, made at the first asking.
 
-Those of the state's own services are renewed by the running state when a third of their life is left. The renewed one
-is put in the former's place in one step, so that at every moment there is one that can be used, and the former key is
-gone then: what it sealed carries its certificate and needs no key any more.
+Those of the state's own services and journals are renewed by the running state when a third of their life is left, or
+when they were revoked. The renewed one is put in the former's place in one step, so that at every moment there is one
+that can be used, and the former key is gone then: what it sealed carries its certificate and needs no key any more.
 """
 
 import fcntl
@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.formats.x509.profile import Organization
 from digiid.formats.x509.request import MAX_REQUEST_BYTES
-from digiid.institutions.trust_services.app import issue_seal
+from digiid.institutions.trust_services.app import is_revoked, issue_seal
 from digiid.institutions.trust_services.ca.domain import SealOrder
 from digiid.institutions.trust_services.settings import TrustServicesSettings
-from digiid.kernel.errors import DigiidError, Malformed, Unavailable
+from digiid.kernel.errors import Conflict, DigiidError, Malformed, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.documents.files import make_folder, read_file, write_whole
@@ -45,6 +45,8 @@ from digiid.platform.timers import Timer
 _VALID_YEARS: Final = 3
 _LOOKS: Final = timedelta(minutes=10)
 _LATE: Final = timedelta(days=30)  # with so little time left it is told as a failure
+# After the year in a renewed seal's number: nobody needs more seals of one name in one year.
+_WITHIN_A_YEAR: Final = ("", *"bcdefghij")
 log = structlog.get_logger("seals")
 
 
@@ -85,6 +87,11 @@ class SealAuthority:
             self.settings, order, open_database=self.open_database, clock=self.clock, entropy=self.entropy
         )
 
+    def has_revoked(self, certificate: x509.Certificate) -> bool:
+        return is_revoked(
+            self.settings, certificate, open_database=self.open_database, clock=self.clock, entropy=self.entropy
+        )
+
 
 def load_or_make_seal(
     folder: Path,
@@ -110,7 +117,7 @@ def load_or_make_seal(
 
 
 class ServiceSeal:
-    """One service's seal in a running state: made at the first asking, renewed by the clock, taken up at once.
+    """A seal of the state's own in a running state: made at the first asking, renewed by the clock, taken up at once.
 
     A renewed one has a number of its own, that of the first and the year, and lies where the first lay. `needed_for`
     says what cannot be sealed without it.
@@ -140,20 +147,20 @@ class ServiceSeal:
         signer = self._signer
         if signer is None or not self._is_usable(signer):
             with self._lock, _held(self._folder):
-                signer = self._signer = self._complete(self._file, self.number)
+                signer = self._signer = self._present()
                 # a state that rested for years has no time to wait for its timer
                 if not self._is_usable(signer):
                     signer = self._renew()
         return signer
 
     def look(self) -> None:
-        """Take up what lies there now, and renew what has less than a third of its life left. What fails is told and
-        tried again; the former seal goes on meanwhile."""
+        """Take up what lies there now, and renew what has less than a third of its life left or was revoked. What fails
+        is told and tried again; the former seal goes on meanwhile."""
         if not self._file.exists():
             return  # nobody has needed it yet
         try:
             with self._lock, _held(self._folder):
-                signer = self._complete(self._file, self.number)
+                signer = self._present()
                 if self._signer is None or signer.certificate != self._signer.certificate:
                     self._signer = signer
                     log.info("seal.taken_up", seal=self.number, ends_at=_day(signer.certificate.not_valid_after_utc))
@@ -196,21 +203,41 @@ class ServiceSeal:
             f"Without it {self._needed_for} cannot be sealed"
         )
 
+    def _present(self) -> KeySigner:
+        """What lies there now. A number that was certified for a key which is lost is given up for another."""
+        try:
+            return self._complete(self._file, self.number)
+        except Conflict as error:
+            log.error("seal.number_lost", seal=self.number, code=error.code, reason=error.detail)
+            return self._renew()
+
     def _renew(self) -> KeySigner:
-        # 1 another key with a certificate, beside the one in use. An order of each year: one that cannot be
-        # finished, since its key was lost, is passed over in the next
-        number = f"{self.number}{self._authority.clock.now():%Y}"
-        following = self._folder / f"{number}.next.p12"
-        self._complete(following, number)
+        # 1 another key with a certificate, beside the one in use
+        following, number = self._next()
         # 2 in its place
         following.replace(self._file)
         # 3 taken up
         signer = self._signer = signer_from_pkcs12(self._file, self._password_file)
         log.info("seal.renewed", seal=number, ends_at=_day(signer.certificate.not_valid_after_utc))
-        # 4 what another year began and never finished
-        for left_over in self._folder.glob(f"{self.number}[0-9][0-9][0-9][0-9].next.p12*"):
+        # 4 what was begun before and never finished
+        for left_over in self._folder.glob(f"{self.number}[0-9][0-9][0-9][0-9]*.next.p12*"):
             left_over.unlink()
         return signer
+
+    def _next(self) -> tuple[Path, str]:
+        """A file with a seal that was never in use, and its number: of the year, or the next of the year when that one
+        was used before, or certified for a key that is lost."""
+        of_the_year = f"{self.number}{self._authority.clock.now():%Y}"
+        for suffix in _WITHIN_A_YEAR:
+            number = of_the_year + suffix
+            file = self._folder / f"{number}.next.p12"
+            try:
+                self._complete(file, number)
+            except Conflict as error:
+                log.warning("seal.number_lost", seal=number, code=error.code, reason=error.detail)
+            else:
+                return file, number
+        raise Unavailable("seal.not_renewed", f"all {len(_WITHIN_A_YEAR)} numbers of this year were used before")
 
     def _complete(self, file: Path, number: str) -> KeySigner:
         return self._authority.complete(
@@ -223,7 +250,9 @@ class ServiceSeal:
 
     def _is_due(self, signer: KeySigner) -> bool:
         begins_at, ends_at = signer.certificate.not_valid_before_utc, signer.certificate.not_valid_after_utc
-        return not self._is_usable(signer) or self._left(signer) <= (ends_at - begins_at) / 3
+        if not self._is_usable(signer) or self._left(signer) <= (ends_at - begins_at) / 3:
+            return True
+        return self._authority.has_revoked(signer.certificate)
 
     def _left(self, signer: KeySigner) -> timedelta:
         return signer.certificate.not_valid_after_utc - self._authority.clock.now()

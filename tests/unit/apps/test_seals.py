@@ -13,6 +13,7 @@ from digiid.apps.seals import SealAuthority, ServiceSeal, load_or_make_seal, ren
 from digiid.formats.organization_seal import SealOwner, verify_seal_owner
 from digiid.formats.x509.path import TrustAnchors
 from digiid.formats.x509.profile import HierarchyNames, Organization
+from digiid.institutions.trust_services.app import revoke_seal
 from digiid.institutions.trust_services.hierarchy import Hierarchy, create_hierarchy
 from digiid.institutions.trust_services.settings import TrustServicesSettings
 from digiid.kernel.errors import DigiidError, Unavailable
@@ -21,6 +22,7 @@ from digiid.platform.db import Database
 from digiid.platform.documents.signers import signer_from_pkcs12
 from digiid.platform.documents.signing import KeySigner
 from digiid.platform.entropy import SystemEntropy
+from digiid.platform.keys import FileIdentity, load_pkcs12_file, write_pkcs12_file
 
 DAY = timedelta(days=1)
 NUMBER = "SEAL-CONSENT"
@@ -69,6 +71,16 @@ class Room:
 
     def wait_until_left(self, seal: ServiceSeal, left: timedelta) -> None:
         self.clock.advance(seal.open().certificate.not_valid_after_utc - left - self.clock.now())
+
+    def revoke(self, number: str) -> None:
+        revoke_seal(
+            self.authority.settings,
+            number,
+            reason="keyCompromise",
+            open_database=self.database,
+            clock=self.clock,
+            entropy=SystemEntropy(),
+        )
 
     def ca_goes(self) -> None:
         (self.path / "hierarchy").rename(self.path / "away")
@@ -250,30 +262,72 @@ def test_a_seal_from_a_clock_that_ran_ahead_is_replaced_when_the_clock_is_right_
     assert seal.health() == "until 2029-12-31, 1134 days left"
 
 
-def test_what_was_begun_in_one_year_and_lost_is_made_in_the_next(room: Room) -> None:
-    seal = room.started()
-    former = seal.open()
-    room.wait_until_due(seal)
-    # a key was certified and never written: its order cannot be finished
-    year = f"{room.clock.now():%Y}"
+def certify_for_a_lost_key(room: Room, number: str) -> None:
     load_or_make_seal(
-        room.path / "lost",
+        room.path / f"lost-{number}",
         room.authority.settings,
-        seal_number=f"{NUMBER}{year}",
+        seal_number=number,
         organization=OWNER,
         open_database=room.database,
         clock=room.clock,
         entropy=SystemEntropy(),
     )
-    seal.look()
-    assert seal.open() is former
-    assert "trust.issue.order_differs" in seal.health()
-    assert f"{NUMBER}{year}.next.p12" in files(room)
-    while f"{room.clock.now():%Y}" == year:
-        room.clock.advance(5 * DAY)
+
+
+def test_a_number_that_was_certified_for_a_lost_key_is_passed_over(room: Room) -> None:
+    seal = room.started()
+    former = seal.open()
+    room.wait_until_due(seal)
+    certify_for_a_lost_key(room, f"{NUMBER}{room.clock.now():%Y}")
     seal.look()
     assert seal.open().certificate != former.certificate
+    assert seal.health().startswith("until 2031-12-31")
     assert files(room) == [f"{NUMBER}.p12", f"{NUMBER}.password"]
+
+
+def test_the_first_seal_too_is_made_when_its_number_was_certified_for_a_lost_key(room: Room) -> None:
+    """As in a state whose secrets were lost, and whose CA was not."""
+    certify_for_a_lost_key(room, NUMBER)
+    seal = room.started()
+    made = seal.open()
+    assert room.started().open().certificate == made.certificate == room.on_disk().certificate
+    seal.look()
+    assert seal.health() == "until 2029-12-31, 1134 days left"
+    assert files(room) == [f"{NUMBER}.p12", f"{NUMBER}.password"]
+
+
+def test_what_was_ordered_before_new_year_is_finished_after_it(room: Room) -> None:
+    load_or_make_seal(  # ordered and certified
+        room.secrets,
+        room.authority.settings,
+        seal_number=NUMBER,
+        organization=OWNER,
+        open_database=room.database,
+        clock=room.clock,
+        entropy=SystemEntropy(),
+    )
+    sealed, password_file = room.on_disk(), room.file.with_suffix(".password")
+    identity = load_pkcs12_file(room.file, password_file)
+    # killed before the certificate was written beside its key
+    bare, password = FileIdentity(identity.key, None), password_file.read_bytes()
+    write_pkcs12_file(room.file, bare, password=password, name=NUMBER)
+    room.clock.advance(60 * DAY)
+    assert room.started().open().certificate == sealed.certificate
+
+
+def test_a_revoked_seal_is_replaced_at_the_next_look_as_often_as_it_happens(room: Room) -> None:
+    seal = room.started()
+    seen = [seal.open().certificate]
+    for number in (NUMBER, f"{NUMBER}2026", f"{NUMBER}2026b"):
+        seal.look()
+        assert seal.open().certificate == seen[-1]  # nothing happens before
+        room.revoke(number)
+        seal.look()
+        assert seal.open().certificate not in seen
+        seen.append(seal.open().certificate)
+        assert files(room) == [f"{NUMBER}.p12", f"{NUMBER}.password"]
+    assert room.started().open().certificate == seen[-1]
+    assert "not renewed" not in seal.health()
 
 
 @pytest.mark.parametrize("renewing", [False, True])

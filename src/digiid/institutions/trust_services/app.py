@@ -214,6 +214,22 @@ def revoke_seal(
         ca.revoke_seal(deps, seal_number, reason=reason)
 
 
+def is_revoked(
+    settings: TrustServicesSettings,
+    certificate: x509.Certificate,
+    *,
+    open_database: Callable[[str], Database],
+    clock: Clock,
+    entropy: Entropy,
+) -> bool:
+    """Whether the CA revoked a certificate of its own, as it knows at this moment, from beside a running state.
+
+    Raises: NotFound `trust.document`; Malformed or Broken when the hierarchy cannot be read.
+    """
+    with _beside(settings, open_database=open_database, clock=clock, entropy=entropy) as deps:
+        return ca.is_revoked(deps, certificate)
+
+
 def issue_exchange_certificate(
     settings: TrustServicesSettings,
     order: ExchangeOrder,

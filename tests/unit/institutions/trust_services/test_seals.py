@@ -148,6 +148,7 @@ def test_the_same_order_gives_the_same_seal_and_another_content_is_a_conflict(an
     order = seal_order(request_der=chip_request(key))
     first = issued(deps, order)
     assert issued(deps, replace(order, request_der=chip_request(key))) == first  # another signature, the same key
+    assert issued(deps, replace(order, expires_on=order.expires_on.replace(year=2030))) == first
     for changes in (
         {"request_der": chip_request()},
         {"organization": replace(BAKERY, name="TEST Teine OÜ")},

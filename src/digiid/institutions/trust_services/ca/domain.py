@@ -217,7 +217,8 @@ class SealOrder:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 over everything ordered but the request, whose signature may differ each time it is made."""
+        """SHA-256 over everything ordered but the request, whose signature may differ each time it is made, and the
+        last day, which the first asking settles: whoever asks again after New Year means the same seal."""
         fields = (
             self.order_id,
             self.seal_number,
@@ -225,7 +226,6 @@ class SealOrder:
             self.organization.registry_code,
             self.organization.name,
             self.organization.seal_name,
-            self.expires_on.isoformat(),
         )
         hashed = sha256()
         for part in (text.encode() for text in fields):
@@ -256,7 +256,8 @@ class ExchangeOrder:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 over everything ordered but the request, whose signature may differ each time it is made."""
+        """SHA-256 over everything ordered but the request, whose signature may differ each time it is made, and the
+        last day, which the first asking settles."""
         fields = (
             self.order_id,
             self.kind.value,
@@ -264,7 +265,6 @@ class ExchangeOrder:
             self.subject.member_code,
             self.subject.name,
             self.subject.common_name,
-            self.expires_on.isoformat(),
         )
         hashed = sha256()
         for part in (text.encode() for text in fields):

@@ -53,7 +53,7 @@ from digiid.institutions.trust_services.ca.domain import (
     issued_on_hold,
 )
 from digiid.institutions.trust_services.ca.store import Step, StoredCertificate, StoredCrl, StoredOrder
-from digiid.institutions.trust_services.domain import CertificateStatus
+from digiid.institutions.trust_services.domain import CertificateState, CertificateStatus
 from digiid.institutions.trust_services.status import StatusBoard
 from digiid.kernel.errors import Broken, Conflict, DigiidError, NotFound, Refused
 from digiid.platform import journal
@@ -503,6 +503,18 @@ def _revoke_single(
     if changed != status:
         _record_change(tx, [changed], Event.REVOKE, actor=actor, reason=reason, at=at)
     return changed
+
+
+def is_revoked(deps: Deps, certificate: x509.Certificate) -> bool:
+    """Whether this certificate was revoked for good. Raises: NotFound `trust.document`: it was not issued here."""
+    with deps.db.read() as tx:
+        number = store.find_number_of(tx, certificate_der=der_of(certificate), serial_number=certificate.serial_number)
+        if number is None:
+            raise NotFound("trust.document", "this certificate was not issued here")
+        present = statuses.find_statuses(tx, document_number=number)
+    return any(
+        one.serial_number == certificate.serial_number and one.state is CertificateState.REVOKED for one in present
+    )
 
 
 def get_statuses(deps: Deps, document_number: str) -> list[CertificateStatus]:
