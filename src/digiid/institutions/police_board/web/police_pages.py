@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import date
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -29,25 +30,60 @@ NAVIGATION = (
     ("/applications", N_("Decided applications")),
 )
 _DECIDED = (ApplicationState.DECIDED, ApplicationState.FINAL, ApplicationState.RETURNED_UNEXAMINED)
+_EXAMINED = (ApplicationState.SUBMITTED, ApplicationState.CHECKS_RUNNING, ApplicationState.CHALLENGED)
 _Act = Callable[[Deps, Officer, str, Form[Any]], None]
+_Again = Callable[[Ask, Deps, Officer, str, Form[Any]], Awaitable[Response[Any]]]
 
 
 def handlers(deps: Deps) -> list[Any]:
     """The handlers of the site `police`; signing in is added by the composition of the site."""
+    return [
+        *_work_handlers(deps),
+        *_application_handlers(deps),
+        *_document_handlers(deps),
+        *_case_handlers(deps),
+    ]
 
-    async def officer_of(request: Ask) -> Officer:
-        # asked at every request: an officer who is struck from the list has no access from that moment
-        session = require_session(request, kind="card")
-        return await run(request, officers.get_officer, deps, session.subject or "")
 
-    async def show(request: Ask, template: str, context: dict[str, Any], *, status: int = 200) -> Response[Any]:
-        return await page(request, template, {**words.words(language_of(request)), **context}, status=status)
+async def _officer_of(request: Ask, deps: Deps) -> Officer:
+    # asked at every request: an officer who is struck from the list has no access from that moment
+    session = require_session(request, kind="card")
+    return await run(request, officers.get_officer, deps, session.subject or "")
 
-    # --- queues --------------------------------------------------------------------------------------------------
 
+async def _show(request: Ask, template: str, context: dict[str, Any], *, status: int = 200) -> Response[Any]:
+    return await page(request, template, {**words.words(language_of(request)), **context}, status=status)
+
+
+def _posting(deps: Deps, kind: str, path: str, act: _Act, *, again: _Again, first_field: str) -> Any:
+    """A POST that does one thing: on wrong input the page again with the errors, otherwise back to it."""
+    whole = f"/{kind}/{{key:str}}/{path}"
+
+    @post(whole, name=f"post {whole}")
+    async def take(request: Ask, key: FromPath[str]) -> Response[Any]:
+        officer, form = await _officer_of(request, deps), await form_of(request)
+        try:
+            await run(request, act, deps, officer, key, form)
+        except InvalidForm as error:
+            form.errors.update(words.problem_texts(error.problems))
+            return await again(request, deps, officer, key, form)
+        except Malformed as error:
+            if error.code not in words.PROBLEMS:
+                raise
+            form.error("grounds" if error.code.endswith("basis") else first_field, words.PROBLEMS[error.code])
+            return await again(request, deps, officer, key, form)
+        return redirect(f"/{kind}/{key}")
+
+    return take
+
+
+# --- queues -----------------------------------------------------------------------------------------------------------
+
+
+def _work_handlers(deps: Deps) -> list[Any]:
     @get("/")
     async def work(request: Ask) -> Response[Any]:
-        officer = await officer_of(request)
+        officer = await _officer_of(request, deps)
         entries = await run(request, decide.list_queue, deps)
         cases = await run(request, supervise.list_cases, deps, CaseState.OPEN)
         to_decide = [e for e in entries if e.proposal]
@@ -55,147 +91,56 @@ def handlers(deps: Deps) -> list[Any]:
         waiting = [e for e in entries if not e.proposal and e.application.state not in _EXAMINED]
         context = {"officer": officer, "to_decide": to_decide, "examined": examined, "waiting": waiting, "cases": cases}
         context["stuck"] = await run(request, stuck.list_stuck, deps)
-        return await show(request, "police_work.html", context)
+        return await _show(request, "police_work.html", context)
 
     @post("/messages/{position:int}/again")
     async def send_again(request: Ask, position: FromPath[int]) -> Response[Any]:
-        await run(request, stuck.send_again, deps, await officer_of(request), position)
+        await run(request, stuck.send_again, deps, await _officer_of(request, deps), position)
         return redirect("/")
 
     @get("/applications")
     async def decided(request: Ask) -> Response[Any]:
-        officer = await officer_of(request)
+        officer = await _officer_of(request, deps)
         entries = await run(request, decide.list_queue, deps, _DECIDED)
-        return await show(request, "police_decided.html", {"officer": officer, "entries": entries})
+        return await _show(request, "police_decided.html", {"officer": officer, "entries": entries})
 
-    # --- one application -----------------------------------------------------------------------------------------
+    return [work, send_again, decided]
 
-    async def show_application(
-        request: Ask, officer: Officer, application_id: str, form: Form[Any], *, status: int = 200
-    ) -> Response[Any]:
-        view = (await run(request, looks.look_at_application, deps, officer, application_id)).value
-        context = {"officer": officer, "view": view, "form": form, "grounds": list(RefusalGround)}
-        return await show(request, "police_application.html", context, status=status)
 
+# --- one application --------------------------------------------------------------------------------------------------
+
+
+def _application_handlers(deps: Deps) -> list[Any]:
     @get("/applications/{application_id:str}")
     async def application(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        return await show_application(request, await officer_of(request), application_id, Form())
+        return await _show_application(request, deps, await _officer_of(request, deps), application_id, Form())
 
     @get("/applications/{application_id:str}/photo.jpg")
     async def photo(request: Ask, application_id: FromPath[str]) -> Response[Any]:
-        await officer_of(request)
+        await _officer_of(request, deps)
         found = await run(request, decide.get_photo, deps, application_id)
         return Response(found.jpeg, media_type="image/jpeg")
 
-    def act_on_application(path: str, act: _Act, *, first_field: str) -> Any:
-        async def again(request: Ask, officer: Officer, application_id: str, form: Form[Any]) -> Response[Any]:
-            return await show_application(request, officer, application_id, form, status=422)
-
-        return _posting(f"/applications/{{key:str}}/{path}", "/applications/{key}", act, again, first_field)
-
-    def _posting(
-        path: str,
-        goes_to: str,
-        act: _Act,
-        again: Callable[[Ask, Officer, str, Form[Any]], Awaitable[Response[Any]]],
-        first_field: str,
-    ) -> Any:
-        """A POST that does one thing: on wrong input the page again with the errors, otherwise back to it."""
-
-        @post(path, name=f"post {path}")
-        async def take(request: Ask, key: FromPath[str]) -> Response[Any]:
-            officer, form = await officer_of(request), await form_of(request)
-            try:
-                await run(request, act, deps, officer, key, form)
-            except InvalidForm as error:
-                form.errors.update(words.problem_texts(error.problems))
-                return await again(request, officer, key, form)
-            except Malformed as error:
-                if error.code not in words.PROBLEMS:
-                    raise
-                form.error("grounds" if error.code.endswith("basis") else first_field, words.PROBLEMS[error.code])
-                return await again(request, officer, key, form)
-            return redirect(goes_to.format(key=key))
-
-        return take
-
-    # --- documents -----------------------------------------------------------------------------------------------
-
-    @get("/documents")
-    async def documents(request: Ask) -> Response[Any]:
-        officer = await officer_of(request)
-        text = request.query_params.get("q", "")[:40]
-        found = await run(request, supervise.list_documents, deps, text=text)
-        search: Form[Any] = Form(values={"q": text})
-        context = {"officer": officer, "documents": found, "form": search}
-        return await show(request, "police_documents.html", context)
-
-    async def show_document(
-        request: Ask, officer: Officer, number: str, form: Form[Any], *, status: int = 200
-    ) -> Response[Any]:
-        view = (await run(request, looks.look_at_document, deps, officer, number)).value
-        bases = {"suspend": law.SUSPENSION_BASES, "lift": law.LIFTING_BASES, "annul": law.ANNULMENT_BASES}
-        context: dict[str, Any] = {"officer": officer, "view": view, "form": form, "bases": bases}
-        context["opened"] = form.value("measure")
-        return await show(request, "police_document.html", context, status=status)
-
-    @get("/documents/{number:str}")
-    async def document(request: Ask, number: FromPath[str]) -> Response[Any]:
-        return await show_document(request, await officer_of(request), number, Form())
-
-    async def document_again(request: Ask, officer: Officer, number: str, form: Form[Any]) -> Response[Any]:
-        return await show_document(request, officer, number, form, status=422)
-
-    # --- cases ---------------------------------------------------------------------------------------------------
-
-    @get("/cases")
-    async def cases(request: Ask) -> Response[Any]:
-        officer = await officer_of(request)
-        is_open = await run(request, supervise.list_cases, deps, CaseState.OPEN)
-        closed = await run(request, supervise.list_cases, deps, CaseState.CLOSED)
-        return await show(request, "police_cases.html", {"officer": officer, "open_cases": is_open, "closed": closed})
-
-    async def show_case(
-        request: Ask, officer: Officer, case_id: str, form: Form[Any], *, status: int = 200
-    ) -> Response[Any]:
-        view = (await run(request, looks.look_at_case, deps, officer, case_id)).value
-        return await show(request, "police_case.html", {"officer": officer, "view": view, "form": form}, status=status)
-
-    @get("/cases/{case_id:str}")
-    async def case(request: Ask, case_id: FromPath[str]) -> Response[Any]:
-        return await show_case(request, await officer_of(request), case_id, Form())
-
-    async def case_again(request: Ask, officer: Officer, case_id: str, form: Form[Any]) -> Response[Any]:
-        return await show_case(request, officer, case_id, form, status=422)
-
+    posting = partial(_posting, deps, "applications", again=_show_application)
     return [
-        work,
-        send_again,
-        decided,
         application,
         photo,
-        act_on_application("checks", _run_checks, first_field="checks"),
-        act_on_application("hits", _settle_hit, first_field="reason"),
-        act_on_application("questions", _ask, first_field="text"),
-        act_on_application("extend", _extend, first_field="until_on"),
-        act_on_application("propose", _propose, first_field="reasons"),
-        act_on_application("decide", _decide, first_field="note"),
-        act_on_application("challenge", _settle_challenge, first_field="challenge_reasons"),
-        documents,
-        document,
-        _posting("/documents/{key:str}/measures", "/documents/{key}", _measure, document_again, "reason"),
-        cases,
-        case,
-        _posting("/cases/{key:str}/notes", "/cases/{key}", _note, case_again, "text"),
-        _posting("/cases/{key:str}/delay", "/cases/{key}", _keep_back, case_again, "until_on"),
-        _posting("/cases/{key:str}/close", "/cases/{key}", _close, case_again, "reason"),
+        posting("checks", _run_checks, first_field="checks"),
+        posting("hits", _settle_hit, first_field="reason"),
+        posting("questions", _ask, first_field="text"),
+        posting("extend", _extend, first_field="until_on"),
+        posting("propose", _propose, first_field="reasons"),
+        posting("decide", _decide, first_field="note"),
+        posting("challenge", _settle_challenge, first_field="challenge_reasons"),
     ]
 
 
-_EXAMINED = (ApplicationState.SUBMITTED, ApplicationState.CHECKS_RUNNING, ApplicationState.CHALLENGED)
-
-
-# --- from fields to use cases ----------------------------------------------------------------------------------------
+async def _show_application(
+    request: Ask, deps: Deps, officer: Officer, application_id: str, form: Form[Any]
+) -> Response[Any]:
+    view = (await run(request, looks.look_at_application, deps, officer, application_id)).value
+    context = {"officer": officer, "view": view, "form": form, "grounds": list(RefusalGround)}
+    return await _show(request, "police_application.html", context, status=422 if form.errors else 200)
 
 
 def _run_checks(deps: Deps, officer: Officer, application_id: str, _form: Form[Any]) -> None:
@@ -256,6 +201,35 @@ def _settle_challenge(deps: Deps, officer: Officer, application_id: str, form: F
         raise InvalidForm({f"challenge_{field}": code for field, code in error.problems.items()}) from error
 
 
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+def _document_handlers(deps: Deps) -> list[Any]:
+    @get("/documents")
+    async def documents(request: Ask) -> Response[Any]:
+        officer = await _officer_of(request, deps)
+        text = request.query_params.get("q", "")[:40]
+        found = await run(request, supervise.list_documents, deps, text=text)
+        search: Form[Any] = Form(values={"q": text})
+        context = {"officer": officer, "documents": found, "form": search}
+        return await _show(request, "police_documents.html", context)
+
+    @get("/documents/{number:str}")
+    async def document(request: Ask, number: FromPath[str]) -> Response[Any]:
+        return await _show_document(request, deps, await _officer_of(request, deps), number, Form())
+
+    posting = partial(_posting, deps, "documents", again=_show_document)
+    return [documents, document, posting("measures", _measure, first_field="reason")]
+
+
+async def _show_document(request: Ask, deps: Deps, officer: Officer, number: str, form: Form[Any]) -> Response[Any]:
+    view = (await run(request, looks.look_at_document, deps, officer, number)).value
+    bases = {"suspend": law.SUSPENSION_BASES, "lift": law.LIFTING_BASES, "annul": law.ANNULMENT_BASES}
+    context: dict[str, Any] = {"officer": officer, "view": view, "form": form, "bases": bases}
+    context["opened"] = form.value("measure")
+    return await _show(request, "police_document.html", context, status=422 if form.errors else 200)
+
+
 def _measure(deps: Deps, officer: Officer, number: str, form: Form[Any]) -> None:
     measure, of_right = form.value("measure"), form.value("of") == "right"
     try:
@@ -278,6 +252,37 @@ def _measure(deps: Deps, officer: Officer, number: str, form: Form[Any]) -> None
         act(deps, officer, key, basis=basis, reason=form.value(f"reason-{measure}"))
     except InvalidForm as error:
         raise InvalidForm({f"{field}-{measure}": code for field, code in error.problems.items()}) from error
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+def _case_handlers(deps: Deps) -> list[Any]:
+    @get("/cases")
+    async def cases(request: Ask) -> Response[Any]:
+        officer = await _officer_of(request, deps)
+        is_open = await run(request, supervise.list_cases, deps, CaseState.OPEN)
+        closed = await run(request, supervise.list_cases, deps, CaseState.CLOSED)
+        return await _show(request, "police_cases.html", {"officer": officer, "open_cases": is_open, "closed": closed})
+
+    @get("/cases/{case_id:str}")
+    async def case(request: Ask, case_id: FromPath[str]) -> Response[Any]:
+        return await _show_case(request, deps, await _officer_of(request, deps), case_id, Form())
+
+    posting = partial(_posting, deps, "cases", again=_show_case)
+    return [
+        cases,
+        case,
+        posting("notes", _note, first_field="text"),
+        posting("delay", _keep_back, first_field="until_on"),
+        posting("close", _close, first_field="reason"),
+    ]
+
+
+async def _show_case(request: Ask, deps: Deps, officer: Officer, case_id: str, form: Form[Any]) -> Response[Any]:
+    view = (await run(request, looks.look_at_case, deps, officer, case_id)).value
+    context = {"officer": officer, "view": view, "form": form}
+    return await _show(request, "police_case.html", context, status=422 if form.errors else 200)
 
 
 def _note(deps: Deps, officer: Officer, case_id: str, form: Form[Any]) -> None:
