@@ -7,6 +7,7 @@ its own: client, both servers, provider, and what answers OCSP and time stamps.
 
 import asyncio
 import hashlib
+import itertools
 import os
 import shutil
 import statistics
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ _CLIENTS = 8
 _ROUNDS = 8
 _BIG_BYTES = 100 * 1000 * 1000
 _STAMPED = 100_000
+_MESSAGES = 1_000
 _SMALL_LOG, _LARGE_LOG = 1_000, 1_000_000
 
 NOTE = """
@@ -77,40 +79,49 @@ of it.
 
 
 def measure_signatures(kind: str) -> list[Ratio]:
-    """A message of two parts signed, and judged by a server that knows its signer, beside one raw operation each."""
+    """A message of two parts signed, and judged by a server that knows its signer, beside one raw operation each.
+
+    As one signer's messages come at 200 a second: each is another one, 5 ms later.
+    """
     signer = PKI.issue(member_name(BANK), kind=kind, extensions=SIGNING)
     responses = ocsp_of(signer.certificate)
-    message, body = b"GET\r\n/r1/TEST\r\n" + b"name:value\r\n" * 20, b"x" * 300
-    parts = {MESSAGE: hashlib.sha512(message).digest(), BODY: hashlib.sha512(body).digest()}
     key, public_key = signer.key, signer.certificate.public_key()
     assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
     prehashed = Prehashed(hashes.SHA512())
     scheme: tuple[Any, ...] = (
         (ec.ECDSA(prehashed),) if isinstance(key, ec.EllipticCurvePrivateKey) else (padding.PKCS1v15(), prehashed)
     )
-    raw_value = key.sign(parts[MESSAGE], *scheme)
     judge = TrustJudge(params(approved_cas=(approved_ca(),)), verify_next_update=True)
 
-    def sign() -> bytes:
+    def sign(parts: Mapping[str, bytes], at: datetime) -> bytes:
         prepared = prepare_message_signature(
-            parts, certificate=signer.certificate, claimed_signing_at=AT, use_hash_chain=False
+            parts, certificate=signer.certificate, claimed_signing_at=at, use_hash_chain=False
         )
         return build_message_signature(prepared, sign_digest(prepared.method, key, prepared.digest), ocsp_der=responses)
 
-    xml = sign()
-
-    def verify() -> None:
+    def verify(message: bytes, body: bytes, at: datetime, xml: bytes) -> None:
         digests = {MESSAGE: digests_of(message), BODY: digests_of(body)}
         verified = verify_wire_signature(xml, digests, hash_chain=None)
         judge.verify_signer(
-            verified.certificate, extra_certificates=(), ocsp_ders=verified.ocsp_ders, member=BANK, at=AT
+            verified.certificate, extra_certificates=(), ocsp_ders=verified.ocsp_ders, member=BANK, at=at
         )
 
+    to_sign, to_verify = [], []
+    for number in range(_MESSAGES):
+        message, body = b"GET\r\n/r1/TEST/%06d\r\n" % number + b"name:value\r\n" * 20, b"%06d" % number * 50
+        parts = {MESSAGE: hashlib.sha512(message).digest(), BODY: hashlib.sha512(body).digest()}
+        at = AT + number * timedelta(milliseconds=5)
+        to_sign.append((parts, at))
+        to_verify.append((message, body, at, sign(parts, at)))
+    signed, verified_next = itertools.cycle(to_sign), itertools.cycle(to_verify)
+    digest = hashlib.sha512(b"raw").digest()
+    raw_value = key.sign(digest, *scheme)
+
     signing, raw_signing, verifying, raw_verifying = take_turns(
-        sign,
-        lambda: key.sign(parts[MESSAGE], *scheme),
-        verify,
-        lambda: public_key.verify(raw_value, parts[MESSAGE], *scheme),  # type: ignore[union-attr, call-arg]
+        lambda: sign(*next(signed)),
+        lambda: key.sign(digest, *scheme),
+        lambda: verify(*next(verified_next)),
+        lambda: public_key.verify(raw_value, digest, *scheme),  # type: ignore[union-attr, call-arg]
     )
     name = KINDS[kind]
     return [

@@ -7,7 +7,7 @@ part of the format, because peers look elements up by them.
 
 import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -100,22 +100,13 @@ def prepare_message_signature(
     frame = _frames_of(certificate).find(tuple(references))
 
     # 2 the signed properties
-    at = claimed_signing_at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6]
-    properties = f"{at}Z".encode("ascii") + frame.after_time
-    properties_digest = _hash_on(frame.properties_begun, properties)
+    info_end, after_value = frame.properties_at(int(claimed_signing_at.timestamp()))
 
     # 3 SignedInfo
-    pieces: list[bytes] = []
-    for digest, after in zip(references.values(), frame.after_digests, strict=True):
-        pieces += _b64(digest), after
-    info = b"".join((*pieces, _b64(properties_digest), _INFO_END))
-    return PreparedSignature(
-        method=frame.method,
-        digest=_hash_on(frame.info_begun, info),
-        hash_chain=hash_chain,
-        before_value=frame.before_digests + info + _VALUE_BEGIN,
-        after_value=frame.before_time + properties,
-    )
+    info = frame.from_digests % (*map(_b64, references.values()), info_end)
+    info_digest = _hash_on(frame.info_begun, info)
+    before_value = frame.before_digests + info + _VALUE_BEGIN
+    return PreparedSignature(frame.method, info_digest, hash_chain, before_value, after_value)
 
 
 def build_message_signature(prepared: PreparedSignature, signature_value: bytes, *, ocsp_der: Sequence[bytes]) -> bytes:
@@ -188,21 +179,23 @@ def _check_algorithms(signature: UnverifiedSignature) -> None:
 # ------------------------------------------------------------------ the text around digests, time and value
 
 
+_AtSecond = Callable[[int], tuple[bytes, bytes]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Frame:
     """The text of every signature by one certificate over the same URIs: all but the digests, the time and the value.
 
-    It is canonical. `info_begun` has hashed SignedInfo up to the first digest, `properties_begun` the signed properties
-    up to the time, so that of each signature only the rest is hashed.
+    It is canonical. `info_begun` has hashed SignedInfo up to the first digest, so that of each signature only the rest
+    is hashed. `properties_at` gives for a second (of POSIX time) the end of SignedInfo with the digest of the signed
+    properties, and the text from the value on to their end: the same for all that is signed within that second.
     """
 
     method: SignatureMethod
     before_digests: bytes
-    after_digests: tuple[bytes, ...]  # one for each reference, the last up to the digest of the signed properties
-    before_time: bytes  # from the value on
-    after_time: bytes  # to the end of the signed properties
+    from_digests: bytes  # a %b for the digest of each reference, and one for the digest of the properties and the end
     info_begun: "hashlib._Hash"
-    properties_begun: "hashlib._Hash"
+    properties_at: _AtSecond
 
 
 class _Frames:
@@ -232,7 +225,6 @@ class _Frames:
             f'><ds:CanonicalizationMethod Algorithm="{C14N_10}"></ds:CanonicalizationMethod>'
             f'<ds:SignatureMethod Algorithm="{self._method.uri}"></ds:SignatureMethod>{befores[0]}'
         )
-        properties = ' Id="signed-properties"><xades:SignedSignatureProperties><xades:SigningTime>'
         media_type = "application/hash-chain-result" if uris == (CHAIN_RESULT,) else "text/xml"
         return _Frame(
             method=self._method,
@@ -240,22 +232,35 @@ class _Frames:
                 f'<?xml version="1.0" encoding="UTF-8" standalone="no"?><asic:XAdESSignatures{NAMESPACES}>'
                 f'<ds:Signature Id="signature"><ds:SignedInfo{info}'
             ).encode(),
-            after_digests=tuple(f"</ds:DigestValue></ds:Reference>{each}".encode() for each in befores[1:]),
-            before_time=(
+            from_digests=b"".join(
+                b"%b" + f"</ds:DigestValue></ds:Reference>{each}".replace("%", "%%").encode() for each in befores[1:]
+            )
+            + b"%b",
+            info_begun=hashlib.new(_HASH, f"<ds:SignedInfo{NAMESPACES}{info}".encode()),
+            properties_at=_properties(
                 f"</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509Certificate>{self._certificate_b64}"
                 "</ds:X509Certificate></ds:X509Data></ds:KeyInfo><ds:Object>"
-                f'<xades:QualifyingProperties Target="#signature"><xades:SignedProperties{properties}'
-            ).encode(),
-            after_time=(
+                '<xades:QualifyingProperties Target="#signature">',
                 f"</xades:SigningTime><xades:SigningCertificate>{self._reference}</xades:SigningCertificate>"
-                f"{_after_certificate(ids, media_type)}"
-            ).encode(),
-            info_begun=hashlib.new(_HASH, f"<ds:SignedInfo{NAMESPACES}{info}".encode()),
-            properties_begun=hashlib.new(_HASH, f"<xades:SignedProperties{NAMESPACES}{properties}".encode()),
+                f"{_after_certificate(ids, media_type)}",
+            ),
         )
 
 
 _frames_of = once_per_certificate(_Frames)
+
+
+def _properties(before: str, after_time: str) -> _AtSecond:
+    """`before`: what stands before the signed properties. X-Road's times have three decimals; ours are zeros."""
+    begin = ' Id="signed-properties"><xades:SignedSignatureProperties><xades:SigningTime>'
+
+    @lru_cache(maxsize=4)
+    def at_second(second: int) -> tuple[bytes, bytes]:
+        properties = f"{begin}{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.000Z{after_time}"
+        digest = _hash(f"<xades:SignedProperties{NAMESPACES}{properties}".encode())
+        return _b64(digest) + _INFO_END, f"{before}<xades:SignedProperties{properties}".encode()
+
+    return at_second
 
 
 def _certificate_reference(certificate: x509.Certificate, certificate_der: bytes) -> str:

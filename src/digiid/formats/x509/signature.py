@@ -101,13 +101,25 @@ def sign_ecdsa_deterministic(key: ec.EllipticCurvePrivateKey, message: bytes) ->
     return key.sign(message, ec.ECDSA(hash_algorithm(hash_name_for(key)), deterministic_signing=True))
 
 
-# The library's one class behind its abstract one, whose own `isinstance` is slow enough to show in every verdict.
+# The library's classes behind its abstract ones, whose own `isinstance` is slow enough to show in every verdict.
+_EC_PRIVATE_KEY: Final = type(ec.derive_private_key(1, ec.SECP256R1()))
 _EC_PUBLIC_KEY: Final = type(ec.derive_private_key(1, ec.SECP256R1()).public_key())
+_RSA_PUBLIC_KEY: Final = type(rsa.RSAPublicNumbers(65537, 2**2047 + 1).public_key())
 
 
 def is_ec_key(key: object) -> TypeGuard[ec.EllipticCurvePublicKey]:
     """True for a public key on an elliptic curve."""
     return type(key) is _EC_PUBLIC_KEY or isinstance(key, ec.EllipticCurvePublicKey)
+
+
+def is_ec_private_key(key: object) -> TypeGuard[ec.EllipticCurvePrivateKey]:
+    """True for a private key on an elliptic curve."""
+    return type(key) is _EC_PRIVATE_KEY or isinstance(key, ec.EllipticCurvePrivateKey)
+
+
+def is_rsa_key(key: object) -> TypeGuard[rsa.RSAPublicKey]:
+    """True for a public RSA key."""
+    return type(key) is _RSA_PUBLIC_KEY or isinstance(key, rsa.RSAPublicKey)
 
 
 def load_public_key(spki_der: bytes) -> PublicKeyTypes:

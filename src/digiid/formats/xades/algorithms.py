@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
-from digiid.formats.x509.signature import is_ec_key
+from digiid.formats.x509.signature import is_ec_key, is_ec_private_key, is_rsa_key
 from digiid.kernel.errors import Malformed, Refused
 
 _DSIG = "http://www.w3.org/2000/09/xmldsig#"
@@ -50,7 +50,10 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
 }
 
 
-_ECDSA = {name: ec.ECDSA(Prehashed(algorithm)) for name, algorithm in _HASHES.items()}
+# Made once: these objects are asked for with every signature.
+_PREHASHED = {name: Prehashed(algorithm) for name, algorithm in _HASHES.items()}
+_ECDSA = {name: ec.ECDSA(prehashed) for name, prehashed in _PREHASHED.items()}
+_PKCS1 = padding.PKCS1v15()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,9 @@ def verify_value(method: SignatureMethod, key: PublicKeyTypes, signature: bytes,
             return
         if method.family == "ecdsa":
             raise Refused("xades.key_mismatch", "the signature method is ECDSA, the certificate's key is not")
-        if not isinstance(key, rsa.RSAPublicKey):
+        if not is_rsa_key(key):
             raise Refused("xades.key_mismatch", "the signature method is RSA, the certificate's key is not")
-        key.verify(signature, digest, _rsa_padding(method), Prehashed(method.hash))
+        key.verify(signature, digest, _rsa_padding(method), _PREHASHED[method.hash_name])
     except InvalidSignature as error:
         raise Refused("xades.signature_value", "the signature value does not verify") from error
     except ValueError as error:  # the library's word for numbers that cannot be a signature at all
@@ -140,10 +143,10 @@ def sign_digest(method: SignatureMethod, key: PrivateKeyTypes, digest: bytes) ->
 
     Raises: Refused `xades.key_mismatch`.
     """
-    if method.family == "ecdsa" and isinstance(key, ec.EllipticCurvePrivateKey):
-        return raw_from_der(key.sign(digest, _ECDSA[method.hash_name]), key.curve.key_size)
+    if method.family == "ecdsa" and is_ec_private_key(key):
+        return _raw_from_own(key.sign(digest, _ECDSA[method.hash_name]), key.curve.key_size)
     if method.family != "ecdsa" and isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(digest, _rsa_padding(method), Prehashed(method.hash))
+        return key.sign(digest, _rsa_padding(method), _PREHASHED[method.hash_name])
     raise Refused("xades.key_mismatch", f"a {type(key).__name__} cannot sign with {method.uri}")
 
 
@@ -160,9 +163,19 @@ def raw_from_der(signature_der: bytes, key_bits: int) -> bytes:
         raise Malformed("xades.signature_value", "not an ECDSA signature of this curve") from error
 
 
+def _raw_from_own(signature_der: bytes, key_bits: int) -> bytes:
+    """The same for what the library has just written: read by its places, for integers made of r and s would cost more
+    than most of what else is around a message's signature."""
+    if signature_der[1] >= 0x80:  # a length of two bytes: P-521
+        return raw_from_der(signature_der, key_bits)
+    size, r_end = (key_bits + 7) // 8, 4 + signature_der[3]
+    r, s = signature_der[4:r_end], signature_der[r_end + 2 :]
+    return r[-size:].rjust(size, b"\0") + s[-size:].rjust(size, b"\0")
+
+
 def _rsa_padding(method: SignatureMethod) -> padding.AsymmetricPadding:
     if method.family == "rsa":
-        return padding.PKCS1v15()
+        return _PKCS1
     return padding.PSS(padding.MGF1(method.hash), method.hash.digest_size)
 
 

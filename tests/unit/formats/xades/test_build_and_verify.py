@@ -28,6 +28,7 @@ from digiid.formats.xades import (
     verify_prepared_value,
     verify_signature,
 )
+from digiid.formats.xades.algorithms import verify_value
 from digiid.formats.xades.parse import parse_date_time
 from digiid.kernel.errors import DigiidError, Malformed, Refused
 from tests.support.pki import FILES, SIGNED_AT, person, shared_pki
@@ -335,3 +336,17 @@ def test_only_malformed_and_refused_escape_from_damaged_signatures(data: st.Data
 def test_only_malformed_escapes_from_noise(data: bytes) -> None:
     with pytest.raises(Malformed):
         parse_signatures(data)
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def test_values_of_our_own_have_both_numbers_at_their_full_length(curve: ec.EllipticCurve) -> None:
+    key, digest = ec.generate_private_key(curve), bytes(64)
+    method = choose_method(key.public_key(), hash_name="sha512")
+    size = (curve.key_size + 7) // 8
+    begin_with_zero = {"r": False, "s": False}  # every 256th does, and DER leaves the zero away
+    while not all(begin_with_zero.values()):
+        value = sign_digest(method, key, digest)
+        assert len(value) == 2 * size
+        verify_value(method, key.public_key(), value, digest=digest)
+        begin_with_zero["r"] |= value[0] == 0
+        begin_with_zero["s"] |= value[size] == 0
