@@ -61,7 +61,7 @@ def main() -> None:
     try:
         app()
     except DigiidError as error:
-        from digiid.platform.documents.output import exit_code_of
+        from digiid.platform.command_output import exit_code_of
 
         err.print(f"[red]{escape(error.public or error.detail)}[/red] [dim]({error.code})[/dim]", highlight=False)
         sys.exit(exit_code_of(error))

@@ -96,7 +96,7 @@ def extract(
     as_json: JsonOption = False,
 ) -> None:
     """Take the files out of a container. Nothing is judged; nothing that exists is overwritten."""
-    from digiid.platform.documents.output import print_json
+    from digiid.platform.command_output import print_json
     from digiid.platform.documents.taking_out import take_out_files
 
     taken = take_out_files(container, folder)

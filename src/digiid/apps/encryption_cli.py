@@ -61,8 +61,8 @@ def encrypt(
     as_json: JsonOption = False,
 ) -> None:
     """Encrypt files into a CDOC2 container that only its recipients can open."""
+    from digiid.platform.command_output import EXIT_OK, print_error, print_json
     from digiid.platform.documents.encryption import encrypt_files
-    from digiid.platform.documents.output import EXIT_OK, print_error, print_json
     from digiid.platform.documents.recipients import recipient_of_password, recipient_of_secret
 
     try:
@@ -109,9 +109,9 @@ def decrypt(
 
     Exit codes: 0 decrypted; 1 refused, such as a wrong key or a changed container; 2 unreadable.
     """
+    from digiid.platform.command_output import EXIT_OK, print_error, print_json
     from digiid.platform.documents.decryption_keys import key_of_card, load_decryption_key
     from digiid.platform.documents.encryption import PasswordKey, SecretKey, decrypt_files, list_recipients
-    from digiid.platform.documents.output import EXIT_OK, print_error, print_json
 
     ways = [card is not None, private_key is not None, password or password_file is not None, key is not None]
     if sum(ways) > 1:
@@ -201,7 +201,7 @@ def _print_recipients(recipients: "Sequence[RecipientInfo]", *, as_json: bool) -
     from rich.table import Table
     from rich.text import Text
 
-    from digiid.platform.documents.output import print_json
+    from digiid.platform.command_output import print_json
 
     if as_json:
         rows = [

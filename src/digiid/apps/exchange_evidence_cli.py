@@ -45,7 +45,7 @@ def verify(
     """
     from digiid.exchange.global_conf.folder import load_folder
     from digiid.exchange.message_log.verifying import validate_evidence
-    from digiid.platform.documents.output import EXIT_UNREADABLE, print_error, print_json
+    from digiid.platform.command_output import EXIT_UNREADABLE, print_error, print_json
 
     try:
         configuration = load_folder(conf)
@@ -156,7 +156,7 @@ def _time(at: Any) -> str:
 
 
 def _report_json(report: "EvidenceReport") -> dict[str, Any]:
-    from digiid.platform.documents.output import error_json
+    from digiid.platform.command_output import error_json
 
     def message_json(message: "MessageVerdict") -> dict[str, Any]:
         told: dict[str, Any] = {"name": message.name, "valid": message.error is None}

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from digiid.apps.document_cli import JsonOption
 from digiid.kernel.errors import DigiidError, Unavailable
-from digiid.platform.documents.output import EXIT_UNREADABLE, print_error, print_json
+from digiid.platform.command_output import EXIT_UNREADABLE, print_error, print_json
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

@@ -17,7 +17,7 @@ from rich.table import Table
 from digiid.apps.document_cli import DEFAULT_STATE, JsonOption, StateOption, existing_state
 from digiid.kernel.errors import Malformed
 from digiid.platform.clock import SystemClock
-from digiid.platform.documents.output import print_json
+from digiid.platform.command_output import print_json
 from digiid.platform.entropy import SystemEntropy
 
 if TYPE_CHECKING:

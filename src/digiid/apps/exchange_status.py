@@ -12,7 +12,7 @@ from rich.table import Table
 
 from digiid.apps.document_cli import DEFAULT_STATE, JsonOption, StateOption
 from digiid.kernel.errors import DigiidError
-from digiid.platform.documents.output import print_json
+from digiid.platform.command_output import print_json
 
 out = Console()
 err = Console(stderr=True)

@@ -49,7 +49,7 @@ def verify(
     2 nothing can be read.
     """
     from digiid.apps.journals import JOURNALS
-    from digiid.platform.documents.output import EXIT_UNREADABLE, print_error, print_json
+    from digiid.platform.command_output import EXIT_UNREADABLE, print_error, print_json
 
     try:
         folder, trusted = _folder(state), _trusted(state, ca or [])

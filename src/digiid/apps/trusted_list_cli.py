@@ -75,8 +75,8 @@ def check(
 ) -> None:
     """Tell everything that is wrong with lists. Exit codes: 0 nothing, 1 an error, 2 no list at all."""
     from digiid.platform.certificate_files import read_certificates
+    from digiid.platform.command_output import print_json
     from digiid.platform.documents.files import read_file
-    from digiid.platform.documents.output import print_json
     from digiid.platform.http import HttpClient
     from digiid.platform.trust import read_location
     from digiid.platform.trust.list_files import check_list
@@ -117,7 +117,7 @@ def show(
 ) -> None:
     """What a list says. Nothing is verified: see `digiid tl check`."""
     from digiid.formats.trusted_list import parse_trusted_list
-    from digiid.platform.documents.output import print_json
+    from digiid.platform.command_output import print_json
     from digiid.platform.http import HttpClient
     from digiid.platform.trust import read_location
 

@@ -13,11 +13,7 @@ from digiid.formats.asic import DataFile
 from digiid.formats.validation import POLV4, Policy
 from digiid.formats.xades import ProductionPlace
 from digiid.kernel.errors import DigiidError, Refused
-from digiid.platform.documents.batch import BatchItem, Outcome, sign_batch
-from digiid.platform.documents.extending import ExtendedLevel, extend_document, extend_due
-from digiid.platform.documents.files import guess_media_type, make_folder, read_file, write_whole
-from digiid.platform.documents.levels import Level
-from digiid.platform.documents.output import (
+from digiid.platform.command_output import (
     EXIT_NOT_VALID,
     EXIT_OK,
     error_json,
@@ -26,6 +22,10 @@ from digiid.platform.documents.output import (
     print_error,
     print_json,
 )
+from digiid.platform.documents.batch import BatchItem, Outcome, sign_batch
+from digiid.platform.documents.extending import ExtendedLevel, extend_document, extend_due
+from digiid.platform.documents.files import guess_media_type, make_folder, read_file, write_whole
+from digiid.platform.documents.levels import Level
 from digiid.platform.documents.removing import remove_signature
 from digiid.platform.documents.services import TrustServices
 from digiid.platform.documents.signing import Signer, sign_container, sign_files

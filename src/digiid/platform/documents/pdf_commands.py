@@ -9,10 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from digiid.kernel.errors import DigiidError, Malformed, Refused, Unavailable
-from digiid.platform.documents.commands import SigningWish
-from digiid.platform.documents.files import make_folder, read_file, write_whole
-from digiid.platform.documents.levels import Level
-from digiid.platform.documents.output import (
+from digiid.platform.command_output import (
     EXIT_NOT_VALID,
     EXIT_OK,
     error_json,
@@ -21,6 +18,9 @@ from digiid.platform.documents.output import (
     print_error,
     print_json,
 )
+from digiid.platform.documents.commands import SigningWish
+from digiid.platform.documents.files import make_folder, read_file, write_whole
+from digiid.platform.documents.levels import Level
 from digiid.platform.documents.pades import PdfWish, VisibleSignature, sign_pdf
 from digiid.platform.documents.services import TrustServices
 from digiid.platform.documents.signing import Signer

@@ -22,10 +22,7 @@ from digiid.formats.validation import POLICIES, POLV4, Finding, Policy, Report, 
 from digiid.kernel.errors import DigiidError, Malformed, NotFound
 from digiid.platform.certificate_files import read_certificates
 from digiid.platform.clock import Clock
-from digiid.platform.documents.expectations import Compared, Expectation, confusion_table, verdict_word
-from digiid.platform.documents.files import write_whole
-from digiid.platform.documents.judging import validate_document
-from digiid.platform.documents.output import (
+from digiid.platform.command_output import (
     EXIT_NOT_VALID,
     EXIT_OK,
     EXIT_UNREADABLE,
@@ -33,6 +30,9 @@ from digiid.platform.documents.output import (
     print_error,
     print_json,
 )
+from digiid.platform.documents.expectations import Compared, Expectation, confusion_table, verdict_word
+from digiid.platform.documents.files import write_whole
+from digiid.platform.documents.judging import validate_document
 from digiid.platform.http import HttpClient
 from digiid.platform.trust import read_trusted_lists
 from digiid.platform.visible_text import make_visible

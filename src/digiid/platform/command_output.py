@@ -1,4 +1,4 @@
-"""What the document commands print, and their exit codes."""
+"""What commands print, and their exit codes."""
 
 import json
 from pathlib import Path
