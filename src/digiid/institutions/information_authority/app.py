@@ -19,8 +19,10 @@ from digiid.institutions.information_authority.data_tracker import use_cases as 
 from digiid.institutions.information_authority.settings import Settings
 from digiid.institutions.information_authority.use_cases import Deps
 from digiid.institutions.information_authority.web.files import file_handlers
-from digiid.institutions.information_authority.web.site import INSIDE, NAVIGATION, handlers
+from digiid.institutions.information_authority.web.signing import INSIDE, document_handlers
+from digiid.institutions.information_authority.web.site import NAVIGATION, handlers
 from digiid.institutions.information_authority.web.tracker import tracker_handlers
+from digiid.institutions.information_authority.web.validation import validation_handlers
 from digiid.kernel.errors import Unavailable
 from digiid.platform import outbox
 from digiid.platform.db import Database
@@ -129,6 +131,8 @@ def build(
     pages = [
         *handlers(deps),
         *tracker_handlers(tracked),
+        *document_handlers(deps),
+        *validation_handlers(deps),
         *file_handlers(deps),
         *sign_in_handlers(CardSignIn(issuers, trust.ocsp, admit, report)),
         *signing_handlers(CardSigning(pending, issuers, trust, get_to_sign, on_signed)),

@@ -15,7 +15,7 @@ from digiid.formats.asic import DataFile
 from digiid.institutions.information_authority import use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.use_cases import Deps
-from digiid.institutions.information_authority.web.site import CONTAINER_TYPE, EMPTY_FILE, aside, uploaded_files
+from digiid.institutions.information_authority.web.uploads import CONTAINER_TYPE, EMPTY_FILE, aside, uploaded_files
 from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.certificate_files import parse_certificates
 from digiid.platform.documents.pades import PDF_MEDIA_TYPE
