@@ -15,7 +15,13 @@ from digiid.formats.asic import DataFile
 from digiid.institutions.information_authority import use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.use_cases import Deps
-from digiid.institutions.information_authority.web.uploads import CONTAINER_TYPE, EMPTY_FILE, aside, uploaded_files
+from digiid.institutions.information_authority.web.uploads import (
+    CONTAINER_TYPE,
+    EMPTY_FILE,
+    aside,
+    size_of,
+    uploaded_files,
+)
 from digiid.kernel.errors import DigiidError, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.certificate_files import parse_certificates
 from digiid.platform.documents.pades import PDF_MEDIA_TYPE
@@ -24,6 +30,7 @@ from digiid.platform.web.forms import Form
 from digiid.platform.web.rate_limits import RateLimit
 from digiid.platform.web.site import download, form_of, page
 
+Ask = Request[Any, Any, Any]
 _STAMPED_TYPE = "application/vnd.etsi.asic-s+zip"
 _ENCRYPTED_TYPE = "application/x-cdoc2"
 _LIMIT = RateLimit(30, timedelta(minutes=1))
@@ -79,123 +86,45 @@ _TEXTS_OF_TAKING_OUT = (  # where a DigiDoc file would do as well
 
 
 def file_handlers(deps: Deps) -> list[Any]:
-    size = {"max_megabytes": deps.settings.max_upload_bytes // (1024 * 1024)}
-
-    @get("/files")
-    async def files_page(request: Request[Any, Any, Any]) -> Response[Any]:
-        return await page(request, "portal_files.html")
-
-    def show(path: str, template: str) -> Any:
-        @get(path)
-        async def shown(request: Request[Any, Any, Any]) -> Response[Any]:
-            return await page(request, template, size)
-
-        return shown
-
-    async def refuse(
-        request: Request[Any, Any, Any],
-        template: str,
-        form: Form[Any],
-        *,
-        field: str = "file",
-        error: DigiidError | str,
-        texts: Sequence[tuple[str, str]] = _TEXTS,
-    ) -> Response[Any]:
-        form.error(field, error if isinstance(error, str) else _text(error, texts))
-        context = {"form": form, "code": None if isinstance(error, str) else error.code, **size}
-        return await page(request, template, context, status=422)
-
-    @post("/files/prolong", rate_limit=_LIMIT)
-    async def prolong(request: Request[Any, Any, Any]) -> Response[Any]:
-        form, file = await form_of(request), await _one_file(request)
-        if file is None or not file.content:
-            return await refuse(request, "portal_prolong.html", form, error=EMPTY_FILE if file else _NO_FILE)
-        try:
-            longer = await aside(request, use_cases.prolong, deps, file.content)
-        except (Malformed, NotFound, Refused) as error:
-            return await refuse(request, "portal_prolong.html", form, error=error, texts=_TEXTS_OF_PROLONGING)
-        except Unavailable as error:
-            raise _later(error) from error
-        is_pdf = longer.startswith(b"%PDF-")
-        return download(longer, name=file.name, media_type=PDF_MEDIA_TYPE if is_pdf else CONTAINER_TYPE)
-
-    @post("/files/time-stamp", rate_limit=_LIMIT)
-    async def stamp(request: Request[Any, Any, Any]) -> Response[Any]:
-        form, file = await form_of(request), await _one_file(request)
-        if file is None or not file.content:
-            return await refuse(request, "portal_time_stamp.html", form, error=EMPTY_FILE if file else _NO_FILE)
-        try:
-            stamped = await aside(request, use_cases.time_stamp, deps, file)
-        except (Malformed, Refused) as error:
-            return await refuse(request, "portal_time_stamp.html", form, error=error)
-        except Unavailable as error:
-            raise _later(error) from error
-        return download(stamped, name=f"{file.name}.asics", media_type=_STAMPED_TYPE)
-
-    @post("/files/take-out", rate_limit=_LIMIT)
-    async def take_out(request: Request[Any, Any, Any]) -> Response[Any]:
-        form, file = await form_of(request), await _one_file(request)
-        if file is None or not file.content:
-            return await refuse(request, "portal_take_out.html", form, error=EMPTY_FILE if file else _NO_FILE)
-        try:
-            found = await aside(request, use_cases.take_out, deps, file.content)
-        except Malformed as error:
-            return await refuse(request, "portal_take_out.html", form, error=error, texts=_TEXTS_OF_TAKING_OUT)
-        if not found:
-            return await refuse(request, "portal_take_out.html", form, error=N_("There is no file in this container."))
-        return _give(found, name=f"{file.name}.zip")
-
-    @post("/files/encrypt", rate_limit=_LIMIT)
-    async def encrypt(request: Request[Any, Any, Any]) -> Response[Any]:
-        form, files = await form_of(request), await uploaded_files(request, "file")
-        certificates = await uploaded_files(request, "certificate")
-        password = form.value("password")
-        form.values = {name: value for name, value in form.values.items() if name != "password"}
-        try:
-            known = [one for file in certificates for one in parse_certificates(file.content, name=file.name)]
-            sealed = await aside(
-                request,
-                use_cases.encrypt,
-                deps,
-                files,
-                certificates=known,
-                password=password,
-                label=form.value("label")[:60],
-            )
-        except (Malformed, Refused) as error:
-            return await refuse(request, "portal_encrypt.html", form, field=_field(error), error=error)
-        return download(sealed, name=f"{files[0].name}.cdoc2", media_type=_ENCRYPTED_TYPE)
-
-    @post("/files/decrypt", rate_limit=_LIMIT)
-    async def decrypt(request: Request[Any, Any, Any]) -> Response[Any]:
-        form, file = await form_of(request), await _one_file(request)
-        password = form.value("password")
-        form.values = {}
-        if file is None or not file.content:
-            return await refuse(request, "portal_decrypt.html", form, error=EMPTY_FILE if file else _NO_FILE)
-        try:
-            found = await aside(request, use_cases.decrypt, deps, file.content, password)
-        except (Malformed, Refused) as error:
-            field = "password" if error.code.startswith("cdoc2.key") else "file"
-            return await refuse(request, "portal_decrypt.html", form, field=field, error=error)
-        return _give(found, name=f"{file.name}.zip")
-
     return [
-        files_page,
-        show("/files/prolong", "portal_prolong.html"),
-        prolong,
-        show("/files/time-stamp", "portal_time_stamp.html"),
-        stamp,
-        show("/files/take-out", "portal_take_out.html"),
-        take_out,
-        show("/files/encrypt", "portal_encrypt.html"),
-        encrypt,
-        show("/files/decrypt", "portal_decrypt.html"),
-        decrypt,
+        _shown(deps, "/files", "portal_files.html"),
+        *_proving_handlers(deps),
+        *_taking_out_handlers(deps),
+        *_encryption_handlers(deps),
     ]
 
 
-async def _one_file(request: Request[Any, Any, Any]) -> DataFile | None:
+def _shown(deps: Deps, path: str, template: str) -> Any:
+    """A page as its template has it; a form on it posts to the same address."""
+
+    @get(path)
+    async def shown(request: Ask) -> Response[Any]:
+        return await page(request, template, size_of(deps))
+
+    return shown
+
+
+async def _refuse(
+    request: Ask,
+    deps: Deps,
+    template: str,
+    form: Form[Any],
+    *,
+    field: str = "file",
+    error: DigiidError | str,
+    texts: Sequence[tuple[str, str]] = _TEXTS,
+) -> Response[Any]:
+    form.error(field, error if isinstance(error, str) else _text(error, texts))
+    context = {"form": form, "code": None if isinstance(error, str) else error.code, **size_of(deps)}
+    return await page(request, template, context, status=422)
+
+
+def _text(error: DigiidError, texts: Sequence[tuple[str, str]]) -> str:
+    found = (text for code, text in texts if error.code.startswith(code))
+    return next(found, None) or error.public or N_("This file cannot be used here.")
+
+
+async def _one_file(request: Ask) -> DataFile | None:
     files = await uploaded_files(request, "file")
     return files[0] if files else None
 
@@ -216,15 +145,43 @@ def _give(files: Sequence[DataFile], *, name: str) -> Response[Any]:
     return download(packed.getvalue(), name=clean_file_name(name), media_type="application/zip")
 
 
-def _text(error: DigiidError, texts: Sequence[tuple[str, str]]) -> str:
-    found = (text for code, text in texts if error.code.startswith(code))
-    return next(found, None) or error.public or N_("This file cannot be used here.")
+# --- what proves for longer -------------------------------------------------------------------------------------------
 
 
-def _field(error: DigiidError) -> str:
-    if error.code.startswith("encryption.password"):
-        return "password"
-    return "certificate" if error.code.startswith(("encryption.recipient", "x509.")) else "file"
+def _proving_handlers(deps: Deps) -> list[Any]:
+    @post("/files/prolong", rate_limit=_LIMIT)
+    async def prolong(request: Ask) -> Response[Any]:
+        form, file = await form_of(request), await _one_file(request)
+        if file is None or not file.content:
+            return await _refuse(request, deps, "portal_prolong.html", form, error=EMPTY_FILE if file else _NO_FILE)
+        try:
+            longer = await aside(request, use_cases.prolong, deps, file.content)
+        except (Malformed, NotFound, Refused) as error:
+            return await _refuse(request, deps, "portal_prolong.html", form, error=error, texts=_TEXTS_OF_PROLONGING)
+        except Unavailable as error:
+            raise _later(error) from error
+        is_pdf = longer.startswith(b"%PDF-")
+        return download(longer, name=file.name, media_type=PDF_MEDIA_TYPE if is_pdf else CONTAINER_TYPE)
+
+    @post("/files/time-stamp", rate_limit=_LIMIT)
+    async def stamp(request: Ask) -> Response[Any]:
+        form, file = await form_of(request), await _one_file(request)
+        if file is None or not file.content:
+            return await _refuse(request, deps, "portal_time_stamp.html", form, error=EMPTY_FILE if file else _NO_FILE)
+        try:
+            stamped = await aside(request, use_cases.time_stamp, deps, file)
+        except (Malformed, Refused) as error:
+            return await _refuse(request, deps, "portal_time_stamp.html", form, error=error)
+        except Unavailable as error:
+            raise _later(error) from error
+        return download(stamped, name=f"{file.name}.asics", media_type=_STAMPED_TYPE)
+
+    return [
+        _shown(deps, "/files/prolong", "portal_prolong.html"),
+        prolong,
+        _shown(deps, "/files/time-stamp", "portal_time_stamp.html"),
+        stamp,
+    ]
 
 
 def _later(error: Unavailable) -> Unavailable:
@@ -233,3 +190,77 @@ def _later(error: Unavailable) -> Unavailable:
         error.detail,
         public=N_("The time-stamping service does not answer now. Nothing was changed; try later."),
     )
+
+
+# --- files out of a container -----------------------------------------------------------------------------------------
+
+
+def _taking_out_handlers(deps: Deps) -> list[Any]:
+    @post("/files/take-out", rate_limit=_LIMIT)
+    async def take_out(request: Ask) -> Response[Any]:
+        form, file = await form_of(request), await _one_file(request)
+        if file is None or not file.content:
+            return await _refuse(request, deps, "portal_take_out.html", form, error=EMPTY_FILE if file else _NO_FILE)
+        try:
+            found = await aside(request, use_cases.take_out, deps, file.content)
+        except Malformed as error:
+            return await _refuse(request, deps, "portal_take_out.html", form, error=error, texts=_TEXTS_OF_TAKING_OUT)
+        if not found:
+            nothing = N_("There is no file in this container.")
+            return await _refuse(request, deps, "portal_take_out.html", form, error=nothing)
+        return _give(found, name=f"{file.name}.zip")
+
+    return [_shown(deps, "/files/take-out", "portal_take_out.html"), take_out]
+
+
+# --- encryption -------------------------------------------------------------------------------------------------------
+
+
+def _encryption_handlers(deps: Deps) -> list[Any]:
+    @post("/files/encrypt", rate_limit=_LIMIT)
+    async def encrypt(request: Ask) -> Response[Any]:
+        form, files = await form_of(request), await uploaded_files(request, "file")
+        certificates = await uploaded_files(request, "certificate")
+        password = form.value("password")
+        form.values = {name: value for name, value in form.values.items() if name != "password"}
+        try:
+            known = [one for file in certificates for one in parse_certificates(file.content, name=file.name)]
+            sealed = await aside(
+                request,
+                use_cases.encrypt,
+                deps,
+                files,
+                certificates=known,
+                password=password,
+                label=form.value("label")[:60],
+            )
+        except (Malformed, Refused) as error:
+            return await _refuse(request, deps, "portal_encrypt.html", form, field=_field(error), error=error)
+        return download(sealed, name=f"{files[0].name}.cdoc2", media_type=_ENCRYPTED_TYPE)
+
+    @post("/files/decrypt", rate_limit=_LIMIT)
+    async def decrypt(request: Ask) -> Response[Any]:
+        form, file = await form_of(request), await _one_file(request)
+        password = form.value("password")
+        form.values = {}
+        if file is None or not file.content:
+            return await _refuse(request, deps, "portal_decrypt.html", form, error=EMPTY_FILE if file else _NO_FILE)
+        try:
+            found = await aside(request, use_cases.decrypt, deps, file.content, password)
+        except (Malformed, Refused) as error:
+            field = "password" if error.code.startswith("cdoc2.key") else "file"
+            return await _refuse(request, deps, "portal_decrypt.html", form, field=field, error=error)
+        return _give(found, name=f"{file.name}.zip")
+
+    return [
+        _shown(deps, "/files/encrypt", "portal_encrypt.html"),
+        encrypt,
+        _shown(deps, "/files/decrypt", "portal_decrypt.html"),
+        decrypt,
+    ]
+
+
+def _field(error: DigiidError) -> str:
+    if error.code.startswith("encryption.password"):
+        return "password"
+    return "certificate" if error.code.startswith(("encryption.recipient", "x509.")) else "file"
