@@ -104,11 +104,20 @@ class HttpClient:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Malformed("http.url", str(error)) from error
         except httpx.HTTPError as error:
-            host = httpx.URL(url).host
-            raise Unavailable("http.unreachable", f"{method} to {host}: {type(error).__name__}") from error
+            raise Unavailable("http.unreachable", _describe(method, httpx.URL(url), error)) from error
         if not self._keeps_cookies:
             self._client.cookies.clear()
         return answer
 
     def close(self) -> None:
         self._client.close()
+
+
+def _describe(method: str, url: httpx.URL, error: httpx.HTTPError) -> str:
+    """For whoever operates it: which program does not answer, and whether it is there at all."""
+    place = url.netloc.decode("ascii", "replace")
+    if isinstance(error, httpx.ConnectError):
+        return f"nothing answers at {place}: is it running, is the address right? ({method}, {type(error).__name__})"
+    if isinstance(error, httpx.TimeoutException):
+        return f"{place} did not answer in time ({method}, {type(error).__name__})"
+    return f"the connection to {place} broke off ({method}, {type(error).__name__})"
