@@ -79,9 +79,10 @@ def load_signing_key(path_or_uri: Path | str, passphrase_path: Path | None) -> S
             raise Malformed("keys.unreadable", f"{file} is too large for a key")
         passphrase = read_passphrase(passphrase_path) if passphrase_path else None
         key = load_pem_private_key(file.read_bytes(), passphrase)
-    except (OSError, ValueError, TypeError) as error:
-        # The library's text may quote the file: only what kind of error it was is told.
-        raise Malformed("keys.unreadable", f"{file}: {type(error).__name__}") from None
+    except OSError as error:
+        raise Malformed("keys.unreadable", f"{file}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise _unopened(file, "PEM", passphrase_path) from None
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in ACCEPTED_CURVES:
         return key
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
@@ -107,9 +108,10 @@ def load_pkcs12_file(file: Path, password_path: Path | None) -> FileIdentity:
         if file.stat().st_size > _MAX_PKCS12_BYTES:
             raise Malformed("keys.unreadable", f"{file} is too large for a PKCS#12 file")
         found = load_pkcs12(file.read_bytes(), password)
-    except (OSError, ValueError, TypeError) as error:
-        # The library's text may quote the file: only what kind of error it was is told.
-        raise Malformed("keys.unreadable", f"{file}: {type(error).__name__}") from None
+    except OSError as error:
+        raise Malformed("keys.unreadable", f"{file}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise _unopened(file, "PKCS#12", password_path) from None
     key = found.key
     is_accepted = (isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in ACCEPTED_CURVES) or (
         isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048
@@ -130,6 +132,15 @@ def write_pkcs12_file(file: Path, identity: FileIdentity, *, password: bytes, na
     )
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _write_private(file, encoded)
+
+
+def _unopened(file: Path, form: str, password_path: Path | None) -> Malformed:
+    # The library's text may quote the file, and does not tell a wrong password from a file of another kind.
+    if password_path is None:
+        return Malformed(
+            "keys.unreadable", f"{file} is no {form} file, or needs a password: name the file that holds it"
+        )
+    return Malformed("keys.unreadable", f"{file} is no {form} file, or the password in {password_path} is not its own")
 
 
 def _reload(certificate: x509.Certificate) -> x509.Certificate:

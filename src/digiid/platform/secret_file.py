@@ -36,7 +36,7 @@ def read_passphrase(file: Path) -> bytes:
     try:
         passphrase = file.read_bytes().strip()
     except OSError as error:
-        raise Malformed("keys.unreadable", f"passphrase file {file}: {type(error).__name__}") from error
+        raise Malformed("keys.unreadable", f"passphrase file {file}: {error.strerror}") from error
     if not passphrase:
         raise Malformed("keys.unreadable", f"passphrase file {file} is empty")
     return passphrase

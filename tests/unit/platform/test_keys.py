@@ -16,6 +16,7 @@ from digiid.platform.keys import (
     FileIdentity,
     generate_ec_key,
     load_or_create_passphrase,
+    load_pkcs12_file,
     load_private_key,
     write_pkcs12_file,
     write_private_key,
@@ -118,6 +119,27 @@ def test_a_pkcs12_file_that_does_not_open_is_told_without_the_password(tmp_path:
         with pytest.raises(Malformed, match=r"keys\.unreadable") as caught:
             signer_from_pkcs12(path, password)
         assert "a wrong password" not in str(caught.value)
+
+
+def test_what_is_wrong_with_a_key_file_is_said_in_words(tmp_path: Path) -> None:
+    identity = shared_pki().signer
+    file, right, wrong, missing = (tmp_path / name for name in ("a.p12", "right", "wrong", "missing"))
+    write_pkcs12_file(file, FileIdentity(identity.key, identity.certificate), password=b"right", name="signer")
+    right.write_bytes(b"right")
+    wrong.write_bytes(b"a wrong password")
+    said = {
+        f"{file} is no PKCS#12 file, or the password in {wrong} is not its own": (file, wrong),
+        f"{file} is no PKCS#12 file, or needs a password: name the file that holds it": (file, None),
+        f"passphrase file {missing}: No such file or directory": (file, missing),
+        f"{missing}: No such file or directory": (missing, right),
+    }
+    for text, (path, password) in said.items():
+        with pytest.raises(Malformed) as caught:
+            load_pkcs12_file(path, password)
+        assert caught.value.detail == text
+    with pytest.raises(Malformed) as caught:
+        load_private_key(wrong, right)
+    assert caught.value.detail == f"{wrong} is no PEM file, or the password in {right} is not its own"
 
 
 def test_a_pkcs12_file_with_the_certificate_of_another_key_has_none(tmp_path: Path) -> None:
