@@ -30,7 +30,9 @@ def load_settings(file: Path, model: type[T]) -> T:
         if len(raw) > _MAX_BYTES:
             raise Malformed("config.unreadable", f"{file} is larger than {_MAX_BYTES} bytes")
         values = tomllib.loads(raw.decode("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise Malformed("config.unreadable", f"{file}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Malformed("config.unreadable", f"{file}: {error}") from error
     try:
         return model.model_validate(values)

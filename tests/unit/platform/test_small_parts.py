@@ -86,6 +86,9 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, code: str) -> None:
     assert caught.value.code == code
     if code == "config.invalid":
         assert text.split(" ", maxsplit=1)[0] in caught.value.detail
+    with pytest.raises(Malformed) as caught:
+        load_settings(tmp_path / "none.toml", Example)
+    assert caught.value.detail == f"{tmp_path / 'none.toml'}: No such file or directory"
 
 
 def test_a_log_line_never_holds_a_secret_or_a_whole_personal_code() -> None:
