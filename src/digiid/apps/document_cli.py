@@ -86,7 +86,9 @@ def existing_state(state: Path) -> "StateFolder":
 
     folder = StateFolder(state.resolve())
     if not folder.exists:
-        raise NotFound("documents.no_state", f"there is no state in {folder.path}; `digiid up` makes one")
+        raise NotFound(
+            "documents.no_state", f"there is no state in {folder.path}; `--state DIR` names one, `digiid up` makes one"
+        )
     return folder
 
 

@@ -65,6 +65,8 @@ def encrypt(
     from digiid.platform.documents.encryption import encrypt_files
     from digiid.platform.documents.recipients import recipient_of_password, recipient_of_secret
 
+    if not (recipient or password or password_file or key):
+        raise typer.BadParameter("name at least one recipient (-r), a password (--password) or a key (--key)")
     try:
         at = SystemClock().now()
         recipients: list[NewRecipient] = [_find_recipient(named, state, at) for named in recipient or ()]

@@ -201,7 +201,7 @@ def _choose(cards: Sequence[PresentCard], wanted: str | None) -> PresentCard:
     if not inserted:
         raise NotFound("card.none", "no card is there", public="There is no card.")
     numbers = ", ".join(card.document_number or card.id for card in inserted)
-    raise Refused("card.which", "several cards are there", public=f"Say which card: {numbers}.")
+    raise Refused("card.which", "several cards are there", public=f"Say which card, --card NUMBER: {numbers}.")
 
 
 def _summary(card: Transport, kind: CardKey) -> CertificateSummary:

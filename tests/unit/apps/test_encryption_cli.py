@@ -27,7 +27,6 @@ PASSWORD = "viis juhuslikku sõna siin"
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 FAILURES: list[tuple[list[str], str, int]] = [
-    (["encrypt", "secret.txt", "-o", "y"], "encryption.recipient.none", 1),
     (["encrypt", "secret.txt", "-r", "NS0000000", "-o", "y"], "encryption.recipient.unknown", 2),
     (["encrypt", "secret.txt", "-r", "key", "-o", "y"], "x509.certificate", 2),
     (["encrypt", "missing", "--key", "k:key", "-o", "y"], "documents.file", 2),
@@ -147,6 +146,12 @@ def test_what_goes_wrong_is_told_to_people_and_programs(state: Path) -> None:
 def test_two_ways_to_open_are_a_mistake(state: Path) -> None:
     assert run(state, "decrypt", "x", "--key", "k:key", "--password").exit_code == 2
     assert run(state, "encrypt", "secret.txt", "--key", "nolabel", "-o", "y").exit_code == 2
+
+
+def test_to_nobody_is_a_mistake(state: Path) -> None:
+    done = run(state, "encrypt", "secret.txt", "-o", "y")
+    assert done.exit_code == 2 and "name at least one recipient" in done.output
+    assert not Path("y").exists()
 
 
 def test_a_changed_container_says_so_and_writes_nothing(state: Path) -> None:

@@ -93,7 +93,7 @@ def parse_visible(text: str) -> VisibleSignature:
     try:
         page, left, bottom, right, top = map(int, text.split(","))
     except ValueError as error:
-        raise Malformed("documents.pdf.box", "page,left,bottom,right,top as whole numbers") from error
+        raise Malformed("documents.pdf.box", "--visible is page,left,bottom,right,top as whole numbers") from error
     return VisibleSignature(page, (left, bottom, right, top))
 
 

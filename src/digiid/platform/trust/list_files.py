@@ -224,7 +224,9 @@ def check_list(
 
 def _check_signature(xml: bytes, signers: Sequence[x509.Certificate], at: datetime) -> Iterator[ListProblem]:
     if not signers:
-        yield ListProblem("trusted_list.not_checked", "The signature was not checked: name its signer's certificate")
+        yield ListProblem(
+            "trusted_list.not_checked", "The signature was not checked: name its signer's certificate, --tl-cert"
+        )
         return
     try:
         verified = verify_trusted_list(xml, signers=signers)

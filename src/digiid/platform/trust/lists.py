@@ -286,7 +286,7 @@ def read_trusted_lists(
         Unavailable, Malformed, Refused: as for a list from the network.
     """
     if not signers:
-        raise Refused("trusted_list.no_signer", "name the certificate of the list's signer")
+        raise Refused("trusted_list.no_signer", "name the certificate of the list's signer, --tl-cert")
     documents = [read_location(location, http) for location in locations]
     lists: tuple[VerifiedTrustedList, ...] = resolve_trusted_lists(documents, signers=signers, at=at)
     return VerifiedTrust(lists, at=at)
