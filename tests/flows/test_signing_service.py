@@ -33,7 +33,7 @@ from digiid.platform.documents.judging import validate_document
 from digiid.platform.entropy import SeededEntropy, SystemEntropy
 from digiid.platform.pools import Pools
 from tests.support.pdf import simple_pdf
-from tests.support.pki import AT, FILES
+from tests.support.pki import AT, FILES, key_usage, person
 from tests.support.schema import schema_differences
 from tests.support.serve import free_port, serving
 from tests.support.signing_client import SigningClient, b64
@@ -343,6 +343,29 @@ NOT_KEPT: list[tuple[Any, int, str]] = [
 def test_what_is_no_container_is_not_kept(desk: Desk) -> None:
     for body, status, code in NOT_KEPT:
         assert desk.client.refused(status, "POST", "/signing/containers", body) == code, body
+
+
+def test_a_body_of_another_kind_is_refused_with_what_to_send_instead(desk: Desk) -> None:
+    path, body = "/signing/containers", {"dataFiles": [{"fileName": "a.txt", "fileContent": b64(b"abc")}]}
+    for given in ("text/plain", "application/x-www-form-urlencoded", ""):
+        answer = desk.client.call("POST", path, body, headers={"Content-Type": given})
+        assert (answer.status_code, answer.json()["code"]) == (415, "signing.content_type")
+        assert "application/json" in answer.json()["detail"]
+    assert desk.client.call("POST", path, body, headers={"Content-Type": "Application/JSON; charset=utf-8"}).is_success
+    headers = desk.client.headers_for("POST", path, b"{") | {"Content-Type": "application/json"}
+    answer = httpx.post(desk.client.base_url + path, content=b"{", headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (400, "The body is not JSON in UTF-8.")
+
+
+def test_what_a_header_or_a_certificate_lacks_is_said(desk: Desk) -> None:
+    path = f"/signing/containers/{desk.client.create(FILES)}/remotesigning"
+    answer = desk.client.call("POST", path, {}, headers={"X-Authorization-Timestamp": "yesterday"})
+    assert answer.json()["detail"].endswith("not in its form: X-Authorization-Timestamp.")
+    authentication = desk.room.pki.issue(
+        person("MAASIKAS", "60001019906"), extensions=[key_usage(digital_signature=True)]
+    )
+    body = {"signingCertificate": b64(authentication.certificate.public_bytes(Encoding.DER))}
+    assert desk.client.call("POST", path, body).json()["detail"] == "This certificate is not one for signing."
 
 
 def test_bodies_that_are_too_large_or_no_json_are_not_read(desk: Desk) -> None:

@@ -471,6 +471,10 @@ class _Authenticated:
         except DigiidError as error:
             await _send_problem(send, error)
             return
+        if body and not _is_json(scope["headers"]):
+            text = "The body is JSON and comes as Content-Type: application/json."
+            await _send_problem(send, Malformed("signing.content_type", text))
+            return
 
         async def replay() -> Mapping[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -480,6 +484,11 @@ class _Authenticated:
 
 def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+
+
+def _is_json(raw: Sequence[tuple[bytes, bytes]]) -> bool:
+    given = _headers(raw).get("content-type", "").partition(";")[0]
+    return given.strip().lower() == "application/json"
 
 
 def _target(scope: Mapping[str, Any]) -> str:
@@ -495,6 +504,8 @@ def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Resp
         status, problem = _problem_of(error)
     elif isinstance(error, ValidationException):
         status, problem = 400, _problem(400, "signing.request", _fields(error))
+    elif isinstance(error, HTTPException) and error.status_code == 400:
+        status, problem = 400, _problem(400, "signing.request", "The body is not JSON in UTF-8.")
     elif isinstance(error, HTTPException):
         status = error.status_code
         problem = _problem(status, f"http.status_{status}", _PROBLEMS.get(status, "The request cannot be answered."))
@@ -518,11 +529,14 @@ def _problem_of(error: DigiidError) -> tuple[int, Mapping[str, Any]]:
         status = 401
     elif error.code == "http.too_large":
         status = 413
+    elif error.code == "signing.content_type":
+        status = 415
     level = log.error if status == 500 else log.info
     level("signing_service.answered", code=error.code, status=status, detail=error.detail)
     # Clients are programs: they are told in English what is wrong with their own request; our own faults stay here.
     is_theirs = isinstance(error, Malformed | Refused | NotFound | Conflict)
-    detail = error.detail if is_theirs else _PROBLEMS[status]
+    # Where there are words for everybody, those say it better than the log's.
+    detail = (error.public or error.detail) if is_theirs else _PROBLEMS[status]
     return status, _problem(status, error.code, detail)
 
 

@@ -107,8 +107,17 @@ class Registry:
         timestamp = headers.get("x-authorization-timestamp", "")
         signature = headers.get("x-authorization-signature", "")
         hash_name = _HASHES.get(headers.get("x-authorization-hmac-algorithm", "HmacSHA256").lower())
-        if not (_UUID.fullmatch(client_id) and _TIMESTAMP.fullmatch(timestamp) and _SIGNATURE.fullmatch(signature)):
-            raise _refused("missing", "The request is not signed: the X-Authorization headers are missing or wrong.")
+        wrong = [
+            name
+            for name, is_right in (
+                ("X-Authorization-ServiceUUID", _UUID.fullmatch(client_id)),
+                ("X-Authorization-Timestamp", _TIMESTAMP.fullmatch(timestamp)),
+                ("X-Authorization-Signature", _SIGNATURE.fullmatch(signature)),
+            )
+            if not is_right
+        ]
+        if wrong:
+            raise _refused("missing", f"The request is not signed. Missing, or not in its form: {', '.join(wrong)}.")
         if hash_name is None:
             raise _refused("algorithm", "X-Authorization-Hmac-Algorithm is HmacSHA256, HmacSHA384 or HmacSHA512.")
         # 2 who is known, and signed this very request; strangers cost the same work
