@@ -106,14 +106,19 @@ def load_or_make_seal(
 ) -> KeySigner:
     """The seal in `folder/<seal_number>.p12`, its password in a file of mode 0600 beside it.
 
-    Raises: as `SealAuthority.complete`.
+    Raises: Conflict `seal.revoked`, it lies there and was revoked; and as `SealAuthority.complete`.
     """
     authority = SealAuthority(settings, open_database, clock, entropy)
     file, password_file = folder / f"{seal_number}.p12", folder / f"{seal_number}.password"
     with _held(folder):
-        return authority.complete(
+        signer = authority.complete(
             file, password_file, seal_number=seal_number, organization=organization, curve_name=curve_name
         )
+    if authority.has_revoked(signer.certificate):
+        raise Conflict(
+            "seal.revoked", f"{seal_number} was revoked for good; have another one issued under another number"
+        )
+    return signer
 
 
 class ServiceSeal:
@@ -298,14 +303,15 @@ def certify_seal(
     """The certificate, written to `file` as PEM, of a key that stays where it is: in a token for one. `on_device`: the
     caller saw it made in a device that it cannot leave.
 
-    Raises: NotFound `documents.file`; Malformed `der.…`, `x509.request`; what the CA refuses (`trust.…`).
+    Raises: NotFound `documents.file`; Malformed `x509.request`; what the CA refuses (`trust.…`).
     """
-    request_der = read_file(request_file, max_bytes=MAX_REQUEST_BYTES)
-    if request_der.lstrip().startswith(b"-----BEGIN"):
-        try:
-            request_der = x509.load_pem_x509_csr(request_der).public_bytes(Encoding.DER)
-        except ValueError as error:
-            raise Malformed("x509.request", f"{request_file} is no PKCS#10 request") from error
+    content = read_file(request_file, max_bytes=MAX_REQUEST_BYTES)
+    is_pem = content.lstrip().startswith(b"-----BEGIN")
+    try:
+        request = x509.load_pem_x509_csr(content) if is_pem else x509.load_der_x509_csr(content)
+    except ValueError as error:
+        raise Malformed("x509.request", f"{request_file} is no PKCS#10 request") from error
+    request_der = request.public_bytes(Encoding.DER)
     order = _order(seal_number, organization, request_der, clock=clock, on_device=on_device)
     certificate = SealAuthority(settings, open_database, clock, entropy).issue(order)
     make_folder(file.parent)

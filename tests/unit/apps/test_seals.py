@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from digiid.apps.seals import SealAuthority, ServiceSeal, load_or_make_seal, renewal
+from digiid.apps.seals import SealAuthority, ServiceSeal, certify_seal, load_or_make_seal, renewal
 from digiid.formats.organization_seal import SealOwner, verify_seal_owner
 from digiid.formats.x509.path import TrustAnchors
 from digiid.formats.x509.profile import HierarchyNames, Organization
 from digiid.institutions.trust_services.app import revoke_seal
 from digiid.institutions.trust_services.hierarchy import Hierarchy, create_hierarchy
 from digiid.institutions.trust_services.settings import TrustServicesSettings
-from digiid.kernel.errors import DigiidError, Unavailable
+from digiid.kernel.errors import Conflict, DigiidError, Malformed, Unavailable
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.documents.signers import signer_from_pkcs12
@@ -272,6 +272,35 @@ def certify_for_a_lost_key(room: Room, number: str) -> None:
         clock=room.clock,
         entropy=SystemEntropy(),
     )
+
+
+def test_a_revoked_seal_is_not_handed_out_again(room: Room) -> None:
+    certify_for_a_lost_key(room, NUMBER)
+    room.revoke(NUMBER)
+    with pytest.raises(Conflict, match=r"seal\.revoked: SEAL-CONSENT was revoked for good"):
+        certify_for_a_lost_key(room, NUMBER)
+
+
+def test_what_is_no_request_for_a_certificate_is_named(room: Room, tmp_path: Path) -> None:
+    for content in (b"hello", b"-----BEGIN CERTIFICATE REQUEST-----\nhello"):
+        (tmp_path / "seal.csr").write_bytes(content)
+        with pytest.raises(Malformed) as caught:
+            certify_seal(
+                tmp_path / "seal.csr",
+                tmp_path / "seal.crt",
+                room.authority.settings,
+                seal_number=NUMBER,
+                organization=OWNER,
+                on_device=False,
+                open_database=room.database,
+                clock=room.clock,
+                entropy=SystemEntropy(),
+            )
+        assert (caught.value.code, caught.value.detail) == (
+            "x509.request",
+            f"{tmp_path / 'seal.csr'} is no PKCS#10 request",
+        )
+    assert not (tmp_path / "seal.crt").exists()
 
 
 def test_a_number_that_was_certified_for_a_lost_key_is_passed_over(room: Room) -> None:
