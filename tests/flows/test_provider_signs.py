@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from digiid.formats.asic import DataFile
 from digiid.formats.validation import validate_container
 from digiid.formats.x509.profile import CertificateKind, Organization
 from digiid.institutions.information_authority.signing_service.app import TEST_CLIENT_FILE, read_credentials
+from digiid.institutions.trust_services.app import revoke_seal
 from digiid.institutions.trust_services.settings import TrustServicesSettings
 from digiid.platform.clock import SystemClock
 from digiid.platform.db import Database
@@ -33,6 +35,7 @@ from tests.support.estate import RunningEState, running_estate
 from tests.support.signing_client import SigningClient, b64
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "sign-documents.md"
+SEAL = "SEAL-BAKERY"
 FILES = (DataFile("agreement.txt", "text/plain", "Leping nr 1, õ.\n".encode()),)
 
 
@@ -83,52 +86,82 @@ def test_a_card_and_a_seal_sign_through_the_service(estate: RunningEState, tmp_p
 def test_the_programs_of_the_how_to_run_as_they_stand_there(
     estate: RunningEState, tmp_path: Path, language: str
 ) -> None:
-    if language == "sh" and not (shutil.which("curl") and shutil.which("openssl")):
-        pytest.skip("curl or openssl is not installed")
     _seal(estate)
-    (tmp_path / "agreement.txt").write_bytes(b"Agreed.\n")
-    secrets = estate.state.folder.secrets
-    environment = os.environ | {
-        "SERVICE": estate.state.settings.base_url,
-        "CLIENT": str(secrets / TEST_CLIENT_FILE),
-        "P12": str(secrets / "seals" / "SEAL-BAKERY.p12"),
-        "P12_PASSWORD": str(secrets / "seals" / "SEAL-BAKERY.password"),
-        "OUT": "out.asice",
-    }
-    program = HOW_TO.read_text(encoding="utf-8").split(f"```{language}\n")[1].split("```")[0]
-    command = [sys.executable, "-c"] if language == "python" else ["bash", "-euo", "pipefail", "-c"]
-    done = subprocess.run(
-        [*command, program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    done = _run_program(estate, tmp_path, language)
     assert done.returncode == 0, done.stderr + done.stdout
     container, at = (tmp_path / "out.asice").read_bytes(), SystemClock().now()
     report = validate_container(io.BytesIO(container), trust=_trust(estate, tmp_path), at=at)
     assert report.is_valid and report.data_files == ("agreement.txt",), report
 
 
-def _seal(estate: RunningEState) -> Any:
+@pytest.mark.parametrize("language", ["python", "sh"])
+def test_the_programs_of_the_how_to_say_why_nothing_was_signed_and_write_nothing(
+    estate: RunningEState, tmp_path: Path, language: str
+) -> None:
+    number = f"SEAL-GONE{language.upper()}"
+    _seal(estate, number)
+    revoke_seal(
+        _settings(estate),
+        number,
+        reason="superseded",
+        open_database=partial(_open_database, estate),
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+    )
+    done = _run_program(estate, tmp_path, language, seal_number=number)
+    assert done.returncode != 0 and '"code": "documents.certificate.revoked"' in done.stderr, done.stderr + done.stdout
+    assert not (tmp_path / "out.asice").exists()
+
+
+def _run_program(
+    estate: RunningEState, folder: Path, language: str, *, seal_number: str = SEAL
+) -> subprocess.CompletedProcess[str]:
+    """The page's program in this language, as a reader runs it from a file."""
+    if language == "sh" and not (shutil.which("curl") and shutil.which("openssl")):
+        pytest.skip("curl or openssl is not installed")
+    (folder / "agreement.txt").write_bytes(b"Agreed.\n")
+    secrets = estate.state.folder.secrets
+    environment = os.environ | {
+        "SERVICE": estate.state.settings.base_url,
+        "CLIENT": str(secrets / TEST_CLIENT_FILE),
+        "P12": str(secrets / "seals" / f"{seal_number}.p12"),
+        "P12_PASSWORD": str(secrets / "seals" / f"{seal_number}.password"),
+        "OUT": "out.asice",
+    }
+    section = HOW_TO.read_text(encoding="utf-8").split("## The signing service\n")[1]
+    program = section.split(f"```{language}\n")[1].split("```")[0]
+    command = [sys.executable, "-c"] if language == "python" else ["sh", "-c"]
+    return subprocess.run([*command, program], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def _settings(estate: RunningEState) -> TrustServicesSettings:
     folder = estate.state.folder
-    settings = TrustServicesSettings(
+    return TrustServicesSettings(
         hierarchy_folder=folder.path / "hierarchy", passphrase_file=folder.secrets / "hierarchy-passphrase"
     )
 
-    def open_database(unit: str) -> Database:
-        return Database.sqlite(folder.path / "db" / f"{unit}.sqlite")
+
+def _open_database(estate: RunningEState, unit: str) -> Database:
+    return Database.sqlite(estate.state.folder.path / "db" / f"{unit}.sqlite")
+
+
+def _seal(estate: RunningEState, number: str = SEAL) -> Any:
+    folder = estate.state.folder
 
     def make() -> Any:
         return load_or_make_seal(
             folder.secrets / "seals",
-            settings,
-            seal_number="SEAL-BAKERY",
+            _settings(estate),
+            seal_number=number,
             organization=Organization("12345678", "TEST Pagariäri OÜ", "TEST Pagariäri e-tempel"),
-            open_database=open_database,
+            open_database=partial(_open_database, estate),
             clock=SystemClock(),
             entropy=SystemEntropy(),
         )
 
     seal = make()
     again = make()  # what is there is not made anew
-    file = folder.secrets / "seals" / "SEAL-BAKERY.p12"
+    file = folder.secrets / "seals" / f"{number}.p12"
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
     assert signer_from_pkcs12(file, file.with_suffix(".password")).certificate == again.certificate
     return seal
