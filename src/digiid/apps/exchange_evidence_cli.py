@@ -119,6 +119,8 @@ def _print_report(report: "EvidenceReport") -> None:
             )
         if len(wrong) > _MAX_TOLD:
             say(f"          … and {len(wrong) - _MAX_TOLD} more that are not valid")
+    if not report.files:
+        say("No archive or container lies there. A server archives its log every six hours when nothing else is set.")
     messages = [message for file in report.files for message in file.messages]
     good = sum(message.error is None for message in messages)
     say(f"{good:,} of {counted(len(messages), 'message')} valid in {counted(len(report.files), 'file')}.", "bold")

@@ -147,6 +147,8 @@ def load_folder(path: Path) -> GlobalConf:
     Raises: NotFound `exchange.global_conf.file`; Malformed `exchange.global_conf.…`.
     """
     # 1 which folder, which instance
+    if not path.is_dir():
+        raise NotFound("exchange.global_conf.file", f"{path} is no folder of a global configuration")
     if not (path / INSTANCE_FILE).exists():
         floor = read_floor(path)
         path = path / (floor.copy_name if floor else _VERIFICATION)

@@ -610,6 +610,8 @@ def test_the_copy_serves_to_judge_evidence(room: Room, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="none is no folder of a global configuration"):
+        load_folder(tmp_path / "none")
     with pytest.raises(NotFound):
         load_folder(tmp_path)
     (tmp_path / "instance-identifier").write_text("../..\n")

@@ -289,3 +289,6 @@ def test_the_command_says_when_there_is_nothing_to_judge_by(made, archives, tmp_
         [archives[0], "--conf", made / "conf", "--key", "keepers:nothing"],
     ):
         assert run(*arguments).exit_code == 2
+    (tmp_path / "empty").mkdir()
+    nothing = run(tmp_path / "empty", "--conf", made / "conf")
+    assert nothing.exit_code == 2 and "No archive or container lies there" in nothing.output
