@@ -203,6 +203,10 @@ def test_a_raw_body_streams(desk: Desk) -> None:
     answer = desk.client.post(address, content=chunks(), headers=headers)
     assert (answer.status_code, answer.json()["isValid"]) == (200, True)
     assert answer.headers["x-request-id"] == "mine-1"
+    form = desk.client.post(
+        address, content=desk.container, headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
+    assert form.status_code == 415 and "application/octet-stream" in form.json()["detail"]
     wrong = desk.client.post(address, content=b"no container", headers=headers)
     assert (wrong.status_code, wrong.json()["code"]) == (400, "validation.unknown_form")
     assert desk.client.post(address, content=bytes(1024 * 1024 + 1), headers=headers).status_code == 413

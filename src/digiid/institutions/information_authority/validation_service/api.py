@@ -261,7 +261,8 @@ def _check_content_type(request: _Request) -> None:
     given = request.headers.get(b"content-type", b"").decode("latin-1").strip()
     if request.kind == "report":
         if given.partition(";")[0].strip().lower() not in _RAW_TYPES:
-            raise _Refusal(415, "contentTypeNotSupported", "Content type is not supported")
+            text = "Content type is not supported: the file itself comes as application/octet-stream"
+            raise _Refusal(415, "contentTypeNotSupported", text)
     elif not _CONTENT_TYPE.fullmatch(given):
         raise _Refusal(415, "contentTypeNotSupported", "Content type is not supported")
     if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
