@@ -47,7 +47,7 @@ def run(estate: RunningEState, folder: Path, program: str, language: str) -> str
         "PATH": f"{own}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "200",
     }
-    command = [sys.executable, "-c"] if language == "python" else ["bash", "-euo", "pipefail", "-c"]
+    command = [sys.executable, "-c"] if language == "python" else ["sh", "-c"]
     done = subprocess.run(
         [*command, program.replace(FIXED, base)],
         cwd=folder,
