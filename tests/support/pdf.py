@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import io
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from digiid.platform.pdf import (
     fill_placeholder,
 )
 from tests.support.cades import CadesMaker
-from tests.support.pki import AT, SIGNED_AT, shared_pki
+from tests.support.pki import AT, SIGNED_AT, Identity, shared_pki
 
 
 def simple_pdf(text: str = "Leping / Agreement", *, pages: int = 1, at: datetime = AT) -> bytes:
@@ -122,12 +123,24 @@ def with_store(content: bytes, *, maker: CadesMaker | None = None, ocsp_der: byt
     return add_store(content, certificates_der=[pki.ca.der], ocsp_der=[response])
 
 
-def with_time_stamp(content: bytes, *, at: datetime = SIGNED_AT, over: bytes | None = None) -> bytes:
+def with_stored_lists(content: bytes, *crls_der: bytes) -> bytes:
+    """Revocation lists appended, in the security store that is there or in a new one; written by pyHanko."""
+    from asn1crypto.crl import CertificateList
+    from pyhanko.sign.validation.dss import DocumentSecurityStore
+
+    out = io.BytesIO(content)
+    DocumentSecurityStore.add_dss(out, None, crls=[CertificateList.load(crl_der) for crl_der in crls_der])
+    return out.getvalue()
+
+
+def with_time_stamp(
+    content: bytes, *, at: datetime = SIGNED_AT, over: bytes | None = None, unit: Identity | None = None
+) -> bytes:
     """A document time-stamp appended: level LTA. `over` is stamped in place of the document."""
     place = add_time_stamp_placeholder(content, reserved_bytes=10_000)
     covered = place.content[: place.start] + place.content[place.end :]
     imprint = hashlib.sha256(covered if over is None else over).digest()
-    return fill_placeholder(place, shared_pki().time_stamp(imprint, gen_at=at))
+    return fill_placeholder(place, shared_pki().time_stamp(imprint, gen_at=at, unit=unit))
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from asn1crypto import ocsp as asn1_ocsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
@@ -240,11 +240,15 @@ class Pki:
                 {"extn_id": "nonce", "critical": False, "extn_value": core.OctetString(nonce)}
             ]
         tbs = asn1_ocsp.ResponseData(data)
+        is_rsa = isinstance(responder.key, rsa.RSAPrivateKey)
+        how = (padding.PKCS1v15(), hashes.SHA384()) if is_rsa else (ec.ECDSA(hashes.SHA384()),)
         basic = asn1_ocsp.BasicOCSPResponse(
             {
                 "tbs_response_data": tbs,
-                "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "sha384_ecdsa"}),
-                "signature": responder.key.sign(tbs.dump(), ec.ECDSA(hashes.SHA384())),
+                "signature_algorithm": algos.SignedDigestAlgorithm(
+                    {"algorithm": "sha384_rsa" if is_rsa else "sha384_ecdsa"}
+                ),
+                "signature": responder.key.sign(tbs.dump(), *how),
                 "certs": [
                     asn1_x509.Certificate.load(item.der) for item in ((responder,) if include is None else include)
                 ],

@@ -65,8 +65,8 @@ class Facts:
     best_signature_at: datetime | None = None
     ocsp_produced_at: datetime | None = None
     crl_issued_at: datetime | None = None  # of the list that was relied on
-    ocsp_proven_at: datetime | None = None  # None: nothing depends on when the answers are proven to have existed
-    ocsp_proofs: Mapping[bytes, datetime] = field(default_factory=dict)  # for single answers, before ocsp_proven_at
+    ocsp_proven_at: datetime | None = None  # None: nothing depends on when answers and lists are proven to have existed
+    ocsp_proofs: Mapping[bytes, datetime] = field(default_factory=dict)  # for single ones, before ocsp_proven_at
     time_mark_nonce: bytes | None = None
     qualification: Qualification | None = None
     issuers: list[x509.Certificate] = field(default_factory=list)

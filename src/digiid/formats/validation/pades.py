@@ -13,7 +13,7 @@ from typing import Final
 
 from digiid.formats import cms
 from digiid.formats.cades import UnverifiedCades, parse_cades
-from digiid.formats.pades import CADES_DETACHED, RFC3161, Changes, PdfSignature, UnverifiedPdf
+from digiid.formats.pades import CADES_DETACHED, RFC3161, Changes, PdfSignature, SecurityStore, UnverifiedPdf
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.certificate import check_usage, find_issuer
 from digiid.formats.validation.cms_signer import (
@@ -213,7 +213,7 @@ def _validate(
 
     # 2 what it is worth
     facts = Facts(as_signature(cades, pdf.store.ocsp_der, pdf.store.crls_der))
-    facts.ocsp_proofs = _prove_responses(case)
+    facts.ocsp_proofs = _prove_revocation_data(case, cades)
     facts.archive_time_stamps = [stamp.report for stamp in case.stamps]
     indication, sub = Indication.TOTAL_PASSED, None
     try:
@@ -274,13 +274,16 @@ def _unreadable(signature: PdfSignature, sub: SubIndication, code: str, text: st
     )
 
 
-def _prove_responses(case: _Case) -> Mapping[bytes, datetime]:
-    """When each OCSP response is proven to have existed: at the earliest time-stamp over a store that has it."""
+def _prove_revocation_data(case: _Case, cades: UnverifiedCades) -> Mapping[bytes, datetime]:
+    """When each OCSP response and revocation list is proven to have existed (EN 319 102-1 §5.6.2.3): at the earliest
+    time-stamp that holds over a store that has it, or over the signature that has it inside."""
     proofs: dict[bytes, datetime] = {}
     for stamp in case.stamps:
-        if stamp.proves_at is not None and stamp.signature.store is not None:
-            for response_der in stamp.signature.store.ocsp_der:
-                proofs[response_der] = min(proofs.get(response_der, stamp.proves_at), stamp.proves_at)
+        if stamp.proves_at is None:
+            continue
+        store = stamp.signature.store or SecurityStore()
+        for value_der in (*store.ocsp_der, *store.crls_der, *cades.ocsp_der, *cades.crls_der):
+            proofs[value_der] = min(proofs.get(value_der, stamp.proves_at), stamp.proves_at)
     return proofs
 
 
