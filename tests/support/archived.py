@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from digiid.formats.asic import parse_container
 from digiid.formats.trusted_list import GRANTED, TSA_QTST, ListedService, VerifiedTrust
+from digiid.formats.x509.crl import RevokedEntry, build_crl
 from digiid.formats.xades import plan_archive_time_stamp
 from tests.support.containers import SIGNATURES, changed
 from tests.support.pki import (
@@ -58,6 +59,18 @@ def make_units_of_years(pki: Pki, count: int) -> tuple[Identity, list[Identity]]
         for n in range(count)
     ]
     return authority, units
+
+
+def list_with(unit: Identity, *, issuer: Identity, revoked_at: datetime) -> bytes:
+    """A revocation list with a unit in it, made when the unit was revoked."""
+    return build_crl(
+        issuer=issuer.certificate,
+        key=issuer.key,  # type: ignore[arg-type]
+        entries=[RevokedEntry(unit.certificate.serial_number, revoked_at, "keyCompromise")],
+        number=1,
+        this_update_at=revoked_at,
+        next_update_at=revoked_at + DAY,
+    )
 
 
 def with_unit(pki: Pki, unit: Identity) -> Pki:

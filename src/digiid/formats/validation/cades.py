@@ -246,6 +246,7 @@ def _judge_time_stamps(
             proven_at=proofs.proven_at(ID_SIGNATURE_TIME_STAMP, token_der),
             certificates_der=cades.signed_data.certificates_der,
             ocsp_values_der=cades.ocsp_der,
+            crl_values_der=cades.crls_der,
         )
         facts.time_stamps.append(report)
     check_order(facts, proofs)

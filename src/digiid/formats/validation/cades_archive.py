@@ -86,6 +86,7 @@ def judge_archive_time_stamps(
                 proven_at=proofs.proven_at(ID_ARCHIVE_TIME_STAMP_V3, stamp.token_der),
                 certificates_der=cades.signed_data.certificates_der,
                 ocsp_values_der=cades.ocsp_der,
+                crl_values_der=cades.crls_der,
             )
             facts.archive_time_stamps.insert(0, report)
             if report.indication == "PASSED" and report.gen_at is not None:

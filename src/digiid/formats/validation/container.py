@@ -155,7 +155,8 @@ class _Met:
     def count(self, signature: UnverifiedSignature) -> None:
         """Raises: Malformed `validation.too_many_proofs`."""
         stamps = len(signature.signature_time_stamps) + len(signature.archive_time_stamps)
-        self.count_proofs(stamps + len(signature.ocsp_values_der) + len(signature.crl_values_der))
+        about_units = len(signature.time_stamp_ocsp_values_der) + len(signature.time_stamp_crl_values_der)
+        self.count_proofs(stamps + len(signature.ocsp_values_der) + len(signature.crl_values_der) + about_units)
 
     def count_proofs(self, more: int) -> None:
         """Raises: Malformed `validation.too_many_proofs`."""

@@ -165,6 +165,7 @@ def _judge_time_stamp(
         proven_at=proven_at,
         certificates_der=pdf.store.certificates_der,
         ocsp_values_der=pdf.store.ocsp_der,
+        crl_values_der=pdf.store.crls_der,
     )
 
 
@@ -329,6 +330,7 @@ def _judge_signature_time_stamps(
             proven_at=proven_at,
             certificates_der=case.pdf.store.certificates_der,
             ocsp_values_der=case.pdf.store.ocsp_der,
+            crl_values_der=case.pdf.store.crls_der,
         )
         facts.time_stamps.append(report)
     passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]

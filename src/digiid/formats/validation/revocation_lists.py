@@ -6,8 +6,11 @@ younger one the certificate may have been taken off. Delta lists, indirect lists
 reasons only are not read (formats/x509/crl).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
+
+from cryptography import x509
 
 from digiid.formats.trusted_list import ServiceCertificate
 from digiid.formats.validation.facts import INDETERMINATE, Facts, NotValid, Sub
@@ -52,6 +55,26 @@ def judge_lists(
             facts.crl_issued_at = crl.this_update_at
         problem = found or problem
     return facts.crl_issued_at is not None, problem
+
+
+def find_revocation(
+    crl_values_der: Sequence[bytes], parts: CertificateParts, issuer: x509.Certificate
+) -> datetime | None:
+    """When a certificate was revoked, by those of the lists that its CA signed; None when none of them says so. A list
+    that cannot be used, and what comes after the first 4 MiB, says nothing."""
+    found: datetime | None = None
+    left = _MAX_BYTES
+    for crl_der in crl_values_der:
+        left -= len(crl_der)
+        if left < 0:
+            break
+        try:
+            entry = verify_crl(crl_der, issuer=issuer, only=parts).find(parts.serial_number)
+        except (Refused, Malformed):
+            continue
+        if entry is not None:
+            found = entry.revoked_at if found is None else min(found, entry.revoked_at)
+    return found
 
 
 def revoked(reason: str | None, *, has_proof: bool) -> NotValid:

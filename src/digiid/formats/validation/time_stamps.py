@@ -23,6 +23,7 @@ from digiid.formats.validation.facts import (
 )
 from digiid.formats.validation.policy import find_weak_key
 from digiid.formats.validation.report import SubIndication, TimeStampReport
+from digiid.formats.validation.revocation_lists import find_revocation
 from digiid.formats.x509.parts import public_key_of
 from digiid.formats.x509.path import verify_path
 from digiid.formats.xades import ArchiveImprints, UnverifiedSignature
@@ -54,6 +55,11 @@ _NOT_GRANTED: Final = (
     "The time-stamping service was not granted when it made the time-stamp",
 )
 
+_REVOKED_UNIT: Final = (
+    Sub.REVOKED_NO_POE,
+    "The time-stamping unit's certificate was revoked, and nothing proves an earlier use",
+)
+
 # What is wrong with a time-stamp and describes the signature that rests on it as well.
 _ABOUT_TIME: Final = {
     Sub.NO_CERTIFICATE_CHAIN_FOUND,
@@ -76,10 +82,12 @@ def judge_token(
     proven_at: datetime | None = None,
     certificates_der: Sequence[bytes] = (),
     ocsp_values_der: Sequence[bytes] = (),
+    crl_values_der: Sequence[bytes] = (),
 ) -> TimeStampReport:
     """The verdict about one token at `at`. `proven_at` is when the token is proven to have existed; without it, `at`.
 
-    `certificates_der` may hold the unit's certificate when the token does not; `ocsp_values_der` answers about it.
+    `certificates_der` may hold the unit's certificate when the token does not; `ocsp_values_der` answers about it, and
+    `crl_values_der` lists in which it may stand.
     """
     proven_at = proven_at or at
     # 1 the token holds by itself
@@ -121,7 +129,8 @@ def judge_token(
         return _worse(report, "INDETERMINATE", Sub.NO_CERTIFICATE_CHAIN_FOUND, error.detail)
     if not_at_hand is not None:
         return _worse(report, "INDETERMINATE", Sub.SIGNED_DATA_NOT_FOUND, not_at_hand)
-    problem = find_aged(token, service, proven_at) or _find_revoked(token, service, proven_at, ocsp_values_der)
+    problem = find_aged(token, service, proven_at)
+    problem = problem or _find_revoked(token, service, proven_at, ocsp_values_der, crl_values_der)
     if problem is not None:
         return _worse(report, "INDETERMINATE", *problem)
     return refuse_from_future(report, at)
@@ -191,11 +200,18 @@ def find_aged(
 
 
 def _find_revoked(
-    token: tsp.VerifiedTimeStamp, service: ServiceCertificate, proven_at: datetime, ocsp_values_der: Sequence[bytes]
+    token: tsp.VerifiedTimeStamp,
+    service: ServiceCertificate,
+    proven_at: datetime,
+    ocsp_values_der: Sequence[bytes],
+    crl_values_der: Sequence[bytes],
 ) -> tuple[SubIndication, str] | None:
-    """What is said about the unit of a listed CA, when something is; no list has to say anything about a unit."""
+    """What is said about the unit of a listed CA, when something is; nobody has to say anything about a unit."""
     if service.der == token.tsu_der:
         return None
+    found = find_revocation(crl_values_der, token.tsu_parts, service.certificate)
+    if found is not None and found <= proven_at:
+        return _REVOKED_UNIT
     for response_der in ocsp_values_der:
         try:
             answer = ocsp.verify_response(response_der, certificate=token.tsu, issuer=service.certificate)
@@ -203,8 +219,7 @@ def _find_revoked(
             continue  # about another certificate, or by somebody who may not answer: says nothing
         revoked_at = answer.revoked_at if answer.status is ocsp.CertStatus.REVOKED else None
         if revoked_at is not None and revoked_at <= proven_at:
-            text = "The time-stamping unit's certificate was revoked, and nothing proves an earlier use"
-            return Sub.REVOKED_NO_POE, text
+            return _REVOKED_UNIT
     return None
 
 
@@ -244,6 +259,7 @@ def judge_time_stamps(facts: Facts, files: SignedFiles, *, trust: VerifiedTrust,
             proven_at=proofs.proven_at(stamp.place),
             certificates_der=signature.certificate_values_der,
             ocsp_values_der=signature.time_stamp_ocsp_values_der,
+            crl_values_der=signature.time_stamp_crl_values_der,
         )
         facts.time_stamps.append(report)
     _check_order(facts, signature)
@@ -269,6 +285,7 @@ def _judge_archive_time_stamps(
             proven_at=proofs.proven_at(stamp.place),
             certificates_der=signature.certificate_values_der,
             ocsp_values_der=signature.time_stamp_ocsp_values_der,
+            crl_values_der=signature.time_stamp_crl_values_der,
         )
         facts.archive_time_stamps.insert(0, report)
         if report.indication == "PASSED" and report.gen_at is not None:

@@ -149,6 +149,7 @@ class UnverifiedSignature(NamedTuple):
     unknown_properties: tuple[str, ...]
     element: etree._Element
     time_stamp_ocsp_values_der: tuple[bytes, ...] = ()  # about time-stamping units
+    time_stamp_crl_values_der: tuple[bytes, ...] = ()
     revocation_place: int = 0  # of the last RevocationValues among the unsigned properties
     properties_position: int | None = None  # of the signed properties among the references; None: the last one
     policy_qualifier: str | None = None  # how the policy's identifier says that it is written (§5.2.9)
@@ -317,6 +318,7 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         unknown_properties=(*unknown, *unsigned.unknown),
         element=signature,
         time_stamp_ocsp_values_der=unsigned.time_stamp_ocsp_der,
+        time_stamp_crl_values_der=unsigned.time_stamp_crls_der,
         revocation_place=unsigned.revocation_place,
         properties_position=position,
         policy_qualifier=policy.qualifier,
@@ -542,6 +544,7 @@ class _Unsigned:
     ocsp_der: tuple[bytes, ...] = ()
     time_stamp_ocsp_der: tuple[bytes, ...] = ()
     crls_der: tuple[bytes, ...] = ()
+    time_stamp_crls_der: tuple[bytes, ...] = ()
     revocation_place: int = 0
     unknown: tuple[str, ...] = ()
 
@@ -571,8 +574,9 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
         else:
             found.unknown += (_local(element),)
     stamps = (found.signature_time_stamps, found.archive_time_stamps)
-    listed = (found.certificates_der, found.ocsp_der, found.time_stamp_ocsp_der, found.crls_der)
-    if max(map(len, stamps)) > MAX_TIME_STAMPS or max(map(len, listed)) > MAX_CERTIFICATES:
+    listed = (found.certificates_der, found.ocsp_der, found.time_stamp_ocsp_der)
+    lists = (found.crls_der, found.time_stamp_crls_der)
+    if max(map(len, stamps)) > MAX_TIME_STAMPS or max(map(len, listed + lists)) > MAX_CERTIFICATES:
         raise Malformed("xades.value_count", "more validation values than are read")
     return found
 
@@ -589,8 +593,12 @@ def _parse_values(element: etree._Element, found: _Unsigned, *, about_time_stamp
                     found.time_stamp_ocsp_der += responses
                 else:
                     found.ocsp_der += responses
-            elif values.tag == _XADES["CRLValues"] and not about_time_stamps:
-                found.crls_der += _encapsulated(values, "EncapsulatedCRLValue", MAX_XML_BYTES)
+            elif values.tag == _XADES["CRLValues"]:
+                lists = _encapsulated(values, "EncapsulatedCRLValue", MAX_XML_BYTES)
+                if about_time_stamps:
+                    found.time_stamp_crls_der += lists
+                else:
+                    found.crls_der += lists
     else:
         found.unknown += (_local(element),)
 

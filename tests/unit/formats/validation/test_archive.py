@@ -14,7 +14,16 @@ from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import Report, SignatureReport, facts, validate_container
 from digiid.formats.xades import parse_signatures, plan_archive_time_stamp
 from digiid.kernel.errors import Malformed, Refused
-from tests.support.archived import YEAR, archived, make_unit, make_units_of_years, rsa_time_stamp, trust_in, with_unit
+from tests.support.archived import (
+    YEAR,
+    archived,
+    list_with,
+    make_unit,
+    make_units_of_years,
+    rsa_time_stamp,
+    trust_in,
+    with_unit,
+)
 from tests.support.containers import SIGNATURES, changed, edited, unpack
 from tests.support.pki import (
     AT,
@@ -49,6 +58,7 @@ def verdict(container: bytes, **how: object) -> tuple[str, str]:
 
 
 PASSED = ("TOTAL-PASSED", "")
+REVOKED = ("INDETERMINATE", "REVOKED_NO_POE")
 
 
 # ------------------------------------------------------------------ written and judged
@@ -364,13 +374,15 @@ def test_validation_data_about_time_stamps_is_read() -> None:
     revoked = PKI.ocsp(
         unit.certificate, at=AT + DAY, issuer=AUTHORITY, responder=AUTHORITY, status="revoked", revoked_at=AT + DAY
     )
-    for answer, expected in ((response, PASSED), (revoked, ("INDETERMINATE", "REVOKED_NO_POE"))):
+    lists = list_with(unit, issuer=AUTHORITY, revoked_at=AT + DAY), list_with(UNITS[1], issuer=AUTHORITY, revoked_at=AT)
+    about_units = (("OCSP", response, PASSED), ("OCSP", revoked, REVOKED), ("CRL", lists[1], PASSED))
+    for kind, value, expected in (*about_units, ("CRL", lists[0], REVOKED)):
         data = (
             '<x:TimeStampValidationData xmlns:x="http://uri.etsi.org/01903/v1.4.1#"><xades:CertificateValues>'
             f"<xades:EncapsulatedX509Certificate>{base64.b64encode(unit.der).decode()}"
-            "</xades:EncapsulatedX509Certificate></xades:CertificateValues><xades:RevocationValues><xades:OCSPValues>"
-            f"<xades:EncapsulatedOCSPValue>{base64.b64encode(answer).decode()}</xades:EncapsulatedOCSPValue>"
-            "</xades:OCSPValues></xades:RevocationValues></x:TimeStampValidationData>"
+            f"</xades:EncapsulatedX509Certificate></xades:CertificateValues><xades:RevocationValues><xades:{kind}Values>"
+            f"<xades:Encapsulated{kind}Value>{base64.b64encode(value).decode()}</xades:Encapsulated{kind}Value>"
+            f"</xades:{kind}Values></xades:RevocationValues></x:TimeStampValidationData>"
         )
 
         def insert(xml: str, data: str = data) -> str:

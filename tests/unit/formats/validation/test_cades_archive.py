@@ -21,7 +21,7 @@ from digiid.formats.validation import (
     validate_container,
 )
 from digiid.kernel.errors import Malformed
-from tests.support.archived import YEAR, make_unit, make_units_of_years, trust_in, with_unit
+from tests.support.archived import YEAR, list_with, make_unit, make_units_of_years, trust_in, with_unit
 from tests.support.cades import (
     ATS_V3,
     INDEX_OLD,
@@ -247,10 +247,19 @@ def test_an_attribute_that_was_added_later_is_no_matter() -> None:
     assert [stamp.indication for stamp in only(added).archive_time_stamps] == ["PASSED"]
 
 
-def test_answers_about_units_are_heeded() -> None:
+def answer_about_the_unit() -> bytes:
     how = {"issuer": AUTHORITY, "responder": AUTHORITY}
     answer = PKI.ocsp(UNITS[0].certificate, at=AT + DAY, status="revoked", revoked_at=AT + DAY, **how)  # type: ignore[arg-type]
-    inner = der.tlv(der.CONTEXT_1, der.oid(cms.ID_RI_OCSP_RESPONSE) + answer)
+    return der.tlv(der.CONTEXT_1, der.oid(cms.ID_RI_OCSP_RESPONSE) + answer)
+
+
+def list_with_the_unit() -> bytes:
+    return list_with(UNITS[0], issuer=AUTHORITY, revoked_at=AT + DAY)
+
+
+@pytest.mark.parametrize("made", [answer_about_the_unit, list_with_the_unit])
+def test_answers_and_lists_about_units_are_heeded(made: Callable[[], bytes]) -> None:
+    inner = made()
     signature = edited(FIRST, der.CONTEXT_1, lambda content: content + inner)
     assert verdict(signature) == ("INDETERMINATE", "REVOKED_NO_POE")
     proven = stamped(FIRST, at=AT + timedelta(hours=1), unit=PKI.tsu)

@@ -89,6 +89,9 @@ KINDS = pytest.mark.parametrize(
 )
 
 
+STORED = with_list(SIGNED)
+
+
 def judge(content: bytes, *, at: datetime, trust: VerifiedTrust = TRUST) -> SignatureReport:
     (signature,) = validate_pdf(read_pdf(content), trust=trust, at=at).signatures
     return signature
@@ -176,6 +179,33 @@ def test_each_document_time_stamp_is_judged_as_of_the_next_one(with_data: Add, c
     assert verdict(again, at=AT + 7 * YEAR - DAY) == PASSED
     # too late: nobody knows whether the first one was made in its unit's years
     assert verdict(with_time_stamp(first, at=AT + 4 * YEAR, unit=UNITS[2]), at=AT + 4 * YEAR + DAY) == unproven(code)
+
+
+def test_a_list_that_has_a_unit_is_heeded_as_of_what_is_proven_for_its_time_stamp() -> None:
+    revoked = crl((UNITS[0], AT + 2 * DAY), at=AT + 3 * DAY, issuer=AUTHORITY)
+    told = with_stored_lists(with_time_stamp(STORED, at=AT + DAY, unit=UNITS[0]), revoked)
+    (stamp,) = judge(told, at=AT + 4 * DAY).archive_time_stamps
+    assert (stamp.indication, stamp.sub_indication) == ("INDETERMINATE", "REVOKED_NO_POE")
+    assert verdict(told, at=AT + 4 * DAY) == PASSED  # by the signature's own time-stamp
+    assert verdict(told, at=WEAK_AT + DAY) == unproven()
+    # another unit's time-stamp proves that it was made before
+    in_time = with_time_stamp(STORED, at=AT + DAY, unit=UNITS[0])
+    in_time = with_stored_lists(with_time_stamp(in_time, at=AT + 2 * DAY - SECOND), revoked)
+    assert verdict(in_time, at=WEAK_AT + DAY) == PASSED
+    assert [one.indication for one in judge(in_time, at=WEAK_AT + DAY).archive_time_stamps] == ["PASSED", "PASSED"]
+    # about another unit, by another CA, about nobody
+    others = (crl((UNITS[1], AT), issuer=AUTHORITY), crl((UNITS[0], AT)), crl(issuer=AUTHORITY))
+    other = with_stored_lists(with_time_stamp(STORED, at=AT + DAY, unit=UNITS[0]), *others)
+    assert judge(other, at=AT + 4 * DAY).archive_time_stamps[0].indication == "PASSED"
+
+
+def test_a_list_that_has_the_unit_of_the_signatures_own_time_stamp() -> None:
+    own = sign_inside(plain_pdf(), maker(pki=replace(PKI, tsu=UNITS[0]), signed_at=AT))
+    unit = crl((UNITS[0], AT + DAY), at=AT + DAY, issuer=AUTHORITY)
+    told = with_stored_lists(own, crl(at=AT + SECOND), unit)
+    assert verdict(told, at=AT + DAY - SECOND) == PASSED
+    assert verdict(told, at=AT + 2 * DAY)[:2] == ("INDETERMINATE", "REVOKED_NO_POE")
+    assert verdict(with_time_stamp(told, at=AT + DAY - SECOND), at=AT + 2 * DAY) == PASSED
 
 
 def test_a_revocation_before_the_signature_counts_from_a_covered_list_too() -> None:
