@@ -147,6 +147,11 @@ def _token_json() -> bytes:
     return json.dumps(fields).encode()
 
 
+_EMBEDDED = (
+    b'<SignedDoc xmlns="http://www.sk.ee/DigiDoc/v1.3.0#" xmlns:z="urn:z" format="DIGIDOC-XML" version="1.3">'
+    b'<DataFile ContentType="EMBEDDED" Filename="a.xml" Id="D0" MimeType="text/xml" Size="9">\n'
+    b'<z:a b="z:c"><d z:e=\'"\'/></z:a> </DataFile></SignedDoc>'
+)
 _DDOC = b"""<?xml version="1.0" encoding="UTF-8"?>
 <SignedDoc format="DIGIDOC-XML" version="1.3" xmlns="http://www.sk.ee/DigiDoc/v1.3.0#">
 <DataFile ContentType="EMBEDDED_BASE64" Filename="a.txt" Id="D0" MimeType="text/plain" Size="4"
@@ -211,6 +216,13 @@ def _tell(report: Report) -> None:
     """What a service does with a verdict must work for every verdict."""
     report.to_simple_report()
     list_findings(report)
+
+
+def _read_ddoc(data: bytes) -> None:
+    """A document and every file that is in it; none is much larger than the document."""
+    for file in parse_ddoc(data).data_files:
+        if file.is_there and len(file.content()) > 10 * len(data) + 8192:
+            raise AssertionError("a file that grew on its way out")
 
 
 def _judge_ddoc(data: bytes) -> None:
@@ -393,7 +405,7 @@ TARGETS = {
         Target("xades", parse_signatures, lambda: [unpack(_container())[SIGNATURES], *_field_signatures()], 32768),
         Target("signature", _judge_signature, lambda: [unpack(_container())[SIGNATURES]], 32768),
         Target("judge", _judge, lambda: [_container(), stamped(_container(), name="in.asice")], 32768),
-        Target("ddoc", parse_ddoc, lambda: [_DDOC]),
+        Target("ddoc", _read_ddoc, lambda: [_DDOC, _EMBEDDED]),
         Target("judge-ddoc", _judge_ddoc, lambda: [DdocMaker().document(), DdocMaker(hashcode=True).document()], 32768),
         Target("judge-hashcode", _judge_hashcode, lambda: [unpack(_container())[SIGNATURES]], 32768),
         Target("judge-cades", _judge_cades, _cades_files, 32768),

@@ -13,8 +13,10 @@ this one. Not supported: 1.4 and transforms other than those that the formats th
 import binascii
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from xml.parsers import expat
 
 from lxml import etree
 
@@ -23,6 +25,7 @@ from digiid.formats.hardened_xml import (
     base64_of,
     canonicalize,
     check_no_foreign_nodes,
+    escape_attribute,
     is_c14n,
     parse_xml,
     text_of,
@@ -59,6 +62,8 @@ FORMS: Final = {
 MAX_DDOC_BYTES: Final = 64 * 1024 * 1024
 _PIECE: Final = 1024 * 1024
 MAX_DATA_FILES: Final = 1000
+# Of the document itself: every file and signature is canonicalized with them, and files are taken out with them.
+_MAX_NAMESPACES_BYTES: Final = 4096
 MAX_DDOC_SIGNATURES: Final = 1024
 _MAX_FILE_NAME: Final = 1024
 
@@ -66,8 +71,11 @@ EMBEDDED_BASE64, EMBEDDED = "EMBEDDED_BASE64", "EMBEDDED"
 _BY_DIGEST: Final = frozenset(("HASHCODE", "DETATCHED", "DETACHED"))
 _OLD_DATE: Final = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)T")
 _DEFAULT_NAMESPACE: Final = re.compile(rb"\A(<[^>\"]*) xmlns=\"[^\"]*\"")
+_ROOT_NAME: Final = re.compile(rb"<[^\s/>]+")
+_ATTRIBUTES: Final = re.compile(rb"\s+([^\s=]+)=(?:\"[^\"]*\"|'[^']*')")
 _START_TAG: Final = re.compile(rb"<[^\s>\"']+(?:\s+[^\s=]+=(?:\"[^\"]*\"|'[^']*'))*\s*>")
-_WHITE: Final = re.compile(r"[ \t\r\n]+")
+_WHITE_SPACE: Final = " \t\r\n"
+_WHITE: Final = re.compile(f"[{_WHITE_SPACE}]+")
 _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/= \t\n]")  # a carriage return would be escaped by canonicalization
 
 
@@ -96,8 +104,26 @@ class DdocFile:
     def content(self) -> bytes:
         """The file itself; XML that is embedded as it is comes out as it stands between the tags.
 
+        Where that is a document which is only well-formed with prefixes that are declared above it (Namespaces in XML
+        1.0 §6.1, §7), their declarations are written into its root's tag. The default namespace there is DigiDoc's and
+        not the file's.
+
         Raises: Malformed `ddoc.base64`, `ddoc.data_file`: it is not in the document.
         """
+        written = self.written()
+        if self.content_type != EMBEDDED or not self._is_document():
+            return written
+        above = {prefix: uri for prefix, uri in self.element.nsmap.items() if prefix and prefix != "xml"}
+        mentioned = {prefix: uri for prefix, uri in above.items() if f"{prefix}:".encode() in written}
+        return _declare(mentioned, written) if mentioned and not _is_well_formed(written) else written
+
+    def _is_document(self) -> bool:
+        """One element and nothing else but white space."""
+        around = (self.element.text or "") + "".join(child.tail or "" for child in self.element[:1])
+        return len(self.element) == 1 and not around.strip(_WHITE_SPACE)
+
+    def written(self) -> bytes:
+        """What stands between the tags, base64 decoded. Raises: Malformed `ddoc.base64`, `ddoc.data_file`."""
         if self.content_type == EMBEDDED_BASE64:
             return _decode(self.element)
         if self.content_type != EMBEDDED:
@@ -164,6 +190,9 @@ def parse_ddoc(data: bytes) -> Ddoc:
     form = FORMS.get((root.get("format", ""), root.get("version", "")))
     if _local(root) != "SignedDoc" or form is None:
         raise Malformed("ddoc.version", "not SK-XML 1.0 or DIGIDOC-XML 1.1 to 1.3")
+    namespaces_bytes = sum(len(uri.encode()) for uri in root.nsmap.values())
+    if namespaces_bytes > _MAX_NAMESPACES_BYTES:
+        raise Malformed("ddoc.namespaces", f"namespaces of {namespaces_bytes} bytes, at most {_MAX_NAMESPACES_BYTES}")
     version = root.get("version", "")
     files: list[etree._Element] = []
     signatures: list[etree._Element] = []
@@ -208,7 +237,7 @@ def _digest_of(file: DdocFile, hash_name: str, version: str) -> bytes:
     if file.digest is not None:
         return file.digest
     if version == "1.0":
-        return hashlib.new(hash_name, file.content()).digest()
+        return hashlib.new(hash_name, file.written()).digest()
     if file.content_type == EMBEDDED_BASE64:
         return _digest_base64(file.element, hash_name, dict(file.element.nsmap))
     return hashlib.new(hash_name, canonicalize(file.element, C14N_10)).digest()
@@ -253,6 +282,32 @@ def _canonical_properties(properties: etree._Element, hash_name: str, digest: by
     """The canonical form of the signed properties that the reference is about: alone, or as XMLDSig has it."""
     alone = _canonicalize_alone(properties)
     return alone if hashlib.new(hash_name, alone).digest() == digest else canonicalize(properties, C14N_10)
+
+
+def _is_well_formed(document: bytes) -> bool:
+    """By itself, namespaces and all; without building a tree of it once more."""
+    try:
+        expat.ParserCreate(namespace_separator=" ").Parse(document, True)
+    except expat.ExpatError:
+        return False
+    return True
+
+
+def _declare(namespaces: Mapping[str, str], document: bytes) -> bytes:
+    """The document with those of the prefixes declared in its root's tag that are not declared there. It is what
+    `etree.tostring` wrote."""
+    root = _ROOT_NAME.search(document)
+    assert root is not None
+    at, own = root.end(), set[bytes]()
+    while attribute := _ATTRIBUTES.match(document, at):
+        own.add(attribute[1])
+        at = attribute.end()
+    added = b"".join(
+        f' xmlns:{prefix}="{escape_attribute(uri)}"'.encode()
+        for prefix, uri in sorted(namespaces.items())
+        if f"xmlns:{prefix}".encode() not in own
+    )
+    return document[: root.end()] + added + document[root.end() :]
 
 
 # ------------------------------------------------------------------ by local name, in the known namespaces

@@ -1,13 +1,15 @@
 """DigiDoc documents read: what is one, what is refused, and that damage ends in Malformed."""
 
 import base64
+import hashlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from digiid.formats.asic import DataFile
-from digiid.formats.ddoc import parse_ddoc
+from digiid.formats.ddoc import NS_DDOC_13, parse_ddoc
 from digiid.kernel.errors import Malformed
 from tests.support.ddoc import DdocMaker
 from tests.support.pki import FILES
@@ -53,9 +55,10 @@ def test_xml_may_be_embedded_as_it_is() -> None:
     assert parse_ddoc(data).data_files[0].content() == b'<a xmlns=""><b/>c</a>'
 
 
-def embedded(content: str, *, above: str = "") -> bytes:
+def embedded(content: str, *, above: str = "", version: str = "1.3") -> bytes:
     """A document whose first file is XML as it is; `above` stands in the root's tag."""
-    data = edited(base64.encodebytes(FILES[0].content).decode(), content)
+    data = DdocMaker(version=version).document()
+    data = edited(base64.encodebytes(FILES[0].content).decode(), content, document=data)
     data = edited('ContentType="EMBEDDED_BASE64"', 'ContentType="EMBEDDED"', document=data)
     return edited("<SignedDoc ", f"<SignedDoc {above} ", document=data)
 
@@ -78,8 +81,78 @@ def test_embedded_xml_comes_out_as_it_stands(content: str, above: str) -> None:
 
 def test_a_long_namespace_above_many_elements_does_not_make_the_file_grow() -> None:
     content = "<a/>" * 5000
-    data = embedded(content, above=f'xmlns:z="{"u" * 500_000}"')
+    data = edited("<DataFile ", f'<DataFile xmlns:z="{"u" * 500_000}" ', document=embedded(content))
     assert parse_ddoc(data).data_files[0].content() == content.encode()
+
+
+ABOVE = 'xmlns:z="urn:z" xmlns:y="urn:y?a&amp;b" xmlns:xml="http://www.w3.org/XML/1998/namespace"'
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("<z:a/>", '<z:a xmlns:z="urn:z"/>'),
+        ("<a><z:b/><z:b/></a>", '<a xmlns:z="urn:z"><z:b/><z:b/></a>'),
+        ('<a z:b="1"/>', '<a xmlns:z="urn:z" z:b="1"/>'),
+        ('\n <a c="1"><y:b/></a> \n', '\n <a xmlns:y="urn:y?a&amp;b" c="1"><y:b/></a> \n'),
+        # a name in a value is meant as well, where the document leans on what is above it
+        ('<z:a type="y:b"/>', '<z:a xmlns:y="urn:y?a&amp;b" xmlns:z="urn:z" type="y:b"/>'),
+        # what the root declares itself stays, whatever a value looks like
+        ('<a xmlns:y="urn:own"><y:b/><z:b/></a>', '<a xmlns:z="urn:z" xmlns:y="urn:own"><y:b/><z:b/></a>'),
+        ("<a b='c xmlns:z=\"d\"'><z:b/></a>", '<a xmlns:z="urn:z" b="c xmlns:z=&quot;d&quot;"><z:b/></a>'),
+    ],
+)
+def test_a_prefix_that_is_declared_above_the_file_comes_out_with_it(content: str, expected: str) -> None:
+    document = parse_ddoc(embedded(content, above=ABOVE))
+    (inside,) = document.data_files[0].element
+    found = document.data_files[0].content()
+    assert found == expected.encode()
+
+    def names(root: etree._Element) -> list[tuple[str, dict[str, str]]]:
+        own = f"{{{NS_DDOC_13}}}"  # the default namespace of DigiDoc, which no file meant
+        return [(str(one.tag).removeprefix(own), dict(one.attrib)) for one in root.iter()]
+
+    assert names(etree.fromstring(found)) == names(inside)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<a/>",
+        '<z:a xmlns:z="urn:z"/>',
+        '<a><z:b xmlns:z="urn:z"/></a>',
+        '<a xml:lang="et">z: y:</a>',
+        '<a xmlns="urn:own"/>',
+        "<z:a/><z:b/>",  # no document: nobody can say where a declaration belongs
+        "first <z:a/>",
+        "<z:a/> last",
+    ],
+)
+def test_what_is_well_formed_by_itself_or_no_document_stays_as_it_stands(content: str) -> None:
+    assert parse_ddoc(embedded(content, above=ABOVE)).data_files[0].content() == content.encode()
+
+
+def test_the_digest_of_the_first_version_is_over_what_stands_between_the_tags() -> None:
+    document = parse_ddoc(embedded("<z:a/>", above=ABOVE, version="1.0"))
+    file = document.data_files[0]
+    assert file.content() == b'<z:a xmlns:z="urn:z"/>'
+    assert document.digest(file, "sha1") == hashlib.sha1(b"<z:a/>", usedforsecurity=False).digest()
+
+
+def test_a_declaration_comes_out_once_however_often_it_is_used() -> None:
+    content, uri = "<z:a>" + "<z:b/>" * 5000 + "</z:a>", "u" * 4000
+    declared = content.replace("<z:a", f'<z:a xmlns:z="{uri}"').encode()
+    above_all = embedded(content, above=f'xmlns:z="{uri}"')
+    above_one = edited("<DataFile ", f'<DataFile xmlns:z="{uri}" ', document=embedded(content))
+    for data in (above_all, above_one):
+        assert parse_ddoc(data).data_files[0].content() == declared
+
+
+def test_namespaces_above_all_files_are_short() -> None:
+    """A thousand files under one of a megabyte would be read, digested and taken out as a gigabyte."""
+    for above in (f'xmlns:z="{"u" * 5000}"', " ".join(f'xmlns:p{n}="{"u" * 400}"' for n in range(12))):
+        with pytest.raises(Malformed, match=r"ddoc\.namespaces"):
+            parse_ddoc(embedded("<a/>", above=above))
 
 
 def test_a_file_of_more_than_ten_megabytes() -> None:
