@@ -94,6 +94,7 @@ def open_provider_room(
     clock: ManualClock,
     *,
     bank_settings: BankSettings | None = None,
+    portal_settings: PortalSettings | None = None,
     site_port: int = 8800,
     with_consents: bool = False,
 ) -> Iterator[ProviderRoom]:
@@ -114,7 +115,7 @@ def open_provider_room(
         )
         built = []
         for member, build, settings in (
-            (INFORMATION_AUTHORITY, portal.build, PortalSettings()),
+            (INFORMATION_AUTHORITY, portal.build, portal_settings or PortalSettings()),
             (BANK, bank.build, bank_settings or BankSettings()),
         ):
             client = Client(member, server_url=f"http://127.0.0.1:{port}", http=http, entropy=entropy)

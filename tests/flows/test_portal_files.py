@@ -11,9 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from digiid.formats.asic import DataFile
+from digiid.formats.asic import DataFile, build_container
 from digiid.formats.cdoc2 import DEFAULT_LIMITS
 from digiid.formats.validation import validate_container
+from digiid.institutions.information_authority.settings import Settings
 from digiid.platform.clock import ManualClock
 from digiid.platform.documents.encryption import AgreementKey, decrypt_contents
 from tests.flows.provider_room import ProviderRoom, open_provider_room
@@ -111,6 +112,35 @@ def test_a_digidoc_file_that_gives_nothing_says_why(room: ProviderRoom, document
     answer = post(room.browser("portal"), "/files/take-out", one(document, "old.ddoc"))
     assert answer.status_code == 422
     assert said in words(answer.text)
+
+
+TOO_LARGE = (
+    "The files in this container are together too large to be taken out here. Take them out on your own computer.",
+    "Selle ümbriku failid on kokku liiga suured, et neid siin välja võtta. Võtke need välja oma arvutis.",
+)
+TOO_MANY = (
+    "There are more files or signatures in this container than are read here. Take the files out on your own computer.",
+    "Selles ümbrikus on rohkem faile või allkirju, kui siin loetakse. Võtke failid välja oma arvutis.",
+)
+
+
+def test_a_container_that_holds_too_much_is_told_apart_from_none(tmp_path: Path, clock: ManualClock) -> None:
+    many = [DataFile(f"{number}.txt", "text/plain", b"x") for number in range(1001)]
+    large = [DataFile("a.bin", "application/octet-stream", bytes(600)), DataFile("b.txt", "text/plain", b"b" * 600)]
+    cases = [
+        (DdocMaker(files=large).document(), "ddoc.too_large", TOO_LARGE),
+        (build_container(large, [], at=clock.now()), "asic.zip.too_large", TOO_LARGE),
+        (DdocMaker(files=many).document(), "ddoc.count", TOO_MANY),
+        (build_container(many, [], at=clock.now()), "asic.zip.too_many_entries", TOO_MANY),
+    ]
+    with open_provider_room(tmp_path, clock, portal_settings=Settings(max_unpacked_bytes=1024)) as room:
+        for number, language in enumerate(("en", "et")):
+            browser = room.browser("portal", language=language)
+            for document, code, said in cases:
+                answer = post(browser, "/files/take-out", one(document, "full.ddoc"))
+                assert answer.status_code == 422
+                assert said[number] in words(answer.text)
+                assert code in answer.text
 
 
 def test_files_are_encrypted_to_a_password_and_opened_with_no_other(room: ProviderRoom) -> None:

@@ -79,8 +79,16 @@ _TEXTS_OF_PROLONGING = (  # where a PDF file would do as well
     *_TEXTS,
 )
 _UNREADABLE = N_("This is not a container that can be read. Choose an .asice, .asics, .bdoc or .ddoc file.")
+_TOO_LARGE = N_(
+    "The files in this container are together too large to be taken out here. Take them out on your own computer."
+)
+_TOO_MANY = N_(
+    "There are more files or signatures in this container than are read here. Take the files out on your own computer."
+)
 _TEXTS_OF_TAKING_OUT = (  # where a DigiDoc file would do as well
     ("ddoc.digest_only", N_("The files themselves are not in this container, only their digests.")),
+    *((code, _TOO_LARGE) for code in ("ddoc.too_large", "asic.zip.too_large")),
+    *((code, _TOO_MANY) for code in ("ddoc.count", "asic.zip.too_many_entries")),
     *((code, _UNREADABLE) for code in ("documents.no_container", "asic.", "ddoc.", "xml.")),
 )
 
