@@ -24,6 +24,7 @@ from digiid.platform.entropy import SeededEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.institution import Surroundings
 from digiid.platform.pools import Pools
+from tests.support.containers import changed
 from tests.support.pki import AT
 from tests.support.serve import free_port, serving
 from tests.support.signing_room import signing_room
@@ -177,6 +178,16 @@ def _most_held(process: int) -> float:
 )
 def test_wrong_fields_are_named(desk: Desk, fields: dict[str, Any], key: str, message: str) -> None:
     assert _error(desk.validate(**fields)) == (400, key, message)
+
+
+def test_a_container_without_its_media_type_is_no_document(desk: Desk) -> None:
+    headers = {"Content-Type": "application/octet-stream"}
+    for mimetype, code in ((None, "asic.mimetype.missing"), (b"application/zip", "asic.mimetype.unknown")):
+        container = changed(desk.container, {"mimetype": mimetype})
+        answer = desk.validate(document=base64.b64encode(container).decode())
+        assert _error(answer) == (400, "document", "Document malformed or not matching documentType")
+        raw = desk.client.post("/validation/report?filename=a.asice", content=container, headers=headers)
+        assert (raw.status_code, raw.json()["code"]) == (400, code)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"[" * 100_000, b'{"filename":"a","filename":"b"}', b"\xff", b"NaN"])
