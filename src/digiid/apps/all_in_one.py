@@ -11,16 +11,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from digiid.apps import central, journals, mailbox, test_payments
-from digiid.apps.exchange_status import STATUS_ADDRESSES
+from digiid.apps.institutions import Common, build_institutions
 from digiid.apps.local_tls import local_tls
-from digiid.apps.seals import SealAuthority, ServiceSeal, renewal
 from digiid.apps.security_servers import ExchangeOfState, ServerProcesses
 from digiid.apps.seed import Seeder, seed
 from digiid.apps.serving import Listener, ServerGroup
@@ -30,38 +27,16 @@ from digiid.devices.agent.app import AgentSettings, build_agent
 from digiid.devices.card_shelf import CardShelf
 from digiid.devices.card_slot import CardSlot
 from digiid.devices.reader_socket import ReaderServer
-from digiid.exchange.central_server import app as central_server
-from digiid.exchange.status_site import app as status_site
-from digiid.formats.x509.profile import CertificateKind, HierarchyNames, Organization
-from digiid.institutions.bank import app as bank
-from digiid.institutions.bank.settings import Settings as BankSettings
-from digiid.institutions.business_register import app as business_register
-from digiid.institutions.business_register.settings import Settings as BusinessSettings
-from digiid.institutions.card_bureau import app as card_bureau
-from digiid.institutions.card_bureau.settings import Settings as BureauSettings
-from digiid.institutions.information_authority import app as information_authority
-from digiid.institutions.information_authority.consents import app as consents
-from digiid.institutions.information_authority.consents.settings import Settings as ConsentSettings
-from digiid.institutions.information_authority.settings import Settings as PortalSettings
-from digiid.institutions.information_authority.signing_service import app as signing_service
-from digiid.institutions.information_authority.signing_service.settings import Settings as SigningServiceSettings
-from digiid.institutions.information_authority.validation_service import app as validation_service
-from digiid.institutions.police_board import app as police_board
-from digiid.institutions.police_board.settings import Settings as PoliceSettings
-from digiid.institutions.population_register import app as population_register
-from digiid.institutions.population_register.settings import Settings as PopulationSettings
-from digiid.institutions.trust_services import app as trust_services
+from digiid.formats.x509.profile import CertificateKind, HierarchyNames
 from digiid.institutions.trust_services.hierarchy import Hierarchy, create_hierarchy, load_hierarchy
 from digiid.institutions.trust_services.settings import TrustServicesSettings
-from digiid.kernel.errors import DigiidError, NotFound
+from digiid.kernel.errors import DigiidError
 from digiid.platform.clock import Clock, SystemClock
-from digiid.platform.db import Database
 from digiid.platform.documents import TrustServices
 from digiid.platform.entropy import Entropy, SystemEntropy
 from digiid.platform.http import HttpClient
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.log import configure_logging
-from digiid.platform.mail import FolderTransport, MailTransport, SmtpTransport
 from digiid.platform.pools import Pools
 from digiid.platform.timers import TimerThread
 from digiid.platform.trust import AllowedHosts, ListSource, OcspClient, TrustedListStore, TsaClient
@@ -115,192 +90,38 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
         hierarchy_folder=folder.path / "hierarchy", passphrase_file=folder.secrets / "hierarchy-passphrase"
     )
     hierarchy = _hierarchy(settings, hierarchy_settings, clock=clock, entropy=entropy)
-    # 2 what every institution is given
+    # 2 the machine and the state around every institution
     tls = local_tls(folder, at=clock.now(), entropy=entropy) if settings.tls else None
     pools, http = Pools(), HttpClient(authority=tls.authority if tls else None)
     closing.callback(pools.close)
     closing.callback(http.close)
     around = Surroundings(clock, entropy, pools, http, folder.path, settings.origins)
     csrf_secret = folder.secret("forms", entropy)
-    exchange_of_state = ExchangeOfState(folder, settings, members.NAMES, clock=clock, entropy=entropy)
-    closing.callback(exchange_of_state.close)
-    exchange = exchange_of_state.client
-    servers = exchange_of_state.processes()
+    # 3 the exchange, by which they reach one another
+    exchange = ExchangeOfState(folder, settings, members.NAMES, clock=clock, entropy=entropy)
+    closing.callback(exchange.close)
+    servers = exchange.processes()
     closing.callback(servers.stop)
     servers.load()
-
-    def database_url(institution: str) -> str:
-        return settings.database.url.replace("{institution}", institution)
-
-    def open_database(unit: str) -> Database:
-        url = database_url(unit)
-        return Database(url) if url else Database.sqlite(around.database_folder / f"{unit}.sqlite")
-
-    # 3 whom everybody trusts: the issuing CA, its OCSP, the time stamps, the list
-    issuers = [hierarchy.issuing]
+    # 4 whom everybody trusts: the issuing CA, its OCSP, the time stamps, the list
     lists = _lists(folder, settings, hierarchy, http=http, clock=clock)
     trust = _trust(settings, lists, http=http, clock=clock, entropy=entropy)
-    # 4 the institutions
+    # 5 the institutions
     shelf = CardShelf(folder.cards, entropy)
     closing.callback(shelf.close)
-    running: list[Running[Any]] = [
-        trust_services.build(around, settings=hierarchy_settings, open_database=open_database)
-    ]
-    demonstration = settings.demonstration
-    population_deps = population_register.build_deps(
-        PopulationSettings(database_url=database_url("population_register"), demonstration=demonstration),
-        around,
-        seal=consents.consent_seal(issuers),
-    )
-    running.append(
-        population_register.build(
-            population_deps,
-            around,
-            issuers=issuers,
-            ocsp=trust.ocsp,
-            exchange=exchange(members.POPULATION_REGISTER),
-            csrf_secret=csrf_secret,
-        )
-    )
-    business_deps = business_register.build_deps(
-        BusinessSettings(database_url=database_url("business_register"), demonstration=demonstration), around
-    )
-    running.append(
-        business_register.build(
-            business_deps,
-            around,
-            issuers=issuers,
-            ocsp=trust.ocsp,
-            exchange=exchange(members.BUSINESS_REGISTER),
-            csrf_secret=csrf_secret,
-        )
-    )
-    bureau_deps, bureau = card_bureau.build(
-        BureauSettings(database_url=database_url("card_bureau"), auto_ship=demonstration, demonstration=demonstration),
-        around,
-        exchange=exchange(members.CARD_BUREAU),
-        issuers=issuers,
-        ocsp=trust.ocsp,
-        blank_card=shelf.new_blank,
-        discard_card=_discard(shelf),
+    common = Common(
+        folder=folder,
+        settings=settings,
+        around=around,
         csrf_secret=csrf_secret,
-    )
-    running.append(bureau)
-    police_settings = PoliceSettings(
-        database_url=database_url("police_board"),
-        demonstration=demonstration,
-        lists=settings.screening.lists,
-        test_list=settings.screening.test_list,
-    )
-    police_deps = police_board.build_deps(
-        police_settings, around, exchange=exchange(members.POLICE_BOARD), mail=_mail(folder, settings)
-    )
-    running.append(
-        police_board.build(
-            police_settings, around, deps=police_deps, issuers=issuers, ocsp=trust.ocsp, csrf_secret=csrf_secret
-        )
-    )
-    running.append(
-        information_authority.build(
-            PortalSettings(database_url=database_url("information_authority"), demonstration=demonstration),
-            around,
-            exchange=exchange(members.INFORMATION_AUTHORITY),
-            issuers=issuers,
-            trust=trust,
-            csrf_secret=csrf_secret,
-        )
-    )
-
-    seal_authority = SealAuthority(hierarchy_settings, open_database, clock, entropy)
-    receipts_seal = ServiceSeal(
-        folder.secrets,
-        seal_authority,
-        seal_number=consents.SEAL_NUMBER,
-        organization=consents.SEAL_OWNER,
-        needed_for="consent receipts",
-    )
-    running.append(
-        consents.build(
-            ConsentSettings(
-                database_url=database_url(consents.UNIT),
-                declarations=settings.consent_declarations,
-                demonstration=demonstration,
-            ),
-            around,
-            exchange=exchange(members.CONSENT_SERVICE),
-            issuers=issuers,
-            trust=trust,
-            open_seal=receipts_seal.open,
-            csrf_secret=csrf_secret,
-        )
-    )
-    signing = signing_service.build(
-        SigningServiceSettings(
-            **settings.signing.model_dump(),
-            database_url=database_url(signing_service.UNIT),
-            demonstration=demonstration,
-        ),
-        around,
-        issuers=issuers,
+        exchange=exchange.client,
+        hierarchy=hierarchy,
+        hierarchy_settings=hierarchy_settings,
+        lists=lists,
         trust=trust,
-        secrets_folder=folder.secrets,
     )
-    running.append(signing.running)
-
-    reports_seal = ServiceSeal(
-        folder.secrets,
-        seal_authority,
-        seal_number="SEAL-VALIDATION",
-        organization=Organization("70006317", "TEST Information Authority", "TEST Information Authority e-seal"),
-        needed_for="validation reports",
-    )
-    validation = validation_service.build(
-        settings.validation, around, trust=trust, issuers=issuers, open_seal=reports_seal.open, lists=lists
-    )
-    running.append(validation.running)
-    journal_seals = journals.open_seals(folder, seal_authority)
-    running.append(renewal([reports_seal, receipts_seal, *dict.fromkeys(journal_seals.values())]))
-    running.append(
-        bank.build(
-            BankSettings(database_url=database_url("bank"), demonstration=demonstration),
-            around,
-            exchange=exchange(members.BANK),
-            issuers=issuers,
-            trust=trust,
-            csrf_secret=csrf_secret,
-            seal=consents.consent_seal(issuers),
-        )
-    )
-    central_deps = central.open_central(folder, clock=clock, entropy=entropy)
-    plan = central.demonstration_plan(
-        state_port=settings.state_server.message, private_port=settings.private_server.message
-    )
-    authority = central.Authority(central_deps, hierarchy, hierarchy_settings, open_database)
-    provisioned = central.provision_demonstration(
-        central_deps, plan, folder=folder.path / "exchange" / "keys", authority=authority
-    )
-    running.append(central.renewal(central_deps, plan, provisioned, authority=authority))
-    exchange_center = central_server.build(
-        central_deps,
-        around,
-        issuers=issuers,
-        ocsp=trust.ocsp,
-        exchange=exchange(members.INFORMATION_AUTHORITY),
-        csrf_secret=csrf_secret,
-    )
-    running.append(exchange_center.running)
-    addresses_file = folder.path / STATUS_ADDRESSES
-    running.append(
-        status_site.build(around, addresses_file=addresses_file, csrf_secret=csrf_secret, demonstration=demonstration)
-    )
-    # 5 what only a demonstration has: somebody to pay to, a mailbox to look into
-    if demonstration:
-        secret_file = police_board.payment_secret_file(police_settings, around)
-        running.append(test_payments.build(around, secret_file=secret_file, csrf_secret=csrf_secret))
-        if settings.mail.transport == "mailbox":
-            running.append(mailbox.build(around, csrf_secret=csrf_secret))
-    running.append(journals.build(journal_seals, open_database=open_database, tsa=trust.tsa, clock=clock))
-    for institution in running:
+    built = build_institutions(common, shelf)
+    for institution in built.running:
         closing.callback(institution.close)
     # 6 the card agent, and the shelf for other processes
     slot = CardSlot(shelf, folder.cards)
@@ -311,30 +132,27 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     agent = build_agent(shelf, clock, entropy, AgentSettings(folder=folder.path, origin=settings.origins["agent"]))
     # 7 the addresses
     ready = threading.Event()
-    programs, sites = _sites(settings, running)
-    prefixed = {signing.prefix: signing.app, **dict.fromkeys(validation.prefixes, validation.app)}
-    prefixed |= exchange_center.programs
-    answering = _WithHealth(_ByPrefix(prefixed, programs), running, pools, ready)
-    services = [service for institution in running for service in institution.services]
+    programs, sites = _sites(settings, built.running)
+    answering = _WithHealth(_ByPrefix(built.programs, programs), built.running, pools, ready)
+    services = [service for institution in built.running for service in institution.services]
     listeners = _listeners(settings, sites=sites, programs=answering, agent=agent)
-    longest_delay = timedelta(days=police_settings.longest_delay_days)
-    listeners += exchange_of_state.gates(services, pools, longest_delay=longest_delay)
-    exchange_of_state.write(provisioned, services)
+    listeners += exchange.gates(services, pools, longest_delay=built.police.longest_delay)
+    exchange.write(built.provisioned, services)
     if tls:
         secure = HostDispatch(sites, programs={})
         listeners.append(Listener(secure, settings.tls_port, certificate=tls.certificate, key=tls.key))
     seeder = Seeder(
         folder,
         settings,
-        population_deps,
-        business_deps,
-        bureau_deps,
-        police_deps,
-        central_deps,
+        built.population,
+        built.business,
+        built.bureau,
+        built.police,
+        built.central,
         shelf,
         tls.authority if tls else None,
     )
-    return EState(folder, settings, hierarchy, running, listeners, servers, shelf, seeder, ready, closing)
+    return EState(folder, settings, hierarchy, built.running, listeners, servers, shelf, seeder, ready, closing)
 
 
 def _hierarchy(
@@ -375,29 +193,6 @@ def _trust(
         trust=lists.trust,
         clock=clock,
     )
-
-
-def _mail(folder: StateFolder, settings: StateSettings) -> MailTransport:
-    mail = settings.mail
-    if mail.transport == "mailbox":
-        return FolderTransport(folder.path / "mailbox", sender=mail.sender)
-    return SmtpTransport(
-        host=mail.host,
-        port=mail.port,
-        sender=mail.sender,
-        username=mail.username or None,
-        password_path=mail.password_file,
-    )
-
-
-def _discard(shelf: CardShelf) -> Any:
-    def discard(document_number: str) -> None:
-        try:
-            shelf.discard(document_number)
-        except NotFound:
-            log.info("card.gone_already", document=document_number)
-
-    return discard
 
 
 def _sites(settings: StateSettings, running: Sequence[Running[Any]]) -> tuple[Any, dict[str, Any]]:
