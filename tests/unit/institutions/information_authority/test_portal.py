@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,13 @@ from digiid.contracts.members import INFORMATION_AUTHORITY
 from digiid.contracts.police_board import ReportMisuse
 from digiid.exchange.client import Client
 from digiid.formats.asic import DataFile
+from digiid.formats.validation.qualification import Qualification
 from digiid.institutions.information_authority import jobs, store, use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.settings import Settings
 from digiid.institutions.information_authority.use_cases import UNSIGNED_FILES_KEPT, Deps
 from digiid.institutions.information_authority.web.tracker import split_purpose
+from digiid.institutions.information_authority.web.words import KIND
 from digiid.kernel.errors import Malformed, NotFound, Refused, Unavailable
 from digiid.platform import journal
 from digiid.platform.clock import ManualClock
@@ -233,3 +236,8 @@ def test_names_show_what_a_file_is(given_name: str, clean: str) -> None:
 )
 def test_a_purpose_with_a_number_is_split_so_that_its_words_are_translated(action: str, said: tuple[str, str]) -> None:
     assert split_purpose(action) == said
+
+
+def test_every_level_that_a_valid_signature_can_have_is_told_in_words() -> None:
+    levels = {Qualification(*facts).level for facts in itertools.product((True, False), repeat=3)}
+    assert KIND.keys() == levels

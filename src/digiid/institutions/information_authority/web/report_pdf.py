@@ -64,6 +64,7 @@ def _signature(
     report = signature.report
     page.heading(f"{translate(N_('Signature'))} {number}: {report.signed_by or translate(N_('unknown signer'))}")
     rows = [
+        *([(translate(N_("Kind")), translate(signature.kind))] if signature.kind else []),
         (translate(N_("Signed at the latest")), instant(report.best_signature_at)),
         (translate(N_("Claimed time")), instant(report.claimed_signing_at)),
         (translate(N_("Status of the certificate confirmed")), instant(report.ocsp_produced_at)),

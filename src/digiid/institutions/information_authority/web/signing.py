@@ -83,7 +83,7 @@ def _one_document_handlers(deps: Deps) -> list[Any]:
         context = {
             "document": document,
             "files": shown.files,
-            "report": report,
+            "explained": explain(report) if report else None,
             "earlier": explain(shown.report) if shown.report else None,
             "can_be_inside": shown.can_be_inside,
             "inside": inside,

@@ -58,6 +58,15 @@ VERDICT: Final[dict[Indication, str]] = {
     Indication.TOTAL_FAILED: N_("Not valid"),
     Indication.INDETERMINATE: N_("Not known to be valid"),
 }
+# eIDAS art. 25 and 35, and TS 119 615: what a valid signature of each level is called
+KIND: Final[dict[str, str]] = {
+    "QESIG": N_("Qualified electronic signature"),
+    "QESEAL": N_("Qualified electronic seal of an organisation"),
+    "ADESIG_QC": N_("Advanced electronic signature with a qualified certificate"),
+    "ADESEAL_QC": N_("Advanced electronic seal of an organisation with a qualified certificate"),
+    "ADESIG": N_("Advanced electronic signature; its certificate is not qualified"),
+    "ADESEAL": N_("Advanced electronic seal of an organisation; its certificate is not qualified"),
+}
 GOOD: Final = N_("Nothing was changed since it was signed, and you can rely on it.")
 BAD: Final = N_("Do not rely on this document before you have read below what is wrong.")
 STAMPED: Final = N_("The time stamp proves when the file existed. It does not say who wrote it.")
@@ -68,10 +77,11 @@ WRONG_CONTAINER: Final = N_("The signatures hold, but the container has faults. 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedSignature:
-    """A signature with its verdict in words, and what was found about it."""
+    """A signature with its verdict in words, and what was found about it. `kind` is empty when it is not valid."""
 
     report: SignatureReport
     verdict: str
+    kind: str
     meaning: str
     findings: Sequence[Finding]
 
@@ -104,7 +114,8 @@ def explain(report: Report) -> Explained:
     for signature in report.signatures:
         own, findings = findings[1 : 1 + len(signature.messages)], findings[1 + len(signature.messages) :]
         meaning = "" if signature.is_valid else MEANING[signature.sub_indication]
-        signatures.append(ExplainedSignature(signature, VERDICT[signature.indication], meaning, own))
+        kind = KIND.get(signature.level, "") if signature.is_valid else ""
+        signatures.append(ExplainedSignature(signature, VERDICT[signature.indication], kind, meaning, own))
     tokens = []
     for token in report.time_stamp_tokens:
         own, findings = findings[1 : 1 + len(token.messages)], findings[1 + len(token.messages) :]
