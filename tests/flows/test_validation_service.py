@@ -28,6 +28,7 @@ from tests.support.containers import changed
 from tests.support.pki import AT
 from tests.support.serve import free_port, serving
 from tests.support.signing_room import signing_room
+from tests.support.time_marked import TimeMarkMaker
 
 
 @dataclass(frozen=True)
@@ -180,13 +181,32 @@ def test_wrong_fields_are_named(desk: Desk, fields: dict[str, Any], key: str, me
     assert _error(desk.validate(**fields)) == (400, key, message)
 
 
-def test_a_container_without_its_media_type_is_no_document(desk: Desk) -> None:
+NOT_FIRST = '"mimetype" should be the first file in the container'
+EXPECTED = (
+    "Container should have one of the expected mimetypes: "
+    '"application/vnd.etsi.asic-e+zip", "application/vnd.etsi.asic-s+zip"'
+)
+
+
+@pytest.mark.parametrize(("mimetype", "warning"), [(None, NOT_FIRST), (b"text/plain", EXPECTED)])
+def test_a_container_without_its_media_type_is_judged_with_the_warning_that_clients_know(
+    desk: Desk, mimetype: bytes | None, warning: str
+) -> None:
+    container = changed(desk.container, {"mimetype": mimetype})
+    conclusion = desk.validate(document=base64.b64encode(container).decode()).json()["validationReport"][
+        "validationConclusion"
+    ]
+    assert (conclusion["signatureForm"], conclusion["validSignaturesCount"]) == ("ASiC-E", 1)
+    assert warning in [each["content"] for each in conclusion["validationWarnings"]]
+
+
+def test_a_time_marked_container_without_its_media_type_is_no_document(desk: Desk) -> None:
     headers = {"Content-Type": "application/octet-stream"}
     for mimetype, code in ((None, "asic.mimetype.missing"), (b"application/zip", "asic.mimetype.unknown")):
-        container = changed(desk.container, {"mimetype": mimetype})
+        container = changed(TimeMarkMaker().container(), {"mimetype": mimetype})
         answer = desk.validate(document=base64.b64encode(container).decode())
         assert _error(answer) == (400, "document", "Document malformed or not matching documentType")
-        raw = desk.client.post("/validation/report?filename=a.asice", content=container, headers=headers)
+        raw = desk.client.post("/validation/report?filename=a.bdoc", content=container, headers=headers)
         assert (raw.status_code, raw.json()["code"]) == (400, code)
 
 

@@ -58,6 +58,9 @@ _PLAIN_ENTRY = re.compile(
     rb' manifest:media-type="([ !#-%\x27-;=?-~]*)" ?/>'
 )
 _PLAIN_END = re.compile(rb"[ \n]*</manifest:manifest>[ \n]*")
+_OTHER_FORMAT = re.compile(r"application/(?:vnd\.|epub)", re.IGNORECASE)  # which other programs open as what it is
+# Of these one has to be there if `mimetype` does not say what it is.
+_BASELINE_PROOF = re.compile(r"META-INF/(?:signatures[^/]*\.xml|signature[^/]*\.p7s|timestamp[^/]*\.tst)")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}( *;.{1,128})?")
 
 
@@ -68,6 +71,15 @@ class ContainerProblem:
     code: str
     message: str
     is_error: bool
+
+
+# In the words of the state's validator, whose clients look for them.
+_UNNAMED = ContainerProblem("asic.mimetype.absent", '"mimetype" should be the first file in the container', False)
+_MISNAMED = ContainerProblem(
+    "asic.mimetype.other",
+    f'Container should have one of the expected mimetypes: "{MEDIA_TYPE_ASIC_E}", "{MEDIA_TYPE_ASIC_S}"',
+    False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,7 @@ class Container(NamedTuple):
     cms_files: tuple[Entry, ...] = ()  # CAdES
     token_files: tuple[Entry, ...] = ()  # time-stamp tokens
     asic_manifest_files: tuple[Entry, ...] = ()  # ASiCManifest*.xml, ASiCArchiveManifest*.xml
+    names_its_form: bool = True  # False: what its form is follows from its files, as `mimetype` does not say it
 
     def find_data_file(self, name: str) -> Entry | None:
         entry = self.archive.find(name)
@@ -121,19 +134,22 @@ class Container(NamedTuple):
         return self.archive.read(entry, max_bytes=MAX_SIGNATURE_FILE_BYTES)
 
 
-def parse_container(file: BinaryIO, limits: Limits | None = None) -> Container:
+def parse_container(file: BinaryIO, limits: Limits | None = None, *, may_be_unnamed: bool = False) -> Container:
     """Read a container's structure: type, manifest, data files, signature files, oddities.
+
+    `may_be_unnamed`: for who only reads it, a container without a proper `mimetype` may be one by its other files.
 
     Raises: Malformed `asic.…`: it cannot be read in one single way.
     """
     # 1 what it says it is
     archive = parse_archive(file, limits)
     problems: list[ContainerProblem] = []
-    media_type = _read_media_type(archive, problems)
-    form = "ASiC-E" if media_type == MEDIA_TYPE_ASIC_E else "ASiC-S"
+    named = _read_media_type(archive, problems, may_be_unnamed=may_be_unnamed)
 
     # 2 what its files are, by their names
     found = _sort_entries(archive, problems)
+    media_type = named or _infer_media_type(archive, found)
+    form = "ASiC-E" if media_type == MEDIA_TYPE_ASIC_E else "ASiC-S"
     if form == "ASiC-S":
         _check_simple(archive, found, problems)
     for entry in found.data:
@@ -161,6 +177,7 @@ def parse_container(file: BinaryIO, limits: Limits | None = None) -> Container:
         cms_files=tuple(found.cms),
         token_files=tuple(found.tokens),
         asic_manifest_files=tuple(found.manifests),
+        names_its_form=named is not None,
     )
 
 
@@ -237,15 +254,17 @@ def _read_optional_manifest(
     return manifest
 
 
-def _read_media_type(archive: Archive, problems: list[ContainerProblem]) -> str:
+def _read_media_type(archive: Archive, problems: list[ContainerProblem], *, may_be_unnamed: bool) -> str | None:
+    """None, and told as a problem, where it is no container's and the container may be one by its files."""
     entry = archive.find(MIMETYPE_NAME)
-    if entry is None:
-        raise Malformed("asic.mimetype.missing", "there is no file called mimetype")
-    content = archive.read(entry, max_bytes=256)
+    content = b"" if entry is None else archive.read(entry, max_bytes=256)
     text = content.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
     media_type = text.strip()
-    if media_type not in (MEDIA_TYPE_ASIC_E, MEDIA_TYPE_ASIC_S):
-        raise Malformed("asic.mimetype.unknown", f"the media type {media_type!r} is not an ASiC container")
+    if entry is None or media_type not in (MEDIA_TYPE_ASIC_E, MEDIA_TYPE_ASIC_S):
+        if not (may_be_unnamed and _has_proofs(archive)) or _OTHER_FORMAT.match(media_type):
+            raise unnamed(archive)
+        problems.append(_UNNAMED if entry is None else _MISNAMED)
+        return None
 
     # EN 319 162-1 §A.1 wants all of these; the field's programs differ, so they are shown and not hidden.
     def warn(code: str, message: str) -> None:
@@ -262,6 +281,30 @@ def _read_media_type(archive: Archive, problems: list[ContainerProblem]) -> str:
     if text != media_type:
         warn("asic.mimetype.white_space", 'Container "mimetype" file has white space around the media type')
     return media_type
+
+
+def unnamed(archive: Archive) -> Malformed:
+    """What is said of a file whose `mimetype` does not say that it is a container."""
+    entry = archive.find(MIMETYPE_NAME)
+    if entry is None:
+        return Malformed("asic.mimetype.missing", "there is no file called mimetype")
+    content = archive.read(entry, max_bytes=256)
+    media_type = content.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
+    return Malformed("asic.mimetype.unknown", f"the media type {media_type!r} is not an ASiC container")
+
+
+def _has_proofs(archive: Archive) -> bool:
+    """Files by the names that baseline containers give to proofs (EN 319 162-1 §5): other formats keep to other ones,
+    as OpenDocument does with `documentsignatures.xml`."""
+    return any(_BASELINE_PROOF.fullmatch(entry.name) for entry in archive.entries)
+
+
+def _infer_media_type(archive: Archive, found: "_Found") -> str:
+    """What a container is that does not say it: only ASiC-E has a manifest, only ASiC-S is sure to have one file."""
+    if found.manifests and any(entry.name[:21].casefold() == "meta-inf/asicmanifest" for entry in found.manifests):
+        return MEDIA_TYPE_ASIC_E
+    has_one_file = len(found.data) == 1 and "/" not in found.data[0].name
+    return MEDIA_TYPE_ASIC_S if has_one_file and archive.find(MANIFEST_NAME) is None else MEDIA_TYPE_ASIC_E
 
 
 def _read_manifest(

@@ -7,11 +7,12 @@ from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from digiid.formats.asic import Container, Entry, Limits, parse_container
+from digiid.formats.asic.container import unnamed
 from digiid.formats.asic.hashcode import is_hashcode_container
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.cades import read_frame, validate_cades_file
 from digiid.formats.validation.ddoc import validate_ddoc
-from digiid.formats.validation.facts import ContainerFiles, SignedFiles
+from digiid.formats.validation.facts import TIME_MARK_POLICIES, ContainerFiles, SignedFiles
 from digiid.formats.validation.hashcode import files_of
 from digiid.formats.validation.policy import POLV4, Policy, apply_policy
 from digiid.formats.validation.report import (
@@ -74,7 +75,7 @@ class _Inside(NamedTuple):
 def _validate(file: BinaryIO, *, at: datetime, file_name: str, inside: _Inside, depth: int) -> Report:
     trust, policy = inside.trust, inside.policy
     # 1 the container, and by which of its files it is to be judged
-    container = parse_container(file, inside.limits)
+    container = parse_container(file, inside.limits, may_be_unnamed=depth == 0)
     if container.token_files and not (container.signature_files or container.cms_files):
         judge_nested = partial(_judge_nested, inside=inside, depth=depth + 1)
         return validate_time_stamped(
@@ -198,6 +199,8 @@ def _validate_file(
     reports = []
     for signature in unverified:
         met.count(signature)
+        if signature.policy in TIME_MARK_POLICIES and not container.names_its_form:
+            raise unnamed(container.archive)  # BDOC 2.1 has no containers without it
         report = validate_signature(signature, files=files, file_name=name, trust=trust, at=at)
         first = met.values.get(signature.signature_value)
         met.values.setdefault(signature.signature_value, name)

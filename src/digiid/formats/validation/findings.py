@@ -58,6 +58,8 @@ _HARMLESS: Final[Mapping[str, str]] = {
     "asic.name.alike": "They look the same and are two files. Look twice at which one you open.",
     "validation.repeated_signature": "Count it once.",
     "asic.mimetype.not_first": "Some programs will not recognise the file; the signatures are not affected.",
+    "asic.mimetype.absent": "There is none, so some programs will not open the file; the signatures are not affected.",
+    "asic.mimetype.other": "Some programs will not open the file; the signatures are not affected.",
     "asic.mimetype.compressed": "Some programs will not recognise the file; the signatures are not affected.",
     "asic.mimetype.extra": "Some programs will not recognise the file; the signatures are not affected.",
     "asic.mimetype.white_space": "Some programs will not recognise the file; the signatures are not affected.",

@@ -58,7 +58,7 @@ def _files_of(
 
 
 def _of_asic(stream: BinaryIO, limits: Limits) -> Iterator[tuple[str, Iterable[bytes]]]:
-    parsed = parse_container(stream, limits)
+    parsed = parse_container(stream, limits, may_be_unnamed=True)
     for entry in parsed.data_files:
         yield entry.name, parsed.archive.stream(entry)
 

@@ -49,7 +49,6 @@ from tests.support.pki import (
 PKI = shared_pki()
 TRUST = PKI.trust()
 GOOD = PKI.container()
-MIMETYPE = b"application/vnd.etsi.asic-e+zip"
 SIGNING = key_usage(content_commitment=True)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -261,28 +260,6 @@ def test_a_container_of_another_type_than_its_files_is_refused() -> None:
     files = {**unpack(GOOD), "mimetype": b"application/vnd.etsi.asic-s+zip"}
     with pytest.raises(Malformed, match=r"asic\.simple\.data_file"):
         judge(pack(files))
-
-
-@pytest.mark.parametrize(
-    ("changes", "code", "detail"),
-    [
-        ({"mimetype": None}, "asic.mimetype.missing", "there is no file called mimetype"),
-        ({"mimetype": None, "Mimetype": MIMETYPE}, "asic.mimetype.missing", "there is no file called mimetype"),
-        ({"mimetype": None, "mimetype ": MIMETYPE}, "asic.mimetype.missing", "there is no file called mimetype"),
-        ({"mimetype": b"text/plain"}, "asic.mimetype.unknown", "the media type 'text/plain' is not an ASiC container"),
-        ({"mimetype": b""}, "asic.mimetype.unknown", "the media type '' is not an ASiC container"),
-    ],
-    ids=["none", "capital letter", "space in its name", "text", "empty"],
-)
-def test_without_its_media_type_a_container_is_refused_as_a_whole(
-    changes: dict[str, bytes | None], code: str, detail: str
-) -> None:
-    """Also where the signatures would hold, whatever the file is called (EN 319 162-1 §4.4.3.1 lets its extension say
-    what it is): docs/divergences/documents.md."""
-    assert judge(GOOD).is_valid
-    with pytest.raises(Malformed) as refused:
-        validate_container(io.BytesIO(changed(GOOD, changes)), trust=TRUST, at=AT, file_name="contract.asice")
-    assert (refused.value.code, refused.value.detail) == (code, detail)
 
 
 @pytest.mark.parametrize("data", [b"", b"%PDF-1.7", GOOD[:-1], GOOD[1:], GOOD + b"x"])

@@ -1,0 +1,101 @@
+"""Containers whose `mimetype` does not say what they are: read by their other files, with a warning, never changed."""
+
+import io
+
+import pytest
+
+from digiid.formats.asic import Container, parse_container
+from digiid.formats.validation import Report, validate_container
+from digiid.kernel.errors import Malformed
+from digiid.platform.documents.removing import remove_signature
+from tests.support.containers import SIGNATURES, changed, pack, unpack
+from tests.support.pki import AT, shared_pki
+from tests.support.time_marked import TimeMarkMaker
+
+PKI = shared_pki()
+TRUST = PKI.trust()
+GOOD = PKI.container()
+MIMETYPE = b"application/vnd.etsi.asic-e+zip"
+
+
+def judge(container: bytes) -> Report:
+    return validate_container(io.BytesIO(container), trust=TRUST, at=AT)
+
+
+def read(files: dict[str, bytes]) -> Container:
+    return parse_container(io.BytesIO(pack(files)), may_be_unnamed=True)
+
+
+@pytest.mark.parametrize(
+    ("mimetype", "code"),
+    [
+        (None, "asic.mimetype.absent"),
+        (b"", "asic.mimetype.other"),
+        (b"text/plain", "asic.mimetype.other"),
+        (b"application/zip", "asic.mimetype.other"),
+    ],
+)
+def test_signatures_hold_without_it_and_that_is_told(mimetype: bytes | None, code: str) -> None:
+    report = judge(changed(GOOD, {"mimetype": mimetype}))
+    assert (report.form, report.is_valid, report.valid_count) == ("ASiC-E", True, 1)
+    assert [message.code for message in report.messages] == [code]
+
+
+@pytest.mark.parametrize("name", ["Mimetype", "mimetype ", "MIMETYPE"])
+def test_a_file_of_a_similar_name_is_a_file_that_nobody_signed(name: str) -> None:
+    report = judge(changed(GOOD, {"mimetype": None, name: MIMETYPE}))
+    assert not report.is_valid
+    assert "asic.manifest.mismatch" in [message.code for message in report.messages]
+
+
+@pytest.mark.parametrize("mimetype", [None, b"application/zip", b""])
+def test_time_marks_are_not_judged_without_it(mimetype: bytes | None) -> None:
+    with pytest.raises(Malformed, match=r"asic\.mimetype\."):
+        judge(changed(TimeMarkMaker().container(), {"mimetype": mimetype}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mimetype": b"application/vnd.oasis.opendocument.text"},
+        {"mimetype": b"application/epub+zip"},
+        {"mimetype": None, SIGNATURES: None},
+        {"mimetype": b"text/plain", SIGNATURES: None},
+        {"mimetype": None, SIGNATURES: None, "META-INF/documentsignatures.xml": b"<a/>"},
+    ],
+)
+def test_files_of_other_formats_are_no_containers(changes: dict[str, bytes | None]) -> None:
+    with pytest.raises(Malformed, match=r"asic\.mimetype\."):
+        judge(changed(GOOD, changes))
+
+
+@pytest.mark.parametrize(
+    ("files", "form"),
+    [
+        ({"a.txt": b"a", "META-INF/timestamp.tst": b"x"}, "ASiC-S"),
+        ({"a.txt": b"a", "META-INF/signature.p7s": b"x"}, "ASiC-S"),
+        ({"a.txt": b"a", "META-INF/signatures.xml": b"x"}, "ASiC-S"),
+        ({"a.txt": b"a", "META-INF/signature1.p7s": b"x", "META-INF/ASiCManifest1.xml": b"x"}, "ASiC-E"),
+    ],
+)
+def test_the_form_follows_from_the_files(files: dict[str, bytes], form: str) -> None:
+    container = read(files)
+    assert (container.form, container.names_its_form) == (form, False)
+    with pytest.raises(Malformed, match=r"asic\.mimetype\.missing"):
+        parse_container(io.BytesIO(pack(files)))
+
+
+def test_several_files_or_a_folder_are_the_extended_form_and_need_a_manifest() -> None:
+    for files in ({"a.txt": b"a", "b.txt": b"b"}, {"sub/a.txt": b"a"}):
+        with pytest.raises(Malformed, match=r"asic\.manifest\.missing"):
+            read({**files, "META-INF/signatures.xml": b"x"})
+
+
+def test_what_names_one_form_is_never_read_as_the_other() -> None:
+    with pytest.raises(Malformed, match=r"asic\.simple\.data_file"):
+        read({**unpack(GOOD), "mimetype": b"application/vnd.etsi.asic-s+zip"})
+
+
+def test_nothing_is_added_to_it_or_taken_away() -> None:
+    with pytest.raises(Malformed, match=r"asic\.mimetype\.missing"):
+        remove_signature(changed(GOOD, {"mimetype": None}), "S1")
