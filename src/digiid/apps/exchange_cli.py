@@ -3,7 +3,13 @@ running state, and on one that is stopped."""
 
 import typer
 
-from digiid.apps import exchange_evidence_cli, exchange_messages_cli, exchange_registry_cli, exchange_status
+from digiid.apps import (
+    exchange_evidence_cli,
+    exchange_messages_cli,
+    exchange_registry_cli,
+    exchange_server_cli,
+    exchange_status,
+)
 
 exchange_app = typer.Typer(no_args_is_help=True, help="The exchange: members, servers, registrations, anchor.")
 
@@ -17,6 +23,8 @@ exchange_app.command("verify")(exchange_evidence_cli.verify)
 exchange_app.command("messages")(exchange_messages_cli.messages)
 exchange_app.command("status")(exchange_status.status)
 exchange_app.command("maintenance")(exchange_status.maintenance)
+exchange_app.command("new-server")(exchange_server_cli.new_server)
+exchange_app.command("serve")(exchange_server_cli.serve)
 exchange_app.command("members")(exchange_registry_cli.list_members)
 exchange_app.command("servers")(exchange_registry_cli.list_servers)
 exchange_app.command("requests")(exchange_registry_cli.list_requests)

@@ -37,7 +37,7 @@ def list_members(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False
     """Every member with its subsystems."""
     from digiid.exchange.central_server.use_cases import members
 
-    with _central(state) as deps:
+    with opened_central(state) as deps:
         rows = members.list_members(deps)
     if as_json:
         print_json(
@@ -67,7 +67,7 @@ def list_servers(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False
 
     from digiid.exchange.central_server.use_cases import members
 
-    with _central(state) as deps:
+    with opened_central(state) as deps:
         views = members.list_servers(deps)
     if as_json:
         print_json(
@@ -103,7 +103,7 @@ def list_requests(
     """The requests that wait for a decision: what is asked, and by whom."""
     from digiid.exchange.central_server.use_cases import requests
 
-    with _central(state) as deps:
+    with opened_central(state) as deps:
         found = requests.list_requests(deps, only_open=not everything)
     if as_json:
         print_json(out, [_told(one) for one in found])
@@ -129,8 +129,8 @@ def approve(
     from digiid.exchange.central_server.domain import Action
     from digiid.exchange.central_server.use_cases import requests
 
-    with _central(state) as deps:
-        decided = requests.approve_request(deps, request_id, by=_officer(deps, officer, Action.DECIDE_REQUESTS))
+    with opened_central(state) as deps:
+        decided = requests.approve_request(deps, request_id, by=which_officer(deps, officer, Action.DECIDE_REQUESTS))
     _tell_decided(decided, as_json=as_json)
 
 
@@ -145,8 +145,8 @@ def decline(
     from digiid.exchange.central_server.domain import Action
     from digiid.exchange.central_server.use_cases import requests
 
-    with _central(state) as deps:
-        by = _officer(deps, officer, Action.DECIDE_REQUESTS)
+    with opened_central(state) as deps:
+        by = which_officer(deps, officer, Action.DECIDE_REQUESTS)
         decided = requests.decline_request(deps, request_id, reason=reason, by=by)
     _tell_decided(decided, as_json=as_json)
 
@@ -159,7 +159,7 @@ def anchor(
     """The anchor for security servers, and its SHA-224 to be compared over another channel."""
     from digiid.exchange.central_server.app import present_anchor
 
-    with _central(state) as deps:
+    with opened_central(state) as deps:
         content, fingerprint = present_anchor(deps)
         sources = list(deps.settings.source_urls)
     if output is not None:
@@ -182,7 +182,7 @@ def list_provisioned(state: StateOption = DEFAULT_STATE, as_json: JsonOption = F
     """What this state entered by itself when its exchange was made, and what of it somebody has removed."""
     from digiid.exchange.central_server.use_cases import provisioned
 
-    with _central(state) as deps:
+    with opened_central(state) as deps:
         found = provisioned.list_provisioned(deps)
     if as_json:
         print_json(out, [{"item": one.name, "at": one.at.isoformat(), "isThere": one.is_there} for one in found])
@@ -201,8 +201,8 @@ def bring_back(
     from digiid.exchange.central_server.domain import Action
     from digiid.exchange.central_server.use_cases import provisioned
 
-    with _central(state) as deps:
-        found = provisioned.bring_back(deps, item, by=_officer(deps, officer, Action.MANAGE_MEMBERS))
+    with opened_central(state) as deps:
+        found = provisioned.bring_back(deps, item, by=which_officer(deps, officer, Action.MANAGE_MEMBERS))
     if as_json:
         print_json(out, {"atTheNextStart": list(found)})
         return
@@ -219,7 +219,7 @@ def list_groups(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False)
     """Every global group and who is in it."""
     from digiid.exchange.central_server.use_cases import members
 
-    with _central(state) as deps:
+    with opened_central(state) as deps:
         groups = members.list_groups(deps)
     if as_json:
         rows = [
@@ -254,8 +254,8 @@ def add_to_group(
     from digiid.kernel.identifiers import parse_party
 
     joining = parse_party(party)
-    with _central(state) as deps:
-        by = _officer(deps, officer, Action.MANAGE_GROUPS)
+    with opened_central(state) as deps:
+        by = which_officer(deps, officer, Action.MANAGE_GROUPS)
         if code not in {group.code for group in members.list_groups(deps)}:
             members.add_group(deps, code, description or code, by=by)
         members.add_to_group(deps, code, joining, by=by)
@@ -276,8 +276,8 @@ def remove_from_group(
     from digiid.kernel.identifiers import parse_party
 
     leaving = parse_party(party)
-    with _central(state) as deps:
-        by = _officer(deps, officer, Action.MANAGE_GROUPS)
+    with opened_central(state) as deps:
+        by = which_officer(deps, officer, Action.MANAGE_GROUPS)
         members.remove_from_group(deps, code, leaving, by=by)
     _tell_group(code, party, is_inside=False, as_json=as_json)
 
@@ -304,7 +304,7 @@ def add_officer(
     if not set(role) <= known:
         raise typer.BadParameter(f"one of {', '.join(sorted(known))}", param_hint="--role")
     code = parse_personal_code(personal_code).code
-    with _central(state) as deps:
+    with opened_central(state) as deps:
         officer = officers.enter_first_officer(deps, code, name, frozenset(map(Role, role)))
     if as_json:
         print_json(out, {"personalCode": officer.personal_code, "name": officer.name, "roles": sorted(officer.roles)})
@@ -319,7 +319,7 @@ def list_trust_services(state: StateOption = DEFAULT_STATE, as_json: JsonOption 
     """Whose certificates and time stamps count."""
     from digiid.exchange.central_server.use_cases import members
 
-    with _central(state) as deps:
+    with opened_central(state) as deps:
         cas, tsas = members.list_trust_services(deps)
     if as_json:
         print_json(
@@ -349,8 +349,8 @@ def approve_ca(
     from digiid.exchange.central_server.use_cases import members
     from digiid.platform.certificate_files import read_certificate
 
-    with _central(state) as deps:
-        by = _officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
+    with opened_central(state) as deps:
+        by = which_officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
         members.approve_ca(deps, name, read_certificate(certificate), ocsp_urls=ocsp, by=by)
     out.print(f"[green]Approved:[/green] {escape(name)}", highlight=False)
 
@@ -368,8 +368,8 @@ def approve_tsa(
     from digiid.exchange.central_server.use_cases import members
     from digiid.platform.certificate_files import read_certificate
 
-    with _central(state) as deps:
-        by = _officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
+    with opened_central(state) as deps:
+        by = which_officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
         members.approve_tsa(deps, name, url, read_certificate(certificate), by=by)
     out.print(f"[green]Approved:[/green] {escape(name)}", highlight=False)
 
@@ -385,8 +385,8 @@ def withdraw(
     from digiid.exchange.central_server.domain import Action
     from digiid.exchange.central_server.use_cases import members
 
-    with _central(state) as deps:
-        by = _officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
+    with opened_central(state) as deps:
+        by = which_officer(deps, officer, Action.MANAGE_TRUST_SERVICES)
         is_ca = name in {ca.name for ca in members.list_trust_services(deps)[0]}
         (members.withdraw_ca if is_ca else members.withdraw_tsa)(deps, name, reason=reason, by=by)
     out.print(f"[green]Withdrawn:[/green] {escape(name)}", highlight=False)
@@ -396,7 +396,7 @@ def withdraw(
 
 
 @contextmanager
-def _central(state: Path) -> "Iterator[Deps]":
+def opened_central(state: Path) -> "Iterator[Deps]":
     from digiid.apps.central import open_central
 
     deps = open_central(existing_state(state), clock=SystemClock(), entropy=SystemEntropy())
@@ -406,7 +406,7 @@ def _central(state: Path) -> "Iterator[Deps]":
         deps.db.close()
 
 
-def _officer(deps: "Deps", named: str | None, action: "Action") -> str:
+def which_officer(deps: "Deps", named: str | None, action: "Action") -> str:
     """The officer who was named; the only one who has the right when nobody was."""
     from digiid.exchange.central_server.use_cases import officers
 

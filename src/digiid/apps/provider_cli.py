@@ -70,10 +70,10 @@ def issue_seal(
     found = existing_state(state)
     holder = Organization(registry_code, organization, common_name or f"{organization} e-seal")
     file, password_file = folder / f"{seal_number}.p12", folder / f"{seal_number}.password"
-    settings, clock, entropy = _trust_settings(found), SystemClock(), SystemEntropy()
+    settings, clock, entropy = trust_settings(found), SystemClock(), SystemEntropy()
 
     def open_database(unit: str) -> "Database":
-        return _database(found, unit)
+        return open_unit(found, unit)
 
     if request is None:
         certificate = load_or_make_seal(
@@ -134,10 +134,10 @@ def revoke_seal(
         raise typer.BadParameter(f"one of {', '.join(REASONS)}", param_hint="--reason")
     found = existing_state(state)
     app.revoke_seal(
-        _trust_settings(found),
+        trust_settings(found),
         number,
         reason=reason,
-        open_database=lambda unit: _database(found, unit),
+        open_database=lambda unit: open_unit(found, unit),
         clock=SystemClock(),
         entropy=SystemEntropy(),
     )
@@ -233,21 +233,21 @@ def _registry(state: Path) -> "Iterator[Registry]":
     from digiid.institutions.information_authority.signing_service import app
 
     found = existing_state(state)
-    database = _database(found, app.UNIT)
+    database = open_unit(found, app.UNIT)
     try:
         yield app.open_registry(database, secrets_folder=found.secrets, clock=SystemClock(), entropy=SystemEntropy())
     finally:
         database.close()
 
 
-def _database(folder: "StateFolder", unit: str) -> "Database":
+def open_unit(folder: "StateFolder", unit: str) -> "Database":
     from digiid.platform.db import Database
 
     url = folder.load().database.url.replace("{institution}", unit)
     return Database(url) if url else Database.sqlite(folder.path / "db" / f"{unit}.sqlite")
 
 
-def _trust_settings(folder: "StateFolder") -> "TrustServicesSettings":
+def trust_settings(folder: "StateFolder") -> "TrustServicesSettings":
     from digiid.institutions.trust_services.settings import TrustServicesSettings
 
     return TrustServicesSettings(

@@ -17,7 +17,7 @@ import uvloop
 from digiid.exchange.security_server.server import SecurityServer
 from digiid.exchange.security_server.server_health import health_port_of
 from digiid.exchange.security_server.settings import SecurityServerSettings, load_security_server_settings
-from digiid.kernel.errors import DigiidError
+from digiid.kernel.errors import DigiidError, Malformed, NotFound
 from digiid.platform.clock import Clock, SystemClock
 from digiid.platform.entropy import SystemEntropy
 from digiid.platform.log import configure_logging
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         uvloop.run(serve(settings, clock=SystemClock(), on_ready=_say_ready, with_parent=with_parent))
     except DigiidError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
-        return EXIT_REFUSED
+        return EXIT_USAGE if isinstance(error, Malformed | NotFound) else EXIT_REFUSED
     return EXIT_DONE
 
 

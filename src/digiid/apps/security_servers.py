@@ -23,7 +23,7 @@ from digiid.apps.central import PRIVATE_SERVER, STATE_SERVER
 from digiid.apps.exchange_status import STATUS_ADDRESSES
 from digiid.apps.serving import Listener
 from digiid.apps.state import ServerPorts, StateFolder, StateSettings, write_new
-from digiid.exchange.central_server.registering import ProvisionedServer
+from digiid.exchange.central_server.registering import KeyFiles, ProvisionedServer
 from digiid.exchange.client import Client
 from digiid.exchange.delay import DelayRules
 from digiid.exchange.gate import AnyService, Gate, Service
@@ -177,60 +177,100 @@ class ExchangeOfState:
         write_local_conf(server.folder / "rights.toml", build_local_conf(clients, offers))
 
     def _settings_text(self, server: PlacedServer, made: ProvisionedServer) -> str:
-        """The TOML file; JSON's strings are TOML's."""
         name = f"exchange_{server.id.server_code}"
         file_url = f"sqlite:///{server.folder.resolve() / 'messages.sqlite'}"
-        database = self._database_url.replace("{institution}", name) if self._database_url else file_url
-        lines = [
-            "# Written by the state at each start. Changes are lost; a server of your own has its own file.",
-            f"server = {_quoted(server.id)}",
-            f"folder = {_quoted(server.folder)}",
-            f"database = {_quoted(database)}",
-            f"local_conf = {_quoted(server.folder / 'rights.toml')}",
-            "[configuration]",
-            f"anchor = {_quoted(made.anchor)}",
-            "[authentication]",
-            f"key = {_quoted(made.authentication.key)}",
-            f"passphrase_file = {_quoted(made.passphrase_file)}",
-            f"certificate = {_quoted(made.authentication.certificate)}",
-        ]
-        for member, files in made.signing.items():
-            lines += [
-                "[[signing]]",
-                f"member = {_quoted(member)}",
-                f"key = {_quoted(files.key)}",
-                f"passphrase_file = {_quoted(made.passphrase_file)}",
-                f"certificate = {_quoted(files.certificate)}",
-            ]
-        lines += [
-            "[listeners]",
-            'host = "127.0.0.1"',
-            f"message_port = {server.ports.message}",
-            f"https_port = {server.ports.information_system}",
-            f"health_port = {server.ports.health}",
-            "[message_log]",
-            f"tsa_urls = [{_quoted(self._base_url + '/tsa')}]",
-            "[message_log.archive]",
-            f"folder = {_quoted(server.folder / 'archives')}",
-            'grouping = "member"',
-            f"key_file = {_quoted(self._archive_key())}",
-            "[log]",
-            f"file = {_quoted(self._state.log_file.with_name(name + '.log'))}",
-        ]
-        return "\n".join(lines) + "\n"
-
-    def _archive_key(self) -> Path:
-        """Who has this file can open the archives of the message logs: base64, made once."""
-        file = self._state.secrets / ARCHIVE_KEY
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_new(file, base64.b64encode(self._entropy.token_bytes(32)) + b"\n", 0o600)
-        return file
+        text = server_settings_text(
+            made,
+            folder=server.folder,
+            database=self._database_url.replace("{institution}", name) if self._database_url else file_url,
+            local_conf=server.folder / "rights.toml",
+            listeners=Listeners(
+                host="127.0.0.1",
+                message_port=server.ports.message,
+                http_port=0,
+                https_port=server.ports.information_system,
+                health_port=server.ports.health,
+            ),
+            tsa_url=self._base_url + "/tsa",
+            archive_key=make_archive_key(self._state.secrets / ARCHIVE_KEY, self._entropy),
+            log_file=self._state.log_file.with_name(name + ".log"),
+        )
+        return "# Written by the state at each start. Changes are lost; a server of your own has its own file.\n" + text
 
     def processes(self) -> "ServerProcesses":
         files = {server.id: server.folder / "server.toml" for server in self.servers.values()}
         urls = {server.id: server.health_url for server in self.servers.values()}
         return ServerProcesses(files, urls)
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Where a security server listens. A port that is 0 is not opened."""
+
+    host: str
+    message_port: int
+    http_port: int
+    https_port: int
+    health_port: int
+
+
+def server_settings_text(
+    made: ProvisionedServer,
+    *,
+    folder: Path,
+    database: str,
+    local_conf: Path,
+    listeners: Listeners,
+    tsa_url: str,
+    archive_key: Path,
+    log_file: Path,
+) -> str:
+    """The settings of a security server as TOML; JSON's strings are TOML's."""
+    lines = [
+        f"server = {_quoted(made.id)}",
+        f"folder = {_quoted(folder)}",
+        f"database = {_quoted(database)}",
+        f"local_conf = {_quoted(local_conf)}",
+        "[configuration]",
+        f"anchor = {_quoted(made.anchor.resolve())}",
+        "[authentication]",
+        *_key_lines(made.authentication, made.passphrase_file),
+    ]
+    for member, files in made.signing.items():
+        lines += ["[[signing]]", f"member = {_quoted(member)}", *_key_lines(files, made.passphrase_file)]
+    lines += [
+        "[listeners]",
+        f"host = {_quoted(listeners.host)}",
+        f"message_port = {listeners.message_port}",
+        *([f"http_port = {listeners.http_port}"] if listeners.http_port else []),
+        f"https_port = {listeners.https_port}",
+        f"health_port = {listeners.health_port}",
+        "[message_log]",
+        f"tsa_urls = [{_quoted(tsa_url)}]",
+        "[message_log.archive]",
+        f"folder = {_quoted(folder / 'archives')}",
+        'grouping = "member"',
+        f"key_file = {_quoted(archive_key)}",
+        "[log]",
+        f"file = {_quoted(log_file)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _key_lines(files: KeyFiles, passphrase_file: Path) -> list[str]:
+    return [
+        f"key = {_quoted(files.key.resolve())}",
+        f"passphrase_file = {_quoted(passphrase_file.resolve())}",
+        f"certificate = {_quoted(files.certificate.resolve())}",
+    ]
+
+
+def make_archive_key(file: Path, entropy: Entropy) -> Path:
+    """Who has this file can open the archives of a message log: base64, made once."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_new(file, base64.b64encode(entropy.token_bytes(32)) + b"\n", 0o600)
+    return file
 
 
 def _id_of(service: AnyService) -> Any:
