@@ -363,3 +363,19 @@ def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     checked = digiid("config", "check", str(file))
     assert checked.returncode == 2
     assert "prot" in checked.stderr
+
+
+def test_a_state_that_cannot_start_says_why_in_words(state: StateFolder) -> None:
+    digiid("down", "--state", str(state.path))
+    settings = state.settings_file.read_text()
+    missing = state.path / "declarations.toml"
+    try:
+        state.settings_file.write_text(f'consent_declarations = ["{missing}"]\n{settings}')
+        refused = digiid("up", "--state", str(state.path))
+    finally:
+        state.settings_file.write_text(settings)
+    assert refused.returncode == 1
+    said = refused.stderr.replace("\n", "")
+    assert "the state ended at its start" in said and "Traceback" not in said and " line " not in said
+    assert f"consent.declaration: {missing}: No such file or directory" in said
+    ensure_up(state)

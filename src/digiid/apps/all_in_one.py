@@ -292,4 +292,8 @@ def serve(folder: StateFolder) -> None:
 if __name__ == "__main__":
     state_folder = StateFolder(Path(sys.argv[1]))
     configure_logging(state_folder.log_file)
-    serve(state_folder)
+    try:
+        serve(state_folder)
+    except DigiidError as unstarted:
+        # It names what is wrong with a file, a setting or the database; where it was raised helps nobody who reads it.
+        sys.exit(f"{unstarted.code}: {unstarted.public or unstarted.detail}")

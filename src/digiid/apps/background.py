@@ -91,6 +91,7 @@ def start(folder: StateFolder, settings: StateSettings) -> None:
             )
     folder.log_file.parent.mkdir(parents=True, exist_ok=True)
     with folder.log_file.open("ab") as log:
+        begins_at = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             [sys.executable, "-m", "digiid.apps.all_in_one", str(folder.path)],
             stdin=subprocess.DEVNULL,
@@ -103,7 +104,8 @@ def start(folder: StateFolder, settings: StateSettings) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Unavailable(
-                "state.not_ready", f"the state ended at its start; {folder.log_file} says:\n{_tail(folder.log_file)}"
+                "state.not_ready",
+                f"the state ended at its start; {folder.log_file} says:\n{_tail(folder.log_file, begins_at)}",
             )
         if is_ready(settings):
             return
@@ -161,8 +163,11 @@ def _listening_program(port: int) -> str | None:
     return None
 
 
-def _tail(file: Path, lines: int = 15) -> str:
+def _tail(file: Path, begins_at: int, lines: int = 15) -> str:
+    """The end of what was written since the file was `begins_at` bytes long."""
     try:
-        return "\n".join(file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        with file.open("rb") as stream:
+            stream.seek(begins_at)
+            return "\n".join(stream.read().decode("utf-8", "replace").splitlines()[-lines:])
     except OSError:
         return ""

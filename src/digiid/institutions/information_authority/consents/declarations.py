@@ -46,7 +46,9 @@ def read_declarations(file: Path, *, origins: Mapping[str, str]) -> Declarations
         purposes = tuple(_purpose(table, origins) for table in content.get("purpose", []))
     except DigiidError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except OSError as error:
+        raise Malformed("consent.declaration", f"{file}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise Malformed("consent.declaration", f"{file}: {error}") from error
     for service in services:
         check_service_declaration(service)
