@@ -976,6 +976,13 @@ def _many_namespaces(xml: bytes) -> bytes:
     )
 
 
+def _long_namespaces() -> bytes:
+    """A small container in which every signature's parts would be written with a megabyte of namespaces."""
+    names = b" ".join(b'xmlns:%b%d="u:a"' % (b"p" * 24_000, i) for i in range(40))
+    xml = unpack(GOOD)[SIGNATURES].replace(b"<asic:XAdESSignatures ", b"<asic:XAdESSignatures " + names + b" ", 1)
+    return changed(GOOD, {SIGNATURES: xml})
+
+
 def _many_proofs() -> bytes:
     """A megabyte that would keep a judge busy for half a minute."""
 
@@ -993,6 +1000,7 @@ def _many_proofs() -> bytes:
 XML_CASES = [
     refused(XML, "20,000 time-stamps and responses", _many_proofs, "validation.too_many_proofs", seconds=10.0),
     _format(XML, "10,000 namespaces above 500 references", _raw(_many_namespaces), "xades.namespaces"),
+    _format(XML, "a megabyte of namespaces above all that is signed", _long_namespaces, "xades.namespaces"),
     _format(
         XML,
         "40,000 attributes on what is signed",

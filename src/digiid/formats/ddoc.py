@@ -27,6 +27,7 @@ from digiid.formats.hardened_xml import (
     check_no_foreign_nodes,
     escape_attribute,
     is_c14n,
+    namespaces_bytes,
     parse_xml,
     text_of,
     write_canonical,
@@ -190,9 +191,9 @@ def parse_ddoc(data: bytes) -> Ddoc:
     form = FORMS.get((root.get("format", ""), root.get("version", "")))
     if _local(root) != "SignedDoc" or form is None:
         raise Malformed("ddoc.version", "not SK-XML 1.0 or DIGIDOC-XML 1.1 to 1.3")
-    namespaces_bytes = sum(len(uri.encode()) for uri in root.nsmap.values())
-    if namespaces_bytes > _MAX_NAMESPACES_BYTES:
-        raise Malformed("ddoc.namespaces", f"namespaces of {namespaces_bytes} bytes, at most {_MAX_NAMESPACES_BYTES}")
+    above_bytes = namespaces_bytes(root.nsmap)
+    if above_bytes > _MAX_NAMESPACES_BYTES:
+        raise Malformed("ddoc.namespaces", f"namespaces of {above_bytes} bytes, at most {_MAX_NAMESPACES_BYTES}")
     version = root.get("version", "")
     files: list[etree._Element] = []
     signatures: list[etree._Element] = []

@@ -7,6 +7,7 @@ attribute of the xml namespace; such documents are refused instead of being cano
 
 import binascii
 import re
+from collections.abc import Mapping
 
 from lxml import etree
 
@@ -29,8 +30,9 @@ _IS_EXCLUSIVE = {
 _MAX_DEPTH = 64
 # libxml2 canonicalizes in time that grows with the square of these; no document of the field comes near.
 _MAX_NAMESPACES = 48  # in scope of one element
+_MAX_NAMESPACES_BYTES = 16 * 1024  # of their prefixes and names: each part that is signed is written with all of them
 _MAX_ATTRIBUTES = 48  # of one element
-_SMALL_BYTES = 16 * 1024  # attributes in so little cost nothing, wherever they are
+_SMALL_BYTES = 16 * 1024  # attributes and namespaces in so little cost nothing, wherever they are
 
 
 def _parser(*, huge_tree: bool) -> etree.XMLParser:
@@ -54,6 +56,10 @@ _TOO_DEEP = etree.XPath("boolean(" + "/*" * _MAX_DEPTH + ")")
 _TOO_MANY_ATTRIBUTES = etree.XPath(f"boolean(//*[count(@*) > {_MAX_ATTRIBUTES}])")
 _XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
 _WHITE = re.compile(r"[ \t\r\n]+")
+_DECLARATION = re.compile(
+    rb"xmlns(?::[^\s=]{1,%(most)d}+)?+\s{0,99}+=\s{0,99}+(?:\"[^\"]{0,%(most)d}+\"|'[^']{0,%(most)d}+')"
+    % {b"most": _MAX_NAMESPACES_BYTES}
+)
 
 
 def parse_xml(data: bytes, *, code: str, max_bytes: int, has_long_text: bool = False) -> etree._Element:
@@ -87,12 +93,38 @@ def parse_xml(data: bytes, *, code: str, max_bytes: int, has_long_text: bool = F
 
 
 def _check_width(root: etree._Element, data: bytes, code: str) -> None:
-    if data.count(b"xmlns") > _MAX_NAMESPACES and any(
-        len(element.nsmap) > _MAX_NAMESPACES for element in root.iter(etree.Element)
-    ):
-        raise Malformed(f"{code}.namespaces", f"more than {_MAX_NAMESPACES} namespaces in scope of one element")
+    if len(data) <= _SMALL_BYTES and data.count(b"xmlns") <= _MAX_NAMESPACES:
+        return
+    if _may_declare_much(data):
+        for element in root.iter(etree.Element):
+            namespaces = element.nsmap
+            if len(namespaces) > _MAX_NAMESPACES:
+                raise Malformed(f"{code}.namespaces", f"more than {_MAX_NAMESPACES} namespaces in scope of one element")
+            if namespaces_bytes(namespaces) > _MAX_NAMESPACES_BYTES:
+                text = f"namespaces of more than {_MAX_NAMESPACES_BYTES} bytes in scope of one element"
+                raise Malformed(f"{code}.namespaces", text)
     if len(data) > _SMALL_BYTES and _TOO_MANY_ATTRIBUTES(root):
         raise Malformed(f"{code}.attributes", f"more than {_MAX_ATTRIBUTES} attributes on one element")
+
+
+def _may_declare_much(data: bytes) -> bool:
+    """False where all declarations together are few and short, as in nearly every document; then no element has to be
+    asked what is in scope of it."""
+    if data.count(b"xmlns") > _MAX_NAMESPACES:
+        return True
+    at, total = data.find(b"xmlns"), 0
+    while at >= 0 and total <= _MAX_NAMESPACES_BYTES:
+        found = _DECLARATION.match(data, at)
+        if found is None:
+            return True
+        total += found.end() - at
+        at = data.find(b"xmlns", at + 1)  # not behind what was found: in a value it may reach over a true one
+    return total > _MAX_NAMESPACES_BYTES
+
+
+def namespaces_bytes(namespaces: Mapping[str | None, str]) -> int:
+    """How long prefixes and names are together, in UTF-8."""
+    return sum(len((prefix or "").encode()) + len(name.encode()) for prefix, name in namespaces.items())
 
 
 def check_no_foreign_nodes(element: etree._Element, *, code: str) -> None:

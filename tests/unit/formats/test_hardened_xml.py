@@ -66,3 +66,28 @@ def test_depth_is_bounded_for_long_text_as_well() -> None:
         parse_xml(b"<a>" * 100 + b"</a>" * 100, code="test.xml", max_bytes=10_000, has_long_text=True)
     with pytest.raises(Malformed):
         parse_xml(b"<a>" * 10_000 + b"</a>" * 10_000, code="test.xml", max_bytes=100_000)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        f'xmlns:a="{"u" * 20_000}"',
+        f"xmlns:a = '{'u' * 20_000}'",
+        f'xmlns:{"p" * 20_000}="u:a"',
+        " ".join(f'xmlns:p{n}="{"u" * 1000}"' for n in range(20)),
+        # what looks like one and is none hides none
+        f"""b='xmlns:c="' xmlns:a="{"u" * 20_000}\"""",
+        f'b="xmlns" xmlns:a="{"u" * 20_000}"',
+        f'xmlns="{"u" * 10_000}"><b xmlns:b="{"u" * 10_000}"/></a><a',
+    ],
+)
+def test_long_namespaces_in_scope_of_an_element_are_refused(declared: str) -> None:
+    """Every part that is signed would be written with all of them."""
+    document = f"<r><a {declared}/></r>"
+    with pytest.raises(Malformed, match=r"test\.xml\.namespaces"):
+        parse_xml(document.encode(), code="test.xml", max_bytes=100_000)
+
+
+def test_long_namespaces_that_no_element_shares_are_read() -> None:
+    document = "<a>" + "".join(f'<b xmlns:c="{"u" * 10_000}" d="xmlns"/>' for _ in range(5)) + "</a>"
+    assert len(parse_xml(document.encode(), code="test.xml", max_bytes=100_000)) == 5
