@@ -1,8 +1,9 @@
 """Organisations' own seals in a state: key and certificate in a PKCS#12 file, made at the first asking.
 
 Those of the state's own services and journals are renewed by the running state when a third of their life is left, or
-when they were revoked. The renewed one is put in the former's place in one step, so that at every moment there is one
-that can be used, and the former key is gone then: what it sealed carries its certificate and needs no key any more.
+when the CA revoked them or does not know them any more. The renewed one is put in the former's place in one step, so
+that at every moment there is one that can be used, and the former key is gone then: what it sealed carries its
+certificate and needs no key any more.
 """
 
 import fcntl
@@ -25,7 +26,7 @@ from digiid.formats.x509.request import MAX_REQUEST_BYTES
 from digiid.institutions.trust_services.app import is_revoked, issue_seal
 from digiid.institutions.trust_services.ca.domain import SealOrder
 from digiid.institutions.trust_services.settings import TrustServicesSettings
-from digiid.kernel.errors import Conflict, DigiidError, Malformed, Unavailable
+from digiid.kernel.errors import Conflict, DigiidError, Malformed, NotFound, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.documents.files import make_folder, read_file, write_whole
@@ -91,6 +92,16 @@ class SealAuthority:
         return is_revoked(
             self.settings, certificate, open_database=self.open_database, clock=self.clock, entropy=self.entropy
         )
+
+    def answers_for(self, certificate: x509.Certificate) -> bool:
+        """Whether the CA issued it and did not revoke it. A CA that came back from an older backup does not know what
+        it issued since, and its responder says so to everybody."""
+        try:
+            return not self.has_revoked(certificate)
+        except NotFound as error:
+            if error.code != "trust.document":
+                raise
+            return False
 
 
 def load_or_make_seal(
@@ -159,8 +170,8 @@ class ServiceSeal:
         return signer
 
     def look(self) -> None:
-        """Take up what lies there now, and renew what has less than a third of its life left or was revoked. What fails
-        is told and tried again; the former seal goes on meanwhile."""
+        """Take up what lies there now, and renew what has less than a third of its life left or the CA does not answer
+        for. What fails is told and tried again; the former seal goes on meanwhile."""
         if not self._file.exists():
             return  # nobody has needed it yet
         try:
@@ -230,18 +241,20 @@ class ServiceSeal:
         return signer
 
     def _next(self) -> tuple[Path, str]:
-        """A file with a seal that was never in use, and its number: of the year, or the next of the year when that one
-        was used before, or certified for a key that is lost."""
+        """A file with a seal that was never in use and can be, and its number: of the year, or the next of the year
+        when that one was used before, certified for a key that is lost, or revoked before it was put in its place."""
         of_the_year = f"{self.number}{self._authority.clock.now():%Y}"
         for suffix in _WITHIN_A_YEAR:
             number = of_the_year + suffix
             file = self._folder / f"{number}.next.p12"
             try:
-                self._complete(file, number)
+                signer = self._complete(file, number)
             except Conflict as error:
                 log.warning("seal.number_lost", seal=number, code=error.code, reason=error.detail)
-            else:
+                continue
+            if self._is_usable(signer) and self._authority.answers_for(signer.certificate):
                 return file, number
+            log.warning("seal.number_spent", seal=number)
         raise Unavailable("seal.not_renewed", f"all {len(_WITHIN_A_YEAR)} numbers of this year were used before")
 
     def _complete(self, file: Path, number: str) -> KeySigner:
@@ -257,7 +270,7 @@ class ServiceSeal:
         begins_at, ends_at = signer.certificate.not_valid_before_utc, signer.certificate.not_valid_after_utc
         if not self._is_usable(signer) or self._left(signer) <= (ends_at - begins_at) / 3:
             return True
-        return self._authority.has_revoked(signer.certificate)
+        return not self._authority.answers_for(signer.certificate)
 
     def _left(self, signer: KeySigner) -> timedelta:
         return signer.certificate.not_valid_after_utc - self._authority.clock.now()

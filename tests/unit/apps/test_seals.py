@@ -359,6 +359,44 @@ def test_a_revoked_seal_is_replaced_at_the_next_look_as_often_as_it_happens(room
     assert "not renewed" not in seal.health()
 
 
+def test_a_seal_that_its_ca_does_not_know_any_more_is_replaced(room: Room) -> None:
+    """As when the CA came back from a backup that is older than the seal: its responder calls the seal unknown."""
+    seal = room.started()
+    forgotten = seal.open().certificate
+    for file in room.path.glob("trust_ca.sqlite*"):
+        file.unlink()
+    seal.look()
+    renewed = seal.open().certificate
+    assert renewed != forgotten
+    assert room.authority.answers_for(renewed)
+    assert seal.health() == "until 2029-12-31, 1134 days left"
+    seal.look()
+    assert seal.open().certificate == renewed
+
+
+@pytest.mark.parametrize("spoilt", ["revoked", "forgotten"])
+def test_what_was_spoilt_before_it_was_put_in_its_place_never_comes_there(room: Room, spoilt: str) -> None:
+    room.started().open()
+    room.revoke(NUMBER)
+    left_over = room.authority.complete(  # as whoever is killed in the middle of a renewal leaves it
+        room.secrets / f"{NUMBER}2026.next.p12",
+        room.file.with_suffix(".password"),
+        seal_number=f"{NUMBER}2026",
+        organization=OWNER,
+        curve_name="secp256r1",
+    )
+    if spoilt == "revoked":
+        room.revoke(f"{NUMBER}2026")
+    else:
+        for file in room.path.glob("trust_ca.sqlite*"):
+            file.unlink()
+    seal = room.started()
+    seal.look()
+    assert seal.open().certificate != left_over.certificate
+    assert room.authority.answers_for(seal.open().certificate)
+    assert files(room) == [f"{NUMBER}.p12", f"{NUMBER}.password"]
+
+
 @pytest.mark.parametrize("renewing", [False, True])
 def test_of_several_that_start_at_once_all_have_one_seal(room: Room, renewing: bool) -> None:
     if renewing:
