@@ -24,7 +24,9 @@ LEVELS = ("B", "T", "LT", "LTA")
 
 def sign(
     files: Annotated[list[Path], typer.Argument(help="Files to sign; one container alone gets one more signature.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The container to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The container to write; else that of the first file's name.")
+    ] = None,
     card: Annotated[str | None, typer.Option(help="Document number, or reader:NAME. Else the inserted card.")] = None,
     pin2: Annotated[str | None, typer.Option(envvar="DIGIID_PIN2", help="Asked for when left out.")] = None,
     p12: Annotated[Path | None, typer.Option(help="Sign with the key of this PKCS#12 file.")] = None,

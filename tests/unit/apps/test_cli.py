@@ -124,3 +124,10 @@ def test_whoever_opens_a_state_with_tls_is_told_whose_certificates_it_has(tmp_pa
     where.print(text(StateFolder(tmp_path), StateSettings(tls=tls)))
     assert isinstance(where.file, io.StringIO)
     assert ("authority.pem" in where.file.getvalue()) is tls
+
+
+def test_what_is_no_container_is_named_when_a_signature_is_to_be_taken_out(tmp_path: Path) -> None:
+    (tmp_path / "letter.pdf").write_bytes(b"%PDF-1.7\n")
+    done = CliRunner().invoke(cli.app, ["remove-signature", str(tmp_path / "letter.pdf"), "S0"], env={"COLUMNS": "300"})
+    assert done.exit_code == 2
+    assert done.output.replace("\n", "").startswith(f"{tmp_path / 'letter.pdf'}: ") and "asic.zip.end" in done.output

@@ -237,7 +237,7 @@ def remove_signature_command(
             raise Refused("documents.output_exists", f"{target} is there already")
         write_whole(target, remove_signature(read_file(container), signature))
     except DigiidError as error:
-        return print_error(error, console, as_json=as_json)
+        return print_error(error, console, as_json=as_json, prefix=named_before(container, error))
     if as_json:
         print_json(console, {"container": str(target), "removed": signature})
     else:
