@@ -35,7 +35,7 @@ HASHCODES_NAMES: Final[Mapping[str, str]] = {
 MAX_HASHCODES_BYTES: Final = 1024 * 1024
 MAX_FILE_BYTES: Final = 2**63 - 1
 _MEDIA_TYPE: Final = "application/octet-stream"
-_EXPECTED_PROBLEMS: Final = {"asic.manifest.mismatch", "asic.unknown_meta_file"}
+EXPECTED_PROBLEMS: Final = {"asic.manifest.mismatch", "asic.unknown_meta_file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def read_file_hashes(container: Container) -> HashcodeContainer:
         files.append(FileHash(name, size, sha256, sha512, media_types[name]))
     check_file_hashes(files)
     # 3 what is wrong with the container besides is not what makes it a hashcode container
-    problems = tuple(problem for problem in container.problems if problem.code not in _EXPECTED_PROBLEMS)
+    problems = tuple(problem for problem in container.problems if problem.code not in EXPECTED_PROBLEMS)
     if any(problem.is_error for problem in problems):
         raise Malformed("asic.hashcode.container", next(problem.message for problem in problems if problem.is_error))
     return HashcodeContainer(container, tuple(files))

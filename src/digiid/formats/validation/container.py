@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 from digiid.formats.asic import Container, Entry, Limits, parse_container
 from digiid.formats.asic.container import unnamed
-from digiid.formats.asic.hashcode import is_hashcode_container
+from digiid.formats.asic.hashcode import EXPECTED_PROBLEMS, is_hashcode_container
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.cades import read_frame, validate_cades_file
 from digiid.formats.validation.ddoc import validate_ddoc
@@ -91,7 +91,7 @@ def _validate(file: BinaryIO, *, at: datetime, file_name: str, inside: _Inside, 
     names = tuple(entry.name for entry in container.data_files)
     if is_hashcode_container(container):
         files, names, told = files_of(container)
-        messages = [told]
+        messages = [*(one for one in messages if one.code not in EXPECTED_PROBLEMS), told]
 
     # 2 every signature by itself
     signatures: list[SignatureReport] = []

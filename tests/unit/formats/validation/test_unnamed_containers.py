@@ -5,11 +5,13 @@ import io
 import pytest
 
 from digiid.formats.asic import Container, parse_container
+from digiid.formats.asic.container import add_signature_file
+from digiid.formats.asic.hashcode import build_hashcode_container, hash_file, parse_hashcode_container
 from digiid.formats.validation import Report, validate_container
 from digiid.kernel.errors import Malformed
 from digiid.platform.documents.removing import remove_signature
 from tests.support.containers import SIGNATURES, changed, pack, unpack
-from tests.support.pki import AT, shared_pki
+from tests.support.pki import AT, FILES, shared_pki
 from tests.support.time_marked import TimeMarkMaker
 
 PKI = shared_pki()
@@ -39,6 +41,19 @@ def test_signatures_hold_without_it_and_that_is_told(mimetype: bytes | None, cod
     report = judge(changed(GOOD, {"mimetype": mimetype}))
     assert (report.form, report.is_valid, report.valid_count) == ("ASiC-E", True, 1)
     assert [message.code for message in report.messages] == [code]
+
+
+@pytest.mark.parametrize(("mimetype", "code"), [(None, "asic.mimetype.absent"), (b"text/plain", "asic.mimetype.other")])
+def test_it_is_told_where_digests_stand_in_the_place_of_files_too(mimetype: bytes | None, code: str) -> None:
+    hashes = [hash_file(io.BytesIO(file.content), name=file.name, media_type=file.media_type) for file in FILES]
+    unsigned = parse_container(io.BytesIO(build_hashcode_container(hashes, at=AT)))
+    hashcode = add_signature_file(unsigned, SIGNATURES, PKI.sign(FILES), at=AT)
+    assert [message.code for message in judge(hashcode).messages] == ["validation.hashcode"]
+    report = judge(changed(hashcode, {"mimetype": mimetype}))
+    assert (report.form, report.is_valid) == ("ASiC-E", True)
+    assert [message.code for message in report.messages] == [code, "validation.hashcode"]
+    with pytest.raises(Malformed, match=r"asic\.mimetype\."):
+        parse_hashcode_container(io.BytesIO(changed(hashcode, {"mimetype": mimetype})))
 
 
 @pytest.mark.parametrize("name", ["Mimetype", "mimetype ", "MIMETYPE"])
