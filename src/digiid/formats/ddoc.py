@@ -91,6 +91,7 @@ class DdocFile:
     size_bytes: int | None
     is_there: bool
     digest: bytes | None  # what DigestValue says, when only that is there
+    is_frame_signed: bool  # with what is declared above; in SK-XML 1.0 only the content is
     element: etree._Element = field(repr=False, compare=False)
 
     @property
@@ -106,13 +107,13 @@ class DdocFile:
         """The file itself; XML that is embedded as it is comes out as it stands between the tags.
 
         Where that is a document which is only well-formed with prefixes that are declared above it (Namespaces in XML
-        1.0 §6.1, §7), their declarations are written into its root's tag. The default namespace there is DigiDoc's and
-        not the file's.
+        1.0 §6.1, §7), their declarations are written into its root's tag, if signatures cover them. The default
+        namespace there is DigiDoc's and not the file's.
 
         Raises: Malformed `ddoc.base64`, `ddoc.data_file`: it is not in the document.
         """
         written = self.written()
-        if self.content_type != EMBEDDED or not self._is_document():
+        if self.content_type != EMBEDDED or not self.is_frame_signed or not self._is_document():
             return written
         above = {prefix: uri for prefix, uri in self.element.nsmap.items() if prefix and prefix != "xml"}
         mentioned = {prefix: uri for prefix, uri in above.items() if f"{prefix}:".encode() in written}
@@ -165,7 +166,7 @@ class Ddoc:
         key = (file.id, hash_name, False)
         found = self._digests.get(key)
         if found is None:
-            found = self._digests[key] = _digest_of(file, hash_name, self.version)
+            found = self._digests[key] = _digest_of(file, hash_name)
         return found
 
     def alternate_digest(self, file: DdocFile, hash_name: str) -> bytes | None:
@@ -206,7 +207,7 @@ def parse_ddoc(data: bytes) -> Ddoc:
         raise Malformed("ddoc.count", f"{len(files)} files and {len(signatures)} signatures")
 
     # 2 the files
-    data_files = tuple(map(_parse_file, files))
+    data_files = tuple(_parse_file(file, version) for file in files)
     ids = [file.id for file in data_files]
     if len(set(ids)) != len(ids):
         raise Malformed("ddoc.duplicate_id", "two data files have the same Id")
@@ -234,10 +235,10 @@ def parse_ddoc(data: bytes) -> Ddoc:
     )
 
 
-def _digest_of(file: DdocFile, hash_name: str, version: str) -> bytes:
+def _digest_of(file: DdocFile, hash_name: str) -> bytes:
     if file.digest is not None:
         return file.digest
-    if version == "1.0":
+    if not file.is_frame_signed:
         return hashlib.new(hash_name, file.written()).digest()
     if file.content_type == EMBEDDED_BASE64:
         return _digest_base64(file.element, hash_name, dict(file.element.nsmap))
@@ -349,7 +350,7 @@ def _attribute(element: etree._Element, name: str) -> str:
 # ------------------------------------------------------------------ files
 
 
-def _parse_file(element: etree._Element) -> DdocFile:
+def _parse_file(element: etree._Element, version: str) -> DdocFile:
     content_type = _attribute(element, "ContentType")
     name = _attribute(element, "Filename")
     size = element.get("Size", "")
@@ -373,6 +374,7 @@ def _parse_file(element: etree._Element) -> DdocFile:
         size_bytes=int(size) if size.isascii() and size.isdigit() and len(size) < 16 else None,
         is_there=digest is None,
         digest=digest,
+        is_frame_signed=version != "1.0",
         element=element,
     )
 
