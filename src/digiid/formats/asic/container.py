@@ -59,6 +59,9 @@ _PLAIN_ENTRY = re.compile(
 )
 _PLAIN_END = re.compile(rb"[ \n]*</manifest:manifest>[ \n]*")
 _OTHER_FORMAT = re.compile(r"application/(?:vnd\.|epub)", re.IGNORECASE)  # which other programs open as what it is
+# By these files, which no signature covers, other programs know their own whatever `mimetype` says: EPUB (EPUB 3.3
+# §4.2.6.3.1), whose pages could then be other ones than those that were signed, and JAR, which would be run.
+_OTHER_FORMAT_FILES = frozenset(("meta-inf/container.xml", "meta-inf/manifest.mf"))
 # Of these one has to be there if `mimetype` does not say what it is.
 _BASELINE_PROOF = re.compile(r"META-INF/(?:signatures[^/]*\.xml|signature[^/]*\.p7s|timestamp[^/]*\.tst)")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}( *;.{1,128})?")
@@ -261,7 +264,10 @@ def _read_media_type(archive: Archive, problems: list[ContainerProblem], *, may_
     text = content.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
     media_type = text.strip()
     if entry is None or media_type not in (MEDIA_TYPE_ASIC_E, MEDIA_TYPE_ASIC_S):
-        if not (may_be_unnamed and _has_proofs(archive)) or _OTHER_FORMAT.match(media_type):
+        is_other = _OTHER_FORMAT.match(media_type) or any(
+            each.name.lower() in _OTHER_FORMAT_FILES for each in archive.entries
+        )
+        if is_other or not (may_be_unnamed and _has_proofs(archive)):
             raise unnamed(archive)
         problems.append(_UNNAMED if entry is None else _MISNAMED)
         return None

@@ -74,6 +74,10 @@ def test_time_marks_are_not_judged_without_it(mimetype: bytes | None) -> None:
     [
         {"mimetype": b"application/vnd.oasis.opendocument.text"},
         {"mimetype": b"application/epub+zip"},
+        {"mimetype": None, "META-INF/container.xml": b"<container/>"},
+        {"mimetype": b"text/plain", "META-INF/container.xml": b"<container/>"},
+        {"mimetype": None, "META-INF/MANIFEST.MF": b"Main-Class: a"},
+        {"mimetype": None, "META-INF/manifest.mf": b"Main-Class: a"},
         {"mimetype": None, SIGNATURES: None},
         {"mimetype": b"text/plain", SIGNATURES: None},
         {"mimetype": None, SIGNATURES: None, "META-INF/documentsignatures.xml": b"<a/>"},
@@ -104,6 +108,12 @@ def test_several_files_or_a_folder_are_the_extended_form_and_need_a_manifest() -
     for files in ({"a.txt": b"a", "b.txt": b"b"}, {"sub/a.txt": b"a"}):
         with pytest.raises(Malformed, match=r"asic\.manifest\.missing"):
             read({**files, "META-INF/signatures.xml": b"x"})
+
+
+def test_what_says_that_it_is_a_container_may_hold_a_file_of_another_format() -> None:
+    report = judge(changed(GOOD, {"META-INF/MANIFEST.MF": b"Main-Class: a"}))
+    assert report.is_valid
+    assert [message.code for message in report.messages] == ["asic.unknown_meta_file"]
 
 
 def test_what_names_one_form_is_never_read_as_the_other() -> None:
