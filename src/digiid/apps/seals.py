@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from digiid.formats.x509.profile import Organization
 from digiid.formats.x509.request import MAX_REQUEST_BYTES
-from digiid.institutions.trust_services.app import is_revoked, issue_seal
+from digiid.institutions.trust_services.app import get_number, is_revoked, issue_seal
 from digiid.institutions.trust_services.ca.domain import SealOrder
 from digiid.institutions.trust_services.settings import TrustServicesSettings
 from digiid.kernel.errors import Conflict, DigiidError, Malformed, NotFound, Unavailable
@@ -93,6 +93,11 @@ class SealAuthority:
             self.settings, certificate, open_database=self.open_database, clock=self.clock, entropy=self.entropy
         )
 
+    def number_of(self, certificate: x509.Certificate) -> str:
+        return get_number(
+            self.settings, certificate, open_database=self.open_database, clock=self.clock, entropy=self.entropy
+        )
+
     def answers_for(self, certificate: x509.Certificate) -> bool:
         """Whether the CA issued it and did not revoke it. A CA that came back from an older backup does not know what
         it issued since, and its responder says so to everybody."""
@@ -152,6 +157,7 @@ class ServiceSeal:
         self._folder, self._authority = folder, authority
         self._file, self._password_file = folder / f"{seal_number}.p12", folder / f"{seal_number}.password"
         self._signer: KeySigner | None = None
+        self._present_number: str | None = None  # as of the last look
         self._failure: tuple[datetime, str] | None = None  # since when, and why
         self._lock = threading.Lock()
 
@@ -181,7 +187,8 @@ class ServiceSeal:
                     self._signer = signer
                     log.info("seal.taken_up", seal=self.number, ends_at=_day(signer.certificate.not_valid_after_utc))
                 if self._is_due(signer):
-                    self._renew()
+                    signer = self._renew()
+                self._present_number = self._authority.number_of(signer.certificate)
         except DigiidError as error:
             log.error("seal.not_renewed", seal=self.number, code=error.code, reason=error.detail)
             self._failed(f"{error.code}: {error.detail}")
@@ -192,7 +199,8 @@ class ServiceSeal:
             self._failure = None
 
     def health(self) -> str:
-        """Until when it can be used, and what keeps it from being renewed.
+        """Until when it can be used, by which number it is revoked when that is another than the first, and what keeps
+        it from being renewed.
 
         Raises: Unavailable `seal.not_renewed`: it cannot be used, or will not be for longer than _LATE.
         """
@@ -208,6 +216,8 @@ class ServiceSeal:
             )
         left = self._left(signer)
         until = f"until {_day(signer.certificate.not_valid_after_utc)}, {max(left, timedelta(0)).days} days left"
+        if self._present_number not in (None, self.number):
+            until += f", its number is {self._present_number}"
         if left < _LATE:
             told = "; ".join(filter(None, (until, why)))
             raise Unavailable("seal.not_renewed", f"{self.number} {told}. {self._remedy()}")

@@ -230,6 +230,22 @@ def is_revoked(
         return ca.is_revoked(deps, certificate)
 
 
+def get_number(
+    settings: TrustServicesSettings,
+    certificate: x509.Certificate,
+    *,
+    open_database: Callable[[str], Database],
+    clock: Clock,
+    entropy: Entropy,
+) -> str:
+    """The number by which a certificate of the CA's own is revoked, from beside a running state.
+
+    Raises: as `is_revoked`.
+    """
+    with _beside(settings, open_database=open_database, clock=clock, entropy=entropy) as deps:
+        return ca.get_number(deps, certificate)
+
+
 def issue_exchange_certificate(
     settings: TrustServicesSettings,
     order: ExchangeOrder,

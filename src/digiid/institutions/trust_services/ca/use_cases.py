@@ -507,14 +507,21 @@ def _revoke_single(
 
 def is_revoked(deps: Deps, certificate: x509.Certificate) -> bool:
     """Whether this certificate was revoked for good. Raises: NotFound `trust.document`: it was not issued here."""
+    number = get_number(deps, certificate)
     with deps.db.read() as tx:
-        number = store.find_number_of(tx, certificate_der=der_of(certificate), serial_number=certificate.serial_number)
-        if number is None:
-            raise NotFound("trust.document", "this certificate was not issued here")
         present = statuses.find_statuses(tx, document_number=number)
     return any(
         one.serial_number == certificate.serial_number and one.state is CertificateState.REVOKED for one in present
     )
+
+
+def get_number(deps: Deps, certificate: x509.Certificate) -> str:
+    """The number by which this certificate is revoked. Raises: NotFound `trust.document`: it was not issued here."""
+    with deps.db.read() as tx:
+        number = store.find_number_of(tx, certificate_der=der_of(certificate), serial_number=certificate.serial_number)
+    if number is None:
+        raise NotFound("trust.document", "this certificate was not issued here")
+    return number
 
 
 def get_statuses(deps: Deps, document_number: str) -> list[CertificateStatus]:
