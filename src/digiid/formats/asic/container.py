@@ -6,6 +6,7 @@ refused by name in ASiC-S, and not taken into account in ASiC-E.
 """
 
 import codecs
+import contextlib
 import hashlib
 import re
 import unicodedata
@@ -306,11 +307,19 @@ def _has_proofs(archive: Archive) -> bool:
 
 
 def _infer_media_type(archive: Archive, found: "_Found") -> str:
-    """What a container is that does not say it: only ASiC-E has a manifest, only ASiC-S is sure to have one file."""
-    if found.manifests and any(entry.name[:21].casefold() == "meta-inf/asicmanifest" for entry in found.manifests):
+    """What a container is that does not say it: what its manifest says, or what its files can be."""
+    # 1 which files a signature covers is told by such manifests in ASiC-E alone
+    if any(entry.name[:21].casefold() == "meta-inf/asicmanifest" for entry in found.manifests):
         return MEDIA_TYPE_ASIC_E
+    # 2 its manifest; one that cannot be read is told of when it is
+    entry = archive.find(MANIFEST_NAME)
+    if entry is not None:
+        with contextlib.suppress(Malformed):
+            said = parse_manifest(archive.read(entry, max_bytes=MAX_MANIFEST_BYTES)).get("/")
+            return MEDIA_TYPE_ASIC_S if said == MEDIA_TYPE_ASIC_S else MEDIA_TYPE_ASIC_E
+    # 3 only ASiC-S is sure to have one file, in no folder
     has_one_file = len(found.data) == 1 and "/" not in found.data[0].name
-    return MEDIA_TYPE_ASIC_S if has_one_file and archive.find(MANIFEST_NAME) is None else MEDIA_TYPE_ASIC_E
+    return MEDIA_TYPE_ASIC_S if has_one_file and entry is None else MEDIA_TYPE_ASIC_E
 
 
 def _read_manifest(

@@ -10,7 +10,7 @@ from digiid.formats.asic.hashcode import build_hashcode_container, hash_file, pa
 from digiid.formats.validation import Report, validate_container
 from digiid.kernel.errors import Malformed
 from digiid.platform.documents.removing import remove_signature
-from tests.support.containers import SIGNATURES, changed, pack, unpack
+from tests.support.containers import MANIFEST, SIGNATURES, changed, pack, unpack
 from tests.support.pki import AT, FILES, shared_pki
 from tests.support.time_marked import TimeMarkMaker
 
@@ -26,6 +26,12 @@ def judge(container: bytes) -> Report:
 
 def read(files: dict[str, bytes]) -> Container:
     return parse_container(io.BytesIO(pack(files)), may_be_unnamed=True)
+
+
+def manifest(letter: str) -> bytes:
+    """As it names one form or the other."""
+    extended = unpack(GOOD)[MANIFEST].replace(b"contract.txt", b"a.txt")
+    return extended.replace(b"asic-e+zip", f"asic-{letter}+zip".encode())
 
 
 @pytest.mark.parametrize(
@@ -94,6 +100,9 @@ def test_files_of_other_formats_are_no_containers(changes: dict[str, bytes | Non
         ({"a.txt": b"a", "META-INF/timestamp.tst": b"x"}, "ASiC-S"),
         ({"a.txt": b"a", "META-INF/signature.p7s": b"x"}, "ASiC-S"),
         ({"a.txt": b"a", "META-INF/signatures.xml": b"x"}, "ASiC-S"),
+        ({"a.txt": b"a", "META-INF/timestamp.tst": b"x", MANIFEST: manifest("s")}, "ASiC-S"),
+        ({"a.txt": b"a", "META-INF/signatures.xml": b"x", MANIFEST: manifest("s")}, "ASiC-S"),
+        ({"a.txt": b"a", "META-INF/signatures.xml": b"x", MANIFEST: manifest("e")}, "ASiC-E"),
         ({"a.txt": b"a", "META-INF/signature1.p7s": b"x", "META-INF/ASiCManifest1.xml": b"x"}, "ASiC-E"),
     ],
 )
