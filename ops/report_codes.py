@@ -60,17 +60,19 @@ def sub_indication(node: ast.expr) -> str:
 def said_in(tree: ast.AST) -> Iterator[tuple[str, str, str, str]]:
     """(code, weight, sub-indication, text) of every message."""
     names: dict[str, str] = {}
-    found = (node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.Call | ast.Tuple))
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.AnnAssign | ast.Assign | ast.Call | ast.Tuple))
     for node in sorted(found, key=lambda node: (node.lineno, node.col_offset)):
-        if isinstance(node, ast.Assign):
-            if isinstance(node.targets[0], ast.Name):
-                names[node.targets[0].id] = text_of(node.value, names)
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            if isinstance(target, ast.Name) and node.value is not None:
+                names[target.id] = text_of(node.value, names)
             continue
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Malformed", "Refused"):
             continue  # these are errors, and stand in their own page
         arguments = node.args if isinstance(node, ast.Call) else node.elts
         for argument, after in pairwise(arguments):
             codes, text = text_of(argument, {}).split(" / "), text_of(after, names)
+            text = text or ("…" if weight(node) else "")  # put together elsewhere
             if text and all(map(CODE.fullmatch, codes)) and not CODE.fullmatch(text):
                 for code in codes:
                     yield code, weight(node), sub_indication(node), text
