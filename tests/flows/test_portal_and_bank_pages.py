@@ -4,8 +4,10 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
+import pypdfium2
 import pytest
 
 from digiid.institutions.bank.domain import is_iban
@@ -14,6 +16,7 @@ from digiid.platform.clock import ManualClock
 from digiid.platform.preview import draw_page
 from digiid.platform.printing import PrintedPage
 from tests.flows.provider_room import ProviderRoom, open_provider_room
+from tests.support.containers import changed
 from tests.support.page_client import PageClient
 from tests.support.pdf import plain_pdf
 from tests.support.pki import CA_EXTENSIONS, make_certificate, new_key, person, shared_pki
@@ -116,6 +119,26 @@ def test_a_report_can_be_had_on_paper(room: ProviderRoom) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/pdf"
     assert draw_page(answer.content).pages >= 1
+
+
+def test_what_is_odd_is_told_in_estonian_with_the_exact_words_beside_it(room: ProviderRoom) -> None:
+    files = {"container": ("a.asice", changed(shared_pki().container(), {"mimetype": None}), "application/zip")}
+    sentence = "Esimene fail ümbrikus peaks olema „mimetype“, mis ütleb, mis liiki ümbrik see on."
+    meaning = "Seda ei ole, nii et mõni programm ei ava faili; allkirju see ei mõjuta."
+    estonian, english = room.browser("portal", language="et"), room.browser("portal")
+    estonian.get("/validate")
+    page = estonian.post_form("/validate", {}, files=files).text
+    assert f"<strong>Teadmiseks:</strong> {sentence} {meaning}" in page
+    assert 'Täpsed sõnad: <span lang="en">&#34;mimetype&#34; should be the first file in the container</span>' in page
+    printed = pypdfium2.PdfDocument(estonian.post_form("/validate", {"format": "pdf"}, files=files).content)
+    text = " ".join(page.get_textpage().get_text_bounded() for page in printed)
+    assert f'Teadmiseks: {sentence} {meaning} Täpsed sõnad: "mimetype" should be' in " ".join(text.split())
+    english.get("/validate")
+    said = words(english.post_form("/validate", {}, files=files).text)
+    assert 'For your information: "mimetype" should be the first file in the container There is none, so' in unescape(
+        said
+    )
+    assert "Exact words" not in said and "which says what kind of container" not in said
 
 
 def test_what_will_be_signed_is_shown_as_a_picture_or_as_text(room: ProviderRoom) -> None:

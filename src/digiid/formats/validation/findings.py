@@ -51,7 +51,7 @@ _MEANING: Final[Mapping[SubIndication | None, str]] = {
     None: "The signature is not of the legal level that was asked for.",
 }
 # Warnings that a reader may set aside, and why.
-_HARMLESS: Final[Mapping[str, str]] = {
+HARMLESS: Final[Mapping[str, str]] = {
     "asic.empty_file": "An empty file can be signed; it just says nothing.",
     "asic.name.hidden": "Look twice at what kind of file it is before you open it.",
     "asic.name.mixed_scripts": "Letters of other scripts can look the same. Look twice at which file it is.",
@@ -107,7 +107,7 @@ def list_findings(report: Report) -> tuple[Finding, ...]:
         found += _token(token)
     for message in report.messages:
         is_error = message.severity is Severity.ERROR
-        meaning = "" if is_error else _HARMLESS.get(message.code, "")
+        meaning = "" if is_error else HARMLESS.get(message.code, "")
         found.append(Finding(message.code, is_error, message.text, meaning))
     return tuple(found)
 
@@ -150,7 +150,7 @@ def _signature(signature: SignatureReport) -> list[Finding]:
         found = [Finding(code, True, f"{who}: {verdict}, {when}.", _MEANING[sub], parameters)]
     for message in signature.messages:
         is_error = message.severity is Severity.ERROR
-        found.append(Finding(message.code, is_error, message.text, "" if is_error else _HARMLESS.get(message.code, "")))
+        found.append(Finding(message.code, is_error, message.text, "" if is_error else HARMLESS.get(message.code, "")))
     return found
 
 
@@ -165,7 +165,7 @@ def _token(token: TimeStampTokenReport) -> list[Finding]:
         found = [Finding(code, True, text, _MEANING[token.sub_indication], {"when": at, "level": token.level})]
     for message in token.messages:
         is_error = message.severity is Severity.ERROR
-        found.append(Finding(message.code, is_error, message.text, "" if is_error else _HARMLESS.get(message.code, "")))
+        found.append(Finding(message.code, is_error, message.text, "" if is_error else HARMLESS.get(message.code, "")))
     return found
 
 

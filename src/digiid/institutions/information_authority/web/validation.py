@@ -11,6 +11,7 @@ from digiid.formats.validation import Report
 from digiid.institutions.information_authority import use_cases
 from digiid.institutions.information_authority.domain import clean_file_name
 from digiid.institutions.information_authority.use_cases import Deps
+from digiid.institutions.information_authority.web.finding_words import in_plain_words
 from digiid.institutions.information_authority.web.uploads import EMPTY_FILE, aside, size_of
 from digiid.institutions.information_authority.web.words import Explained, explain
 from digiid.kernel.errors import Malformed
@@ -48,7 +49,8 @@ def validation_handlers(deps: Deps) -> list[Any]:
         explained = explain(report)
         if form.value("format") == "pdf":
             return _as_pdf(request, explained, name=name, content=upload.content)
-        return await page(request, "portal_report.html", {"report": report, "explained": explained})
+        context = {"report": report, "explained": explained, "in_plain_words": in_plain_words}
+        return await page(request, "portal_report.html", context)
 
     return [validate_page, validate]
 

@@ -108,7 +108,7 @@ class Explained:
 
 
 def explain(report: Report) -> Explained:
-    """Put a report into words. What the validator found in particular stays in its own English words."""
+    """Put a report into words. The findings keep the validator's English words; finding_words.py has others."""
     findings = list(list_findings(report))[1:]  # the first is the verdict, which is said here
     signatures = []
     for signature in report.signatures:
