@@ -21,6 +21,7 @@ def _exchange() -> None:
 
 exchange_app.command("verify")(exchange_evidence_cli.verify)
 exchange_app.command("messages")(exchange_messages_cli.messages)
+exchange_app.command("archive")(exchange_messages_cli.archive)
 exchange_app.command("status")(exchange_status.status)
 exchange_app.command("maintenance")(exchange_status.maintenance)
 exchange_app.command("new-server")(exchange_server_cli.new_server)

@@ -1,4 +1,5 @@
-"""`digiid exchange messages`: which requests have no answer, by a message log, and what became of a single one."""
+"""`digiid exchange messages|archive`: which requests have no answer, by a message log, what became of a single one, and
+an archive at once."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,14 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from digiid.apps.counted import counted
 from digiid.apps.document_cli import JsonOption
-from digiid.kernel.errors import DigiidError, Unavailable
+from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.platform.command_output import EXIT_UNREADABLE, print_error, print_json
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from digiid.exchange.message_log import LoggedMessage
+    from digiid.exchange.message_log.database import LogDatabase
     from digiid.exchange.message_log.store import Unanswered
 
 out = Console(emoji=False)  # or the `:AB:` of an identifier would become a picture
@@ -66,25 +69,78 @@ def messages(
     raise typer.Exit(1 if lost else 0)
 
 
+def archive(
+    settings: Annotated[Path, typer.Argument(help="The security server's settings file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Put every time-stamped message that is in no archive yet into one, now and not at the next interval.
+
+    It works while the server runs, and while it is down. Exit codes: 0 every message is in an archive; 1 some have no
+    time stamp yet, which a server that runs gets for them within a minute; 2 no log, or no archives by its settings.
+    """
+    from digiid.exchange.message_log import store
+    from digiid.exchange.message_log.archiving import Archiver
+    from digiid.exchange.security_server.settings import load_security_server_settings
+    from digiid.platform.clock import SystemClock
+    from digiid.platform.entropy import SystemEntropy
+
+    try:
+        told = load_security_server_settings(settings)
+        where = told.message_log.archive
+        if where is None:
+            raise Malformed("config.invalid", f"{settings}: no [message_log.archive]")
+        with _opened(told.database) as log:
+            written = Archiver(log, where, SystemClock(), SystemEntropy()).archive()
+            with log.read() as tx:
+                left = store.count_records(tx, after=store.find_stamped_through(tx))
+    except DigiidError as error:
+        print_error(error, out if as_json else err, as_json=as_json)
+        raise typer.Exit(EXIT_UNREADABLE) from None
+    if as_json:
+        print_json(out, {"written": written, "folder": str(where.folder), "withoutTimeStamp": left})
+    else:
+        text = f"Written to {where.folder}: {counted(written, 'archive')}."
+        out.print(text, highlight=False, markup=False, soft_wrap=True)
+        if left:
+            text = (
+                f"Not archived, having no time stamp yet: {counted(left, 'message')}. The server gets one each minute."
+            )
+            out.print(text, highlight=False, soft_wrap=True)
+    raise typer.Exit(1 if left else 0)
+
+
 @contextmanager
 def _reading(settings: Path) -> "Iterator[Connection]":
+    from digiid.exchange.security_server.settings import load_security_server_settings
+
+    with _opened(load_security_server_settings(settings).database) as log, log.read() as tx:
+        yield tx
+
+
+@contextmanager
+def _opened(database: str) -> "Iterator[LogDatabase]":
     from sqlalchemy import make_url
 
     from digiid.exchange.message_log.database import LogDatabase
-    from digiid.exchange.security_server.settings import load_security_server_settings
     from digiid.platform.db import Database
 
-    database = load_security_server_settings(settings).database
     url = make_url(database)
     is_file = url.get_backend_name() == "sqlite" and url.database
     if is_file and not Path(str(url.database)).exists():
         raise Unavailable("exchange.logging_failed", f"the log's file {url.database} is not there")
     log = LogDatabase(Database.sqlite(Path(str(url.database))) if is_file else Database(database))
     try:
-        with log.read() as tx:
-            yield tx
+        yield log
     finally:
         log.close()
+
+
+def _table(*headings: str) -> Table:
+    """Nothing is cut off in a narrow terminal, and a message id stays in one piece: it is given to the next command."""
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading == "message id")
+    return table
 
 
 # ------------------------------------------------------------------ one message
@@ -97,7 +153,7 @@ def _show_message(message_id: str, found: "Sequence[LoggedMessage]", stamped: in
     if not found:
         err.print(f"Nothing is logged of {escape(message_id)}.", highlight=False)
         return
-    table = Table("logged", "what", "of", "client", "service", "time stamp", box=None, pad_edge=False)
+    table = _table("logged", "what", "of", "client", "service", "time stamp")
     for each in found:
         time_stamp = "yes" if each.number <= stamped else "not yet"
         table.add_row(
@@ -140,7 +196,7 @@ def _show_unanswered(waiting: "Sequence[Unanswered]", lost: "Sequence[Unanswered
     if not waiting:
         out.print("Every request has its response.")
         return
-    table = Table("logged", "message id", "of", "service", "", box=None, pad_edge=False)
+    table = _table("logged", "message id", "of", "service", "")
     for each in waiting:
         told = "it may have acted" if each.is_incoming else "asked"
         table.add_row(

@@ -5,9 +5,11 @@ What is encrypted never lies on the disk in the clear: it is put together and ta
 
 import base64
 import binascii
+import fcntl
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -30,6 +32,7 @@ from digiid.platform.entropy import Entropy
 
 ENCRYPTED_SUFFIX: Final = ".cdoc2"
 _DRAFT_PREFIX: Final = ".mlog-draft-"
+_LOCK: Final = ".mlog-lock"
 _MAX_KEY_FILE_BYTES: Final = 64 * 1024
 _LIMITS: Final = ArchiveLimits(max_files=1, max_bytes=MAX_ARCHIVE_BYTES_LIMIT)
 
@@ -93,21 +96,35 @@ def write_archive(
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise Unavailable("exchange.message_log.archive_folder", f"{folder}: {error.strerror}") from error
+        raise _folder_unusable(folder, error) from error
     return path
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make it, and remove what an interrupted run has left.
+@contextmanager
+def prepared_folder(folder: Path) -> Iterator[None]:
+    """Make it, wait until no other process archives into it, and remove what an interrupted run has left.
 
     Raises: Unavailable `exchange.message_log.archive_folder`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for draft in folder.glob(f"{_DRAFT_PREFIX}*"):
-            draft.unlink(missing_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Unavailable("exchange.message_log.archive_folder", f"{folder}: {error.strerror}") from error
+        raise _folder_unusable(folder, error) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for draft in folder.glob(f"{_DRAFT_PREFIX}*"):
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise _folder_unusable(folder, error) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def _folder_unusable(folder: Path, error: OSError) -> Unavailable:
+    return Unavailable("exchange.message_log.archive_folder", f"{folder}: {error.strerror}")
 
 
 def _encrypt(name: str, content: bytes, recipients: Sequence[NewRecipient], entropy: Entropy) -> Sequence[bytes]:

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from digiid.exchange.message_log import store
-from digiid.exchange.message_log.archive_files import load_recipients, prepare_folder, write_archive
+from digiid.exchange.message_log.archive_files import load_recipients, prepared_folder, write_archive
 from digiid.exchange.message_log.containers import ContainerBuilder, name_of
 from digiid.exchange.message_log.database import LogDatabase
 from digiid.exchange.message_log.entries import ArchivingState, LoggedMessage
@@ -41,7 +41,7 @@ log = structlog.get_logger("exchange.message_log")
 
 
 class Archiver:
-    """Writes archives and deletes what is archived and old. One for a log."""
+    """Writes archives and deletes what is archived and old. One for a log in each process."""
 
     def __init__(self, db: LogDatabase, settings: ArchiveSettings, clock: Clock, entropy: Entropy) -> None:
         self._db, self._settings, self._clock, self._entropy = db, settings, clock, entropy
@@ -83,15 +83,17 @@ class Archiver:
     def archive(self) -> int:
         """Archive every time-stamped message that is not archived yet. How many archives were written.
 
+        Another process that archives the same log into the same folder is waited for.
+
         Raises: Unavailable `exchange.message_log.archive_folder`, `exchange.logging_failed`, `db.busy`;
             Broken `exchange.message_log.damaged`; what load_recipients raises. What was written stays.
         """
         with self._lock:
             recipients = load_recipients(self._settings, at=self._clock.now())
-            prepare_folder(self._settings.folder)
             written = 0
-            while (plan := self._plan()) is not None:
-                written += self._carry_out(plan, recipients)
+            with prepared_folder(self._settings.folder):
+                while (plan := self._plan()) is not None:
+                    written += self._carry_out(plan, recipients)
             return written
 
     def _plan(self) -> store.ArchivePlan | None:

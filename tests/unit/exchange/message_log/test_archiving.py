@@ -1,6 +1,7 @@
 import base64
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy import func, select
 
 from digiid.exchange.message_log import ArchiveSettings, store
-from digiid.exchange.message_log.archive_files import read_archive
+from digiid.exchange.message_log.archive_files import prepared_folder, read_archive
 from digiid.exchange.message_log.archiving import Archiver, group_of
 from digiid.exchange.message_log.entries import ArchivingState
 from digiid.exchange.message_log.verifying import validate_evidence
@@ -39,7 +40,7 @@ def archiver(started, folder, clock, entropy):
 
 
 def archives(folder):
-    return sorted(folder.iterdir())
+    return sorted(folder.glob("mlog-*"))
 
 
 def linked(path):
@@ -203,6 +204,20 @@ def test_drafts_of_an_interrupted_run_are_removed(archiver, folder):
     log.stamper.stamp_pending()
     archiving.archive()
     assert [path.suffix for path in archives(folder)] == [".zip"]
+
+
+def test_two_processes_that_archive_take_turns(archiver, folder, clock, entropy):
+    log, archiving = archiver()
+    record_all(log, [make_entry("one")])
+    log.stamper.stamp_pending()
+    other = Archiver(log.db, ArchiveSettings(folder=folder, allow_plain=True), clock, entropy)
+    with ThreadPoolExecutor(1) as threads:
+        with prepared_folder(folder):
+            waiting = threads.submit(other.archive)
+            (draft := folder / ".mlog-draft-abc").write_text("half")
+            assert wait([waiting], timeout=0.5).not_done and draft.exists() and archives(folder) == []
+        assert waiting.result(timeout=30) == 1
+    assert archiving.archive() == 0
 
 
 def test_a_damaged_record_is_not_archived_and_not_deleted(archiver, folder, db):

@@ -13,7 +13,7 @@ from digiid.exchange.message_log import store
 from digiid.platform.clock import ManualClock, SystemClock
 from digiid.platform.db import Database
 from tests.support.global_conf import LOANS, POLICE
-from tests.support.logged import make_entry, open_log, record_all
+from tests.support.logged import Authority, make_entry, open_log, record_all
 
 ASKED, ANSWERED = make_entry("asked", party=LOANS), make_entry("asked", is_response=True, party=LOANS)
 PROVIDER = str(POLICE)
@@ -95,6 +95,30 @@ def test_the_command_tells_people_what_became_of_a_message(recorded, monkeypatch
     assert "may have acted" in lost.stdout and PROVIDER in lost.stdout
     assert "response" in whole.stdout and "No response" not in whole.stdout
     assert "older than two minutes" in run(settings).stdout
+
+
+def test_a_narrow_terminal_cuts_no_message_id(recorded, monkeypatch):
+    monkeypatch.setattr(exchange_messages_cli.out, "_width", 80)
+    name = "EE-7eb805ca-8d15-4763-8350-9221b84c6f97"
+    settings = recorded(request(name, party=PROVIDER))
+    assert name in run(settings).stdout and "…" not in run(settings).stdout + run(settings, name).stdout
+
+
+def test_an_operator_archives_at_once_and_hears_what_is_not_stamped_yet(recorded, tmp_path):
+    settings = recorded(request("one"), response("one"))
+    archive = ["archive", str(settings), "--json"]
+    refused = CliRunner().invoke(exchange_app, archive)
+    assert refused.exit_code == 2 and "[message_log.archive]" in json.loads(refused.stdout)["error"]["detail"]
+    where = f'[message_log.archive]\nfolder = "{tmp_path}/archives"\nallow_plain = true\n'
+    settings.write_text(settings.read_text() + where)
+    waiting = CliRunner().invoke(exchange_app, archive)
+    assert (waiting.exit_code, json.loads(waiting.stdout)["withoutTimeStamp"]) == (1, 2)
+    log = open_log(Database.sqlite(tmp_path / "log.sqlite"), recorded.clock, Authority(recorded.clock))
+    log.stamper.stamp_pending()
+    log.db.close()
+    done = CliRunner().invoke(exchange_app, archive[:2])
+    assert done.exit_code == 0 and "1 archive." in done.stdout, done.stdout
+    assert len(list((tmp_path / "archives").glob("mlog-*.zip"))) == 1
 
 
 def test_the_command_says_when_there_is_no_log(recorded, tmp_path):

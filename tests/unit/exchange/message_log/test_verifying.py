@@ -72,7 +72,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def archives(made, tmp_path):
     shutil.copytree(made / "plain", tmp_path / "plain")
-    return sorted((tmp_path / "plain").iterdir())
+    return sorted((tmp_path / "plain").glob("mlog-*"))
 
 
 @pytest.fixture(scope="module")
