@@ -122,7 +122,8 @@ def test_a_report_can_be_had_on_paper(room: ProviderRoom) -> None:
 
 
 def test_what_is_odd_is_told_in_estonian_with_the_exact_words_beside_it(room: ProviderRoom) -> None:
-    files = {"container": ("a.asice", changed(shared_pki().container(), {"mimetype": None}), "application/zip")}
+    container = changed(shared_pki().container(), {"mimetype": None, "META-INF/x": b"x", "META-INF/y": b"y"})
+    files = {"container": ("a.asice", container, "application/zip")}
     sentence = "Esimene fail ümbrikus peaks olema „mimetype“, mis ütleb, mis liiki ümbrik see on."
     meaning = "Seda ei ole, nii et mõni programm ei ava faili; allkirju see ei mõjuta."
     estonian, english = room.browser("portal", language="et"), room.browser("portal")
@@ -130,6 +131,9 @@ def test_what_is_odd_is_told_in_estonian_with_the_exact_words_beside_it(room: Pr
     page = estonian.post_form("/validate", {}, files=files).text
     assert f"<strong>Teadmiseks:</strong> {sentence} {meaning}" in page
     assert 'Täpsed sõnad: <span lang="en">&#34;mimetype&#34; should be the first file in the container</span>' in page
+    assert page.count("Seda faili ei ole keegi allkirjastanud.") == 1
+    for name in ("META-INF/x", "META-INF/y"):
+        assert f'<li lang="en">&#39;{name}&#39; is not covered by any signature</li>' in page
     printed = pypdfium2.PdfDocument(estonian.post_form("/validate", {"format": "pdf"}, files=files).content)
     text = " ".join(page.get_textpage().get_text_bounded() for page in printed)
     assert f'Teadmiseks: {sentence} {meaning} Täpsed sõnad: "mimetype" should be' in " ".join(text.split())
