@@ -3,13 +3,14 @@
 Every finding has a code and its parameters, so that pages can say the same in another language; `text` is English.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from digiid.formats.validation.report import (
     Indication,
+    Message,
     Report,
     Severity,
     SignatureReport,
@@ -105,11 +106,7 @@ def list_findings(report: Report) -> tuple[Finding, ...]:
         found += _signature(signature)
     for token in report.time_stamp_tokens:
         found += _token(token)
-    for message in report.messages:
-        is_error = message.severity is Severity.ERROR
-        meaning = "" if is_error else HARMLESS.get(message.code, "")
-        found.append(Finding(message.code, is_error, message.text, meaning))
-    return tuple(found)
+    return (*found, *_told(report.messages))
 
 
 def _verdict(report: Report) -> Finding:
@@ -148,10 +145,7 @@ def _signature(signature: SignatureReport) -> list[Finding]:
         sub = signature.sub_indication
         code = f"finding.signature.{(sub or 'level').lower()}"
         found = [Finding(code, True, f"{who}: {verdict}, {when}.", _MEANING[sub], parameters)]
-    for message in signature.messages:
-        is_error = message.severity is Severity.ERROR
-        found.append(Finding(message.code, is_error, message.text, "" if is_error else HARMLESS.get(message.code, "")))
-    return found
+    return [*found, *_told(signature.messages)]
 
 
 def _token(token: TimeStampTokenReport) -> list[Finding]:
@@ -163,10 +157,14 @@ def _token(token: TimeStampTokenReport) -> list[Finding]:
         code = f"finding.token.{(token.sub_indication or 'not_valid').lower()}"
         text = f"Time-stamp{' of ' + at if at else ''}: not valid."
         found = [Finding(code, True, text, _MEANING[token.sub_indication], {"when": at, "level": token.level})]
-    for message in token.messages:
-        is_error = message.severity is Severity.ERROR
-        found.append(Finding(message.code, is_error, message.text, "" if is_error else HARMLESS.get(message.code, "")))
-    return found
+    return [*found, *_told(token.messages)]
+
+
+def _told(messages: Sequence[Message]) -> list[Finding]:
+    """What matters first."""
+    errors = [Finding(each.code, True, each.text) for each in messages if each.severity is Severity.ERROR]
+    others = [each for each in messages if each.severity is not Severity.ERROR]
+    return errors + [Finding(each.code, False, each.text, HARMLESS.get(each.code, "")) for each in others]
 
 
 def _time(at: datetime) -> str:
