@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from digiid.formats.validation import validate_container
 from digiid.institutions.information_authority.signing_service import store, use_cases
 from digiid.institutions.information_authority.signing_service.api import build_signing_service_app
 from digiid.institutions.information_authority.signing_service.clients import ClientCredentials, Registry
+from digiid.institutions.information_authority.signing_service.early_status import EarlyStatus
 from digiid.institutions.information_authority.signing_service.settings import Settings
 from digiid.institutions.information_authority.signing_service.use_cases import Deps
 from digiid.kernel.errors import Conflict, NotFound, Refused
@@ -248,6 +250,73 @@ def test_a_revoked_certificate_signs_nothing(desk: Desk) -> None:
     desk.room.server.status = "revoked"
     answer = desk.complete(container_id, prepared, signer.sign(base64.b64decode(prepared["digest"])))
     assert (answer.status_code, answer.json()["code"]) == (422, "documents.certificate.revoked")
+
+
+def test_nobody_types_a_pin_for_a_certificate_that_is_not_in_force(desk: Desk) -> None:
+    server, signer = desk.room.server, desk.room.signer()
+    body = {"signingCertificate": b64(signer.certificate.public_bytes(Encoding.DER))}
+    paths = [f"/signing/containers/{desk.client.create(FILES)}/remotesigning"]
+    paths.append(f"/signing/pdfs/{upload_pdf(desk, simple_pdf())}/remotesigning")
+    server.status = "revoked"
+    for path in paths:
+        answer = desk.client.call("POST", path, body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "documents.certificate.revoked")
+        assert answer.json()["detail"] == "The certificate is revoked. Nothing was signed."
+    desk.clock.advance(timedelta(seconds=10))
+    server.reason = "certificate_hold"
+    assert desk.client.refused(422, "POST", paths[0], body) == "documents.certificate.suspended"
+    desk.clock.advance(timedelta(seconds=10))
+    server.status, server.reason = "good", None
+    desk.client.ok("POST", paths[0], body)
+
+
+def test_the_responder_is_asked_within_measure_and_may_be_away(desk: Desk) -> None:
+    server, signers = desk.room.server, [desk.room.signer(f"SIGNER{number}") for number in range(5)]
+    container_id = desk.client.create(FILES)
+    for _ in range(5):
+        desk.prepare(container_id, signers[0])
+    assert server.requests.count("/ocsp") == 1
+    # away: preparing goes on, and the next do not wait for it either
+    server.change = lambda _path, _body: (503, b"")
+    for signer in signers[1:]:
+        desk.prepare(container_id, signer)
+    assert server.requests.count("/ocsp") == 2
+    # back, with an answer that says nothing: the second step judges
+    desk.clock.advance(timedelta(seconds=30))
+    server.change = lambda _path, _body: (200, b"nonsense")
+    prepared = desk.prepare(container_id, signers[1])
+    assert server.requests.count("/ocsp") == 3
+    server.change = lambda _path, body: (200, body)
+    value = signers[1].sign(base64.b64decode(prepared["digest"]))
+    assert desk.complete(container_id, prepared, value).status_code == 200
+
+
+def test_of_many_at_once_a_few_ask_the_responder(desk: Desk) -> None:
+    server, signers = desk.room.server, [desk.room.signer(f"SIGNER{number}") for number in range(6)]
+    status, asking, go_on = EarlyStatus(), threading.Semaphore(0), threading.Event()
+
+    def wait_and_answer(_path: str, body: bytes) -> tuple[int, bytes]:
+        asking.release()
+        go_on.wait(30)
+        return 200, body
+
+    def check(signer: KeySigner) -> None:
+        fetch = desk.room.trust.ocsp.fetch
+        status.check(signer.certificate, desk.room.issuers[0], fetch=fetch, clock=desk.clock)
+
+    server.change = wait_and_answer
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(check, signer) for signer in signers[:4]]
+        for _ in waiting:
+            assert asking.acquire(timeout=30)
+        for signer in signers:  # four are asked about; these ask nobody and wait for nobody
+            check(signer)
+        assert server.requests.count("/ocsp") == 4
+        go_on.set()
+        for one in waiting:
+            one.result(timeout=30)
+    check(signers[4])
+    assert server.requests.count("/ocsp") == 5
 
 
 # ------------------------------------------------------------------------------------------ who asks

@@ -8,7 +8,7 @@ killed in between leaves the container as it was.
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -33,6 +33,7 @@ from digiid.institutions.information_authority.signing_service.domain import (
     StoredPrepared,
     decide_take,
 )
+from digiid.institutions.information_authority.signing_service.early_status import EarlyStatus
 from digiid.institutions.information_authority.signing_service.settings import Settings
 from digiid.kernel.errors import Conflict, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.clock import Clock
@@ -71,6 +72,7 @@ class Deps:
     issuers: Sequence[x509.Certificate]
     trust: TrustServices
     settings: Settings
+    early_status: EarlyStatus = field(default_factory=EarlyStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def extend(deps: Deps, where: Address) -> None:
 
 
 def prepare(deps: Deps, where: Address, request: SigningRequest) -> ToSign:
-    """First step: what the signer's device is to sign.
+    """First step: what the signer's device is to sign. Nobody is to type a PIN for a certificate that is revoked.
 
     Raises: NotFound `signing.container`; Malformed `x509.…`; Refused `documents.certificate.…`,
         `documents.container.not_valid`, `signing.level`, `xades.key`; Conflict `signing.prepared.too_many`.
@@ -229,6 +231,8 @@ def prepare(deps: Deps, where: Address, request: SigningRequest) -> ToSign:
     at = deps.clock.now()
     prepare_it = _prepare_pdf if where.form is Form.PDF else _prepare_container
     prepared, to_sign = prepare_it(deps, stored, request, certificate, at)
+    # 3 the certificate is in force, as far as that can be known now
+    deps.early_status.check(prepared.certificate, prepared.issuer, fetch=deps.trust.ocsp.fetch, clock=deps.clock)
     signature_id = new_id(deps.entropy)
     kept = StoredPrepared(
         signature_id=signature_id,
