@@ -13,7 +13,7 @@ _MAX_BYTES = 8 * 1024 * 1024
 def check_file(file: Path) -> str:
     """Read the file as what its keys say that it is, and everything that it names; nothing is started.
 
-    Raises: Malformed `config.…`, `exchange.local_conf.…`, naming what is wrong.
+    Raises: Malformed `config.…`, `exchange.local_conf.…`, `consent.declaration`, naming what is wrong.
     """
     return _kind_of(file)(file)
 
@@ -28,15 +28,32 @@ def _kind_of(file: Path) -> Callable[[Path], str]:
         return _check_local_conf
     if "server" in values:
         return _check_security_server
+    if values.keys() and values.keys() <= {"service", "purpose"}:
+        return _check_declarations
     return _check_state
 
 
 def _check_state(file: Path) -> str:
     from digiid.apps.state import StateSettings
+    from digiid.institutions.information_authority.consents.declarations import read_declarations
     from digiid.platform.config import load_settings
 
     settings = load_settings(file, StateSettings)
+    for declarations in settings.consent_declarations:
+        read_declarations(declarations, origins=settings.origins)
     return f"Sites below {settings.origin('portal')}, programs at {settings.base_url}."
+
+
+def _check_declarations(file: Path) -> str:
+    from digiid.apps.state import StateSettings
+    from digiid.institutions.information_authority.consents.declarations import read_declarations
+
+    found = read_declarations(file, origins=StateSettings().origins)
+    told = (
+        counted(len(found.services), "service declaration"),
+        counted(len(found.purposes), "purpose declaration"),
+    )
+    return f"For the consent service: {' and '.join(told)}."
 
 
 def _check_local_conf(file: Path) -> str:

@@ -1,9 +1,14 @@
+import re
+
 import pytest
 from typer.testing import CliRunner
 
 from digiid.apps.cli import app
+from digiid.institutions.information_authority.consents.settings import DEMONSTRATION_FILE
 from digiid.kernel.errors import Malformed
 from tests.unit.exchange.security_server.test_local_conf import FILE
+
+DECLARED = DEMONSTRATION_FILE.read_text("utf-8")
 
 
 def check(file):
@@ -41,3 +46,31 @@ def test_a_file_of_a_state_is_still_checked_as_one(tmp_path):
     error = check(file).exception
     assert isinstance(error, Malformed)
     assert "prot" in error.detail
+
+
+def test_what_is_wrong_in_the_declarations_of_a_state_is_named(tmp_path):
+    declared, state = tmp_path / "declared.toml", tmp_path / "state.toml"
+    state.write_text(f'consent_declarations = ["{declared}"]\n')
+    for content, named in {
+        DECLARED: None,
+        DECLARED.replace("max_days =", "most_days =", 1): "unknown: most_days",
+        DECLARED.replace("{bank}", "{banc}", 1): "banc",
+        re.sub(r"max_days = \d+", 'max_days = "a year"', DECLARED, count=1): "TypeError",
+        re.sub(r"max_days = \d+", "max_days = 0", DECLARED, count=1): "max_days or validation_cache_seconds",
+        "service = " + "[" * 100_000: "",
+    }.items():
+        declared.write_text(content, "utf-8")
+        checked = check(state)
+        if named is None:
+            assert checked.exit_code == 0, checked.output
+            continue
+        assert isinstance(checked.exception, Malformed), named
+        assert checked.exception.code == "consent.declaration"
+        assert str(declared) in checked.exception.detail and named in checked.exception.detail
+    declared.unlink()
+    assert "No such file" in check(state).exception.detail
+
+
+def test_a_file_of_declarations_is_checked_alone(tmp_path):
+    told = check(DEMONSTRATION_FILE)
+    assert told.exit_code == 0 and re.search(r"\d+ service declarations? and \d+ purpose declarations?", told.output)

@@ -19,7 +19,7 @@ from digiid.institutions.information_authority.consents.domain import (
     check_purpose_declaration,
     check_service_declaration,
 )
-from digiid.kernel.errors import DigiidError, Malformed
+from digiid.kernel.errors import Malformed
 
 _MAX_BYTES: Final = 2_000_000
 
@@ -33,7 +33,7 @@ class Declarations:
 def read_declarations(file: Path, *, origins: Mapping[str, str]) -> Declarations:
     """Read `[[service]]` and `[[purpose]]` tables. `{site}` in a callback stands for that site's origin.
 
-    Raises: Malformed `consent.declaration`.
+    Raises: Malformed `consent.declaration`, naming the file.
     """
     try:
         data = file.read_bytes()
@@ -44,16 +44,16 @@ def read_declarations(file: Path, *, origins: Mapping[str, str]) -> Declarations
             raise ValueError("only [[service]] and [[purpose]] tables are read")
         services = tuple(_service(table) for table in content.get("service", []))
         purposes = tuple(_purpose(table, origins) for table in content.get("purpose", []))
-    except DigiidError:
-        raise
+        for service in services:
+            check_service_declaration(service)
+        for purpose in purposes:
+            check_purpose_declaration(purpose)
     except OSError as error:
         raise Malformed("consent.declaration", f"{file}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise Malformed("consent.declaration", f"{file}: {error}") from error
-    for service in services:
-        check_service_declaration(service)
-    for purpose in purposes:
-        check_purpose_declaration(purpose)
+    except Malformed as error:
+        raise Malformed("consent.declaration", f"{file}: {error.detail}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise Malformed("consent.declaration", f"{file}: {type(error).__name__}: {error}") from error
     return Declarations(services, purposes)
 
 
