@@ -175,11 +175,15 @@ def anchor(
     out.print(f"SHA-224 {fingerprint}", highlight=False, soft_wrap=True)
 
 
-# ------------------------------------------------------------------ what the state entered by itself
+# ------------------------------------------------------------------ what this program entered
 
 
 def list_provisioned(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
-    """What this state entered by itself when its exchange was made, and what of it somebody has removed."""
+    """What was entered by this program and not by an officer's hand, and what of it somebody has removed.
+
+    The state enters its own members, servers and trust services when its exchange is made, `new-server` those that it
+    is told. What was removed is not entered again until it is brought back.
+    """
     from digiid.exchange.central_server.use_cases import provisioned
 
     with opened_central(state) as deps:
@@ -197,16 +201,20 @@ def bring_back(
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
-    """Enter at the next start again what was removed, and what went with it."""
+    """Let what was removed be entered again, and what went with it.
+
+    What is the state's own comes back at its next start, what `new-server` entered when that is called once more.
+    """
     from digiid.exchange.central_server.domain import Action
     from digiid.exchange.central_server.use_cases import provisioned
 
     with opened_central(state) as deps:
         found = provisioned.bring_back(deps, item, by=which_officer(deps, officer, Action.MANAGE_MEMBERS))
     if as_json:
-        print_json(out, {"atTheNextStart": list(found)})
+        print_json(out, {"enteredAgain": list(found)})
         return
-    out.print("At the next start (`digiid down`, `digiid up`):", highlight=False)
+    text = "Entered again at the next start (`digiid down`, `digiid up`), or by `new-server` what is from there:"
+    out.print(text, highlight=False, soft_wrap=True)
     for name in found:
         out.print(f"  {escape(name)}", highlight=False)
 

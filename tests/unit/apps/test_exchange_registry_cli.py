@@ -56,7 +56,7 @@ def test_what_the_state_entered_and_somebody_removed_is_listed_and_brought_back(
         "class OLD": False,
     }
     assert "removed  class OLD" in run(state, "provisioned").output
-    assert told(state, "bring-back", "class OLD", "--officer", REGISTRAR) == {"atTheNextStart": ["class OLD"]}
+    assert told(state, "bring-back", "class OLD", "--officer", REGISTRAR) == {"enteredAgain": ["class OLD"]}
     assert [each["item"] for each in told(state, "provisioned")] == ["class NEW"]
     assert refusal(state, "bring-back", "class OLD", "--officer", REGISTRAR).code == "central.provisioned"
 

@@ -1,8 +1,9 @@
-"""What the program entered by itself, once: what an officer removed of it stays removed.
+"""What the program entered for somebody, once: what an officer removed of it stays removed.
 
 An exchange that runs in one state with its servers is made at the first start (`registering.provision`). Every later
-start enters only what was never entered, as when a new version has one subsystem more. `bring_back` forgets that
-something was entered, so that the next start enters it again.
+start enters only what was never entered, as when a new version has one subsystem more. A security server beside the
+state that is registered in one step is entered likewise, by whoever calls for it. `bring_back` forgets that something
+was entered, so that the next start, or the next such call, enters it again.
 """
 
 import hashlib
@@ -54,8 +55,8 @@ def list_provisioned(deps: Deps) -> list[ProvisionedItem]:
 
 
 def bring_back(deps: Deps, item: str, *, by: str) -> tuple[str, ...]:
-    """The next start enters the item again, and what went with it: a server's certificates and clients, a member's
-    subsystems, those in a group. Returns the names of all of them.
+    """The next start, or registration in one step, enters the item again, and what went with it: a server's
+    certificates and clients, a member's subsystems, those in a group. Returns the names of all of them.
 
     Raises: Refused; NotFound `central.provisioned` for what the program never entered or what is still there.
     """
