@@ -67,6 +67,7 @@ def new_server(
     out.print(f"Registered: {server}, messages at {host}:{port}", highlight=False, markup=False)
     out.print(f"  Clients, services and rights: {rights}", highlight=False, markup=False, soft_wrap=True)
     out.print(f"  Start it: digiid exchange serve {settings}", highlight=False, markup=False, soft_wrap=True)
+    out.print("  Other servers know it within two minutes, and refuse its messages until then.", highlight=False)
 
 
 def serve(
@@ -130,7 +131,8 @@ def _register(found: "StateFolder", deps: "Deps", plan: "Plan", *, folder: Path,
     registered = {view.server.id: {client for client, _ in view.clients} for view in members.list_servers(deps)}
     missing = [str(client) for client in plan.servers[0].clients if client not in registered.get(made.id, set())]
     if missing:
-        text = f"An officer has removed {', '.join(missing)} at {made.id}; choose others, or another server's code."
+        text = f"An officer has removed {', '.join(missing)} at {made.id}: choose others, or another server's code. "
+        text += "An officer may let them be entered again: `digiid exchange provisioned`, `digiid exchange bring-back`."
         raise Refused("central.stays_removed", f"{made.id}: {', '.join(missing)}", public=text)
     return made
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from digiid.apps.exchange_registry_cli import opened_central
+from digiid.exchange.central_server.use_cases import members
+from digiid.kernel.identifiers import parse_server_id
 from digiid.platform.ports import free_ports
 from tests.support.estate import RunningEState, running_estate
 
@@ -26,7 +29,7 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEState]:
 
 
 def commands() -> list[str]:
-    """Those of the page below "Try it": register, serve and provide, ask."""
+    """Those of the page below "Try it": register, serve and provide, ask, ask the state."""
     return re.findall(r"```sh\n(.*?)```", PAGE.split("## Try it\n", 1)[1].split("\n## ", 1)[0], re.DOTALL)
 
 
@@ -60,7 +63,7 @@ def in_a_terminal_of_its_own(folder: Path, command: str) -> Iterator[None]:
 
 def test_a_program_joins_the_exchange_by_the_commands_of_the_page(estate: RunningEState, tmp_path: Path) -> None:
     message, http, health, provider = free_ports(4)
-    register, beside, ask = commands()
+    register, beside, ask, ask_the_state = commands()
     serve, provide = beside.strip().splitlines()
     register = register.rstrip() + f" --port {message} --http-port {http} --health-port {health}"
     register += f" --state {estate.state.folder.path}"
@@ -95,9 +98,20 @@ def test_a_program_joins_the_exchange_by_the_commands_of_the_page(estate: Runnin
         assert (said.returncode, said.stdout) == (0, "3 on loan\n"), said.stderr
         taken = run(tmp_path, serve)
         assert taken.returncode == 1 and "exchange.port_taken" in taken.stderr
-    # 4 on record
-    listed = run(tmp_path, "digiid exchange messages servers/own/server.toml")
-    assert "Every request has its response." in listed.stdout
+        # 4 on record
+        listed = run(tmp_path, "digiid exchange messages servers/own/server.toml")
+        assert "Every request has its response." in listed.stdout
+        # 5 known to the servers of the state, which say until then that one has to wait
+        first = run(tmp_path, own(ask_the_state)).stdout
+        assert first == '{"service":[]}' or "known everywhere in two minutes" in first
+        said = _until_answered(tmp_path, own(ask_the_state).rstrip() + " | grep -F '{\"service\":[]}'")
+        assert said.returncode == 0, run(tmp_path, own(ask_the_state)).stdout
+        # 6 archived at once, as soon as all have time stamps
+        archived = _until_answered(tmp_path, "digiid exchange archive servers/own/server.toml")
+        assert archived.returncode == 0, archived.stdout + archived.stderr
+    key = "--key message-log-archives:servers/own/message-log-archives"
+    judged = run(tmp_path, f"digiid exchange verify servers/own/archives --conf servers/own/global-conf {key}")
+    assert judged.returncode == 0 and "EE_COM_10000298" in judged.stdout, judged.stdout
 
 
 def test_what_cannot_be_registered_is_said(estate: RunningEState, tmp_path: Path) -> None:
@@ -118,9 +132,28 @@ def test_what_cannot_be_registered_is_said(estate: RunningEState, tmp_path: Path
     assert not (tmp_path / "servers" / "state").exists()
 
 
+def test_what_an_officer_removed_is_entered_again_when_it_is_brought_back(
+    estate: RunningEState, tmp_path: Path
+) -> None:
+    state, server = f"--state {estate.state.folder.path}", "EE/COM/10000296/shop"
+    by = f"--officer 48801209001 {state}"
+    register = f"digiid exchange new-server {server} -d servers --client {server} --member EE/COM/10000296=Shop {by}"
+    assert run(tmp_path, register).returncode == 0
+    with opened_central(estate.state.folder.path) as central:
+        members.remove_server(central, parse_server_id(server), reason="it misbehaves", by="48801209001")
+    refused = run(tmp_path, register)
+    assert refused.returncode == 1 and "bring-back" in refused.stderr
+    listed = run(tmp_path, f"digiid exchange provisioned {state}").stdout
+    assert f"removed  server {server}" in listed
+    back = run(tmp_path, f'digiid exchange bring-back "server {server}" {by}')
+    assert back.returncode == 0 and "new-server" in back.stdout
+    assert run(tmp_path, register).returncode == 0
+    assert f"removed  server {server}" not in run(tmp_path, f"digiid exchange provisioned {state}").stdout
+
+
 def _until_answered(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """The programs need a moment to come up, and the server its first global configuration."""
-    deadline = time.monotonic() + 90
+    """The programs need a moment to come up, and the servers a global configuration that names the new one."""
+    deadline = time.monotonic() + 150
     while True:
         said = run(folder, command)
         if said.returncode == 0 or time.monotonic() > deadline:

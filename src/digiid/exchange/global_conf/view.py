@@ -148,7 +148,8 @@ class GlobalConf:
         """
         server = self.server_of_authentication_certificate(_encoded(certificate))
         if server is None:
-            raise Refused("exchange.trust.unregistered", "the certificate is registered at no security server")
+            text = "the certificate is registered at no security server; what is new is known everywhere in two minutes"
+            raise Refused("exchange.trust.unregistered", text)
         self._judge.verify_authentication(certificate, ocsp_ders=ocsp_ders, at=at)
         return server
 
