@@ -239,7 +239,7 @@ def test_the_whole_story_by_clicking(estate: RunningEState, person: People, tmp_
     person.look("somebody", somebody)
     somebody.locator("input[type='file']").set_input_files(container)
     somebody.get_by_role("button", name="Validate").click()
-    expect(somebody.get_by_role("main")).to_contain_text("1 of 1")
+    expect(somebody.get_by_role("main")).to_contain_text("The signature is valid.")
     assert_accessible_everywhere(somebody)
     picture(somebody, "en")
     for path in ("/report-misuse", "/help"):
