@@ -117,7 +117,7 @@ def test_settings_that_are_wrong_are_refused_in_plain_words(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "digiid.apps.security_server", str(file)], capture_output=True, timeout=60, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert b"config.invalid" in done.stderr
 
 
