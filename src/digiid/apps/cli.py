@@ -241,7 +241,7 @@ def config_check(
     from digiid.apps.state import StateFolder
 
     target = file or StateFolder(state.resolve()).settings_file
-    out.print(f"{target}: no error. {check_file(target)}")
+    out.print(f"{target}: no error. {check_file(target)}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ def test_tm07_without_the_right_passphrase_a_server_does_not_start_and_does_not_
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert b"keys.unreadable" in done.stderr and b"Traceback" not in done.stderr
     assert b"4711" not in done.stderr + done.stdout
     with pytest.raises(Malformed):
@@ -205,7 +205,7 @@ def test_tm07_a_key_without_a_passphrase_file_is_not_asked_for_on_a_terminal(roo
     write_toml(tmp_path / "none.toml", settings.model_copy(update={"signing": signing, "folder": tmp_path / "server"}))
     command = [sys.executable, "-m", "digiid.apps.security_server", str(tmp_path / "none.toml")]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
-    assert (done.returncode, b"keys.unreadable" in done.stderr) == (1, True)
+    assert (done.returncode, b"keys.unreadable" in done.stderr) == (2, True)
 
 
 def test_tm07_secrets_in_the_settings_are_no_setting(room, tmp_path):
