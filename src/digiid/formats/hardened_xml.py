@@ -54,6 +54,7 @@ _PARSER = _parser(huge_tree=False)
 _LONG_TEXT_PARSER = _parser(huge_tree=True)
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * _MAX_DEPTH + ")")
 _TOO_MANY_ATTRIBUTES = etree.XPath(f"boolean(//*[count(@*) > {_MAX_ATTRIBUTES}])")
+_HAS_BRACE = etree.XPath("boolean(//*[contains(namespace-uri(), '}')] | //@*[contains(namespace-uri(), '}')])")
 _XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
 _WHITE = re.compile(r"[ \t\r\n]+")
 _DECLARATION = re.compile(
@@ -88,6 +89,9 @@ def parse_xml(data: bytes, *, code: str, max_bytes: int, has_long_text: bool = F
         raise Malformed(f"{code}.doctype", "a document type declaration is not allowed")
     if has_long_text and _TOO_DEEP(root):
         raise Malformed(f"{code}.depth", f"elements nested more than {_MAX_DEPTH} deep")
+    # No URI has one, and lxml, which writes a name as {namespace}local, could not tell where such a namespace ends.
+    if (b"}" in data or b"&#" in data) and _HAS_BRACE(root):
+        raise Malformed(f"{code}.namespaces", "a namespace with a brace in its name")
     _check_width(root, data, code)
     return root
 

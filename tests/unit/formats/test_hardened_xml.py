@@ -88,6 +88,36 @@ def test_long_namespaces_in_scope_of_an_element_are_refused(declared: str) -> No
         parse_xml(document.encode(), code="test.xml", max_bytes=100_000)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        b'<a xmlns="ht}p://x"/>',
+        b'<a xmlns="ht&#125;p://x"/>',
+        b'<a xmlns="ht&#x7d;p://x"/>',
+        b'<a><b xmlns="}"/></a>',
+        b'<a xmlns:p="x}y" p:b=""/>',
+    ],
+)
+@pytest.mark.parametrize("before", [b"", b"<?x?>", b"<?xm enc-8?>"])
+@pytest.mark.parametrize("has_long_text", [False, True])
+def test_a_namespace_with_a_brace_is_refused(document: bytes, before: bytes, has_long_text: bool) -> None:
+    """libxml2 refuses most of them as no URIs, and not all."""
+    with pytest.raises(Malformed, match=r"test\.xml\.(xml|namespaces)"):
+        parse_xml(before + document, code="test.xml", max_bytes=1000, has_long_text=has_long_text)
+
+
+@pytest.mark.parametrize("has_long_text", [False, True])
+def test_a_namespace_with_a_brace_that_the_library_takes_is_refused(has_long_text: bool) -> None:
+    document = b'<a x="1" xmlns="ht}p://x#">\n<b c="d"\n xmlns="httv1.3.0#">d</b></a>'
+    with pytest.raises(Malformed, match=r"test\.xml\.(xml|namespaces)"):
+        parse_xml(document, code="test.xml", max_bytes=1000, has_long_text=has_long_text)
+
+
+def test_a_brace_elsewhere_is_read() -> None:
+    root = parse_xml(b'<a b="}">{}&#125;</a>', code="test.xml", max_bytes=1000)
+    assert (root.get("b"), root.text) == ("}", "{}}")
+
+
 def test_long_namespaces_that_no_element_shares_are_read() -> None:
     document = "<a>" + "".join(f'<b xmlns:c="{"u" * 10_000}" d="xmlns"/>' for _ in range(5)) + "</a>"
     assert len(parse_xml(document.encode(), code="test.xml", max_bytes=100_000)) == 5
