@@ -108,8 +108,10 @@ def test_a_namespace_with_a_brace_is_refused(document: bytes, before: bytes, has
 
 @pytest.mark.parametrize("has_long_text", [False, True])
 def test_a_namespace_with_a_brace_that_the_library_takes_is_refused(has_long_text: bool) -> None:
-    document = b'<a x="1" xmlns="ht}p://x#">\n<b c="d"\n xmlns="httv1.3.0#">d</b></a>'
-    with pytest.raises(Malformed, match=r"test\.xml\.(xml|namespaces)"):
+    """Behind the complaint about another namespace libxml2 forgets the one about the brace."""
+    document = b'<a xmlns="ht}p://x#"><b xmlns="httv1.3.0#">d</b></a>'
+    assert etree.fromstring(document) is not None
+    with pytest.raises(Malformed, match=r"test\.xml\.namespaces"):
         parse_xml(document, code="test.xml", max_bytes=1000, has_long_text=has_long_text)
 
 
