@@ -6,6 +6,9 @@ deadlock half-way and a decision is always made on what is still true at its com
 
 On PostgreSQL transactions are serialisable, and those of an institution with a journal begin with that
 table's lock: each appends to one chain, so of two that run at once the other could only be sent away.
+One after another they are serial by that lock alone and run under REPEATABLE READ: the server gives up the lock
+before it takes a committed transaction out of its list of conflicts, and under SERIALIZABLE the next one, however
+patiently it waited, is now and then cancelled for a conflict with it.
 """
 
 import threading
@@ -30,6 +33,7 @@ _PG_LOCK_TIMEOUT = "5s"
 _PG_STATEMENT_TIMEOUT = "30s"
 _PG_RETRIES = 9
 _JOURNAL = "journal"  # what journal_table calls it
+_IN_TURN = "REPEATABLE READ"
 
 T = TypeVar("T")
 
@@ -102,7 +106,8 @@ class Database:
         """
         if not self.is_sqlite:
             is_in_turn = durable and self._keeps_journal()
-            with self._transaction(immediate=True) as connection:
+            isolation = _IN_TURN if is_in_turn else None
+            with self._transaction(immediate=True, isolation=isolation) as connection:
                 if is_in_turn:
                     # The first statement: a snapshot is taken by the one behind it, so it shows what the writer
                     # before has committed. An advisory lock is had by a SELECT, whose snapshot is older than the lock.
@@ -135,10 +140,14 @@ class Database:
             yield connection
 
     @contextmanager
-    def _transaction(self, *, immediate: bool, durable: bool = True) -> Iterator[Connection]:
+    def _transaction(
+        self, *, immediate: bool, durable: bool = True, isolation: str | None = None
+    ) -> Iterator[Connection]:
         try:
             with self.engine.connect() as plain:
                 connection = plain.execution_options(digiid_immediate=immediate, digiid_durable=durable)
+                if isolation is not None:
+                    connection = connection.execution_options(isolation_level=isolation)
                 with connection.begin():
                     yield connection
         except OperationalError as error:

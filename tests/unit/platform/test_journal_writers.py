@@ -1,5 +1,6 @@
 """Many writers at one institution's journal: each entry follows from the one before it, and nobody is sent away."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -85,3 +86,34 @@ def test_a_new_session_does_not_wait_for_the_journal_on_postgresql(make_database
         journal.record(tx, JOURNAL, kind="test.written", payload={}, at=AT)
         with db.write(durable=False) as other:
             assert other.execute(select(func.count()).select_from(JOURNAL)).scalar_one() == 0
+
+
+def test_writers_in_turn_are_not_judged_for_conflicts_on_postgresql(make_database: Callable[[], Database]) -> None:
+    """The lock makes them serial; the server would go on counting the reads of one that has committed."""
+    db = make_database()
+    if db.is_sqlite:
+        pytest.skip("SQLite has no levels of isolation")
+    level = "SHOW transaction_isolation"
+    with db.write() as tx:
+        assert tx.exec_driver_sql(level).scalar_one() == "repeatable read"
+    with db.write(durable=False) as tx:
+        assert tx.exec_driver_sql(level).scalar_one() == "serializable"
+    with db.read() as tx:
+        assert tx.exec_driver_sql(level).scalar_one() == "serializable"
+
+
+def test_a_writer_in_turn_sees_what_the_one_before_has_committed(make_database: Callable[[], Database]) -> None:
+    db, begun = make_database(), Barrier(2)
+
+    def read_in_turn() -> int:
+        begun.wait(timeout=10)
+        with db.write() as tx:
+            return int(tx.execute(select(func.count()).select_from(JOURNAL)).scalar_one())
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.write() as tx:
+            waits = pool.submit(read_in_turn)
+            begun.wait(timeout=10)
+            time.sleep(0.2)  # it waits for its turn by now; if it does not yet, the test only shows less
+            journal.record(tx, JOURNAL, kind="test.written", payload={}, at=AT)
+        assert waits.result(timeout=20) == 1
