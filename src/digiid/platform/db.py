@@ -33,7 +33,7 @@ _PG_LOCK_TIMEOUT = "5s"
 _PG_STATEMENT_TIMEOUT = "30s"
 _PG_RETRIES = 9
 _JOURNAL = "journal"  # what journal_table calls it
-_IN_TURN = "REPEATABLE READ"
+_REPEATABLE_READ = "REPEATABLE READ"
 
 T = TypeVar("T")
 
@@ -100,13 +100,15 @@ class Database:
 
         `durable=False` is for what may be lost in a power cut (a new session): SQLite then does not wait for the
         disk at the commit. What was committed stays whole and in order either way, and survives the process. It
-        appends nothing to the journal.
+        appends nothing to the journal, waits for no turn there and decides on rows alone that it also changes: of
+        two that change the same row on PostgreSQL one is told `db.busy`, which `retry` is for.
 
         Raises: Unavailable `db.busy` when the lock was not had in time or the server is gone.
         """
         if not self.is_sqlite:
             is_in_turn = durable and self._keeps_journal()
-            isolation = _IN_TURN if is_in_turn else None
+            # Under SERIALIZABLE, sessions of different persons cancel each other when their rows share an index page.
+            isolation = _REPEATABLE_READ if is_in_turn or not durable else None
             with self._transaction(immediate=True, isolation=isolation) as connection:
                 if is_in_turn:
                     # The first statement: a snapshot is taken by the one behind it, so it shows what the writer

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
+    Executable,
     Index,
     LargeBinary,
     MetaData,
@@ -86,6 +88,10 @@ class SessionStore:
         cookie = token_urlsafe(self._entropy, 32)
         now = self._clock.now()
         session = Session(_hash(cookie), self._site, subject, dict(data), now, now)
+        self._db.retry(lambda: self._begin(session, replaces))
+        return cookie, session
+
+    def _begin(self, session: Session, replaces: Session | None) -> None:
         with self._db.write(durable=False) as tx:
             if replaces is not None:
                 tx.execute(self._delete, {"session": replaces.id_hash})
@@ -94,13 +100,12 @@ class SessionStore:
                 {
                     "id_hash": session.id_hash,
                     "site": session.site,
-                    "subject": subject,
-                    "data": _encode(data),
-                    "created_at": now,
-                    "last_seen_at": now,
+                    "subject": session.subject,
+                    "data": _encode(session.data),
+                    "created_at": session.created_at,
+                    "last_seen_at": session.last_seen_at,
                 },
             )
-        return cookie, session
 
     def find(self, cookie: str) -> Session | None:
         """The live session of this site behind a cookie, or None."""
@@ -110,17 +115,25 @@ class SessionStore:
         if row is None or now - row.last_seen_at > IDLE_LIMIT or now - row.created_at > ABSOLUTE_LIMIT:
             return None
         if now - row.last_seen_at > _TOUCH_EVERY:
-            with self._db.write(durable=False) as tx:
-                tx.execute(self._touch, {"session": row.id_hash, "seen": now})
+            self._execute(self._touch, {"session": row.id_hash, "seen": now})
         return Session(row.id_hash, row.site, row.subject, json.loads(row.data), row.created_at, row.last_seen_at)
 
     def put(self, session: Session, data: Mapping[str, str]) -> None:
         """Replace what a session remembers."""
-        with self._db.write(durable=False) as tx:
-            tx.execute(self._remember, {"session": session.id_hash, "remembered": _encode(data)})
+        self._execute(self._remember, {"session": session.id_hash, "remembered": _encode(data)})
+
+    def _execute(self, statement: Executable, values: Mapping[str, object]) -> None:
+        def work() -> None:
+            with self._db.write(durable=False) as tx:
+                tx.execute(statement, values)
+
+        self._db.retry(work)
 
     def take(self, session: Session, name: str) -> str | None:
         """Read and remove one remembered value at once: a nonce is used once, also by two requests at a time."""
+        return self._db.retry(lambda: self._take(session, name))
+
+    def _take(self, session: Session, name: str) -> str | None:
         with self._db.write(durable=False) as tx:
             text = tx.execute(self._select_data, {"session": session.id_hash}).scalar_one_or_none()
             if text is None:
@@ -133,22 +146,24 @@ class SessionStore:
             return str(value)
 
     def end(self, session: Session) -> None:
-        with self._db.write() as tx:
-            tx.execute(self._delete, {"session": session.id_hash})
+        self._end(self._table.c.id_hash == session.id_hash)
 
     def end_all(self, subject: str) -> int:
         """End every session of a person at this institution. Returns how many there were."""
-        with self._db.write() as tx:
-            return tx.execute(delete(self._table).where(self._table.c.subject == subject)).rowcount
+        return self._end(self._table.c.subject == subject)
 
     def purge(self) -> None:
         """Remove what is past its limits. A timer calls it."""
         now = self._clock.now()
         t = self._table.c
-        with self._db.write() as tx:
-            tx.execute(
-                delete(self._table).where((t.last_seen_at < now - IDLE_LIMIT) | (t.created_at < now - ABSOLUTE_LIMIT))
-            )
+        self._end((t.last_seen_at < now - IDLE_LIMIT) | (t.created_at < now - ABSOLUTE_LIMIT))
+
+    def _end(self, which: ColumnElement[bool]) -> int:
+        def work() -> int:
+            with self._db.write() as tx:
+                return tx.execute(delete(self._table).where(which)).rowcount
+
+        return self._db.retry(work)
 
 
 def _encode(data: Mapping[str, str]) -> str:
