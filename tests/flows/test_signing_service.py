@@ -23,7 +23,6 @@ from digiid.formats.validation import validate_container
 from digiid.institutions.information_authority.signing_service import store, use_cases
 from digiid.institutions.information_authority.signing_service.api import build_signing_service_app
 from digiid.institutions.information_authority.signing_service.clients import ClientCredentials, Registry
-from digiid.institutions.information_authority.signing_service.early_status import EarlyStatus
 from digiid.institutions.information_authority.signing_service.settings import Settings
 from digiid.institutions.information_authority.signing_service.use_cases import Deps
 from digiid.kernel.errors import Conflict, NotFound, Refused
@@ -31,6 +30,7 @@ from digiid.platform import journal
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.documents import KeySigner, sign_files
+from digiid.platform.documents.early_status import EarlyStatus
 from digiid.platform.documents.judging import validate_document
 from digiid.platform.entropy import SeededEntropy, SystemEntropy
 from digiid.platform.pools import Pools

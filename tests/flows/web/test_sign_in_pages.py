@@ -375,6 +375,28 @@ def test_a_suspended_card_signs_nothing_and_says_so(stage: Stage) -> None:
     assert stage.signed == []
 
 
+def test_nobody_types_a_pin_for_a_card_that_is_suspended_or_revoked(stage: Stage) -> None:
+    stage.sign_in()
+    for reason, code, words in (
+        ("certificate_hold", "documents.certificate.suspended", "suspended"),
+        ("key_compromise", "documents.certificate.revoked", "revoked"),
+    ):
+        stage.clock.advance(timedelta(seconds=10))  # so long an answer is remembered
+        stage.trust.status, stage.trust.reason = "revoked", reason
+        answer = stage.offer_certificate()
+        assert (answer.status_code, answer.json()["code"]) == (403, code)
+        assert words in answer.json()["detail"]
+
+
+def test_a_silent_responder_keeps_nobody_from_preparing(stage: Stage) -> None:
+    stage.sign_in()
+    stage.trust.change = lambda _path, _body: (503, b"")
+    prepared = stage.offer_certificate()
+    assert prepared.status_code == 200
+    stage.trust.change = lambda _path, body: (200, body)
+    assert stage.give_signature(prepared.json()).status_code == 200
+
+
 def test_what_is_not_theirs_cannot_be_signed(stage: Stage) -> None:
     stage.sign_in()
     assert stage.offer_certificate(reference="somebody else's").status_code == 404

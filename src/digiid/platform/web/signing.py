@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,7 @@ from digiid.platform.documents import (
     prepare_additional_signature,
     prepare_signature,
 )
+from digiid.platform.documents.early_status import EarlyStatus
 from digiid.platform.documents.pades import (
     PreparedPdfSignature,
     finish_pdf_signature,
@@ -143,6 +144,7 @@ class CardSigning:
     trust: TrustServices
     get_to_sign: Callable[[Session, str], ToSign]
     on_signed: Callable[[Session, str, SignedContainer], str]
+    early_status: EarlyStatus = field(default_factory=EarlyStatus)
 
 
 def signing_handlers(signing: CardSigning) -> list[Any]:
@@ -189,7 +191,10 @@ def _prepare(
         )
     else:
         prepared = prepare_signature(wanted.files, certificate=certificate, issuers=signing.issuers, at=at)
-    # 4 it waits for this session only
+    # 4 the certificate is in force, as far as that can be known now: nobody types a PIN in vain
+    trust = signing.trust
+    signing.early_status.check(prepared.certificate, prepared.issuer, fetch=trust.ocsp.fetch, clock=trust.clock)
+    # 5 it waits for this session only
     return signing.pending.put(session, fields["reference"], prepared.to_bytes()), prepared
 
 

@@ -33,12 +33,12 @@ from digiid.institutions.information_authority.signing_service.domain import (
     StoredPrepared,
     decide_take,
 )
-from digiid.institutions.information_authority.signing_service.early_status import EarlyStatus
 from digiid.institutions.information_authority.signing_service.settings import Settings
 from digiid.kernel.errors import Conflict, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.documents import Level, PreparedSignature, TrustServices, prepare_additional_signature
+from digiid.platform.documents.early_status import EarlyStatus
 from digiid.platform.documents.extending import extend_document
 from digiid.platform.documents.finishing import build_signature_file, check_files, place_signature_file, stream_of
 from digiid.platform.documents.judging import validate_document

@@ -25,13 +25,13 @@ _ANSWER_HOLDS: Final = timedelta(seconds=10)
 _PAUSE: Final = timedelta(seconds=30)  # of a responder that did not answer
 _ASKED_AT_ONCE: Final = 4
 _MAX_REMEMBERED: Final = 1000
-log = structlog.get_logger("signing_service")
+log = structlog.get_logger("documents")
 
 
 @dataclass
 class EarlyStatus:
-    """For all clients of a service. At most one request in ten seconds about a certificate, four at a time, and none
-    for half a minute after one that was not answered."""
+    """For all who sign at one service or site. At most one request in ten seconds about a certificate, four at a time,
+    and none for half a minute after one that was not answered."""
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asked: OrderedDict[bytes, tuple[datetime, VerifiedOcsp | None]] = field(default_factory=OrderedDict)
@@ -65,7 +65,7 @@ class EarlyStatus:
             _, status = fetch()
         except DigiidError as error:
             pauses = isinstance(error, Unavailable)
-            log.warning("signing_service.no_early_status", code=error.code, detail=error.detail)
+            log.warning("documents.no_early_status", code=error.code, detail=error.detail)
         finally:
             with self._lock:
                 self._under_way -= 1
