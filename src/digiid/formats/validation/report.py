@@ -130,7 +130,11 @@ class TimeStampTokenReport:
 
 
 class SignatureReport(NamedTuple):
-    """The verdict about one signature, and the facts it rests on."""
+    """The verdict about one signature, and the facts it rests on.
+
+    That the certificate was in force says an answer by `responder`, or a list by `crl_issuer`; `status_proven_at` is
+    when that answer or list is known to have existed, as `TimeStampReport.proven_at`.
+    """
 
     id: str
     file_name: str
@@ -153,6 +157,8 @@ class SignatureReport(NamedTuple):
     reason: str | None = None
     time_mark_nonce: bytes | None = None
     issuers: tuple[x509.Certificate, ...] = ()  # what chains are shown from
+    crl_issuer: x509.Certificate | None = None
+    status_proven_at: datetime | None = None
 
     @property
     def is_valid(self) -> bool:

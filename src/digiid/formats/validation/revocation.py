@@ -64,9 +64,10 @@ def check_revocation(
                 raise
             problem = error
             continue
-        facts.crl_issued_at = None
+        facts.crl_issued_at, facts.crl_issuer, facts.status_proven_at = None, None, proven_at
         return
     if is_cleared:
+        facts.ocsp_produced_at, facts.responder = None, None  # nothing rests on an answer that was of no use
         return
     if not has_proof and not facts.time_stamps:
         facts.error("validation.no_time_stamp", "There is no signature time-stamp: nothing proves when it was signed")

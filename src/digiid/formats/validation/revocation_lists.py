@@ -7,7 +7,7 @@ reasons only are not read (formats/x509/crl).
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
@@ -20,6 +20,7 @@ from digiid.formats.x509.parts import CertificateParts, public_key_of
 from digiid.kernel.errors import Malformed, Refused
 
 _MAX_BYTES: Final = 4 * 1024 * 1024  # of all lists that one signature carries
+_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def judge_lists(
@@ -33,6 +34,7 @@ def judge_lists(
     if not facts.signature.crl_values_der:
         return False, problem
     signed_at = best_at.replace(microsecond=0)  # lists have whole seconds only
+    clearing: list[tuple[datetime, datetime, datetime | None]] = []
     left = _MAX_BYTES
     for crl_der in facts.signature.crl_values_der:
         left -= len(crl_der)
@@ -52,9 +54,14 @@ def judge_lists(
         proven_at = facts.ocsp_proofs.get(crl_der, facts.ocsp_proven_at)
         found = _find_problem(crl, parts, issuer, signed_at if has_proof else None, proven_at)
         if found is None:
-            facts.crl_issued_at = crl.this_update_at
+            clearing.append((proven_at or _ALWAYS, crl.this_update_at, proven_at))
         problem = found or problem
-    return facts.crl_issued_at is not None, problem
+    if not clearing:
+        return False, problem
+    # Of several the one that is proven first, and of these the oldest, is relied on.
+    _, facts.crl_issued_at, facts.status_proven_at = min(clearing, key=lambda found: found[:2])
+    facts.crl_issuer = issuer.certificate
+    return True, problem
 
 
 def find_revocation(

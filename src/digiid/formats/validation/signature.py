@@ -243,6 +243,8 @@ def build_report(
         place=_place(signature.production_place),
         time_mark_nonce=facts.time_mark_nonce,
         issuers=tuple(facts.issuers),
+        crl_issuer=facts.crl_issuer,
+        status_proven_at=facts.status_proven_at,
     )
 
 

@@ -168,9 +168,9 @@ def _check_result(before: Report, after: Report, chosen: Sequence[SignatureRepor
 
 
 def find_due(report: Report, at: datetime, *, ahead: timedelta = DUE_AHEAD) -> Due | None:
-    """Whether a document wants a new (archive) time-stamp, by when and why: within `ahead` of `at` its newest
-    time-stamp's unit certificate runs out, or its key, or the responder's, becomes too weak. What is not valid is not
-    due: nothing would prolong it."""
+    """Whether a document wants a new (archive) time-stamp, by when and why: within `ahead` of `at` the certificate of a
+    time-stamp's unit runs out, or its key becomes too weak, or that of the responder or CA that vouched for the signer;
+    of those that no archive time-stamp covers yet. What is not valid is not due: nothing would prolong it."""
     if report.time_stamp_tokens or (report.form or "").startswith("DIGIDOC_XML"):
         return next(iter(find_due_time_stamps([report], at=at, ahead=ahead)), None)
     found = [due for signature in report.signatures if signature.is_valid for due in _ages(report, signature)]
@@ -180,15 +180,22 @@ def find_due(report: Report, at: datetime, *, ahead: timedelta = DUE_AHEAD) -> D
 
 def _ages(report: Report, signature: SignatureReport) -> Iterator[Due]:
     archive = [stamp for stamp in signature.archive_time_stamps if stamp.indication == "PASSED"]
-    stamps = archive or [stamp for stamp in signature.time_stamps if stamp.indication == "PASSED"]
-    newest = max(stamps, key=lambda stamp: stamp.gen_at or report.validated_at, default=None)
+    proofs = {stamp.gen_at for stamp in archive}
+    uncovered = [one for one in signature.time_stamps if one.indication == "PASSED" and one.proven_at not in proofs]
+    # Each archive time-stamp covers the ones before it.
+    uncovered += sorted(archive, key=lambda stamp: stamp.gen_at or report.validated_at)[-1:]
     about = f"the signature {signature.id}"
-    if newest is not None and newest.tsu is not None:
-        text = f"The certificate of the unit that made the newest time-stamp of {about} runs out"
-        yield Due(report.file_name, parts_of(newest.tsu).not_after_at, "documents.due.certificate", text)
-        yield from _weak(report, newest.tsu, f"The key of the newest time-stamp's unit of {about} becomes too weak")
-    if not archive and signature.responder is not None:
+    for unit in [stamp.tsu for stamp in uncovered if stamp.tsu is not None]:
+        text = f"The certificate of a unit that made a time-stamp of {about} runs out"
+        yield Due(report.file_name, parts_of(unit).not_after_at, "documents.due.certificate", text)
+        yield from _weak(report, unit, f"The key of a unit that made a time-stamp of {about} becomes too weak")
+    if signature.status_proven_at in proofs:
+        return
+    if signature.responder is not None:
         yield from _weak(report, signature.responder, f"The key of the responder that confirmed {about} gets too weak")
+    if signature.crl_issuer is not None:
+        text = f"The key of the CA whose revocation list confirmed {about} gets too weak"
+        yield from _weak(report, signature.crl_issuer, text)
 
 
 def _weak(report: Report, certificate: x509.Certificate, text: str) -> Iterator[Due]:
