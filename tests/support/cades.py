@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from digiid.formats import cms, der
 from digiid.formats.asic import MEDIA_TYPE_ASIC_E, MEDIA_TYPE_ASIC_S, DataFile
 from digiid.formats.asic.manifest import DataObject, build_asic_manifest
-from digiid.formats.cades import ID_DATA, ID_REVOCATION_VALUES, ID_SIGNATURE_TIME_STAMP
+from digiid.formats.cades import ID_DATA, ID_SIGNATURE_TIME_STAMP
 from digiid.formats.x509.parts import parts_of
 from digiid.formats.x509.signature import hash_identifier
 from tests.support.containers import pack
@@ -43,6 +43,8 @@ class CadesMaker:
     extra: Mapping[str, bytes] = field(default_factory=dict)  # OID to value
     ess_of: x509.Certificate | None = None
     revocation_in_attribute: bool = False
+    edit_token: Callable[[bytes], bytes] = lambda token: token
+    more_certificates: Sequence[bytes] = ()
     pki: Pki = field(default_factory=shared_pki)
 
     def sign(self, content: bytes) -> bytes:
@@ -65,15 +67,15 @@ class CadesMaker:
         if self.level != "B":
             imprint = hashlib.sha256(signature).digest()
             token = self.token_der or self.pki.time_stamp(imprint, gen_at=self.signed_at)
-            unsigned = attribute(ID_SIGNATURE_TIME_STAMP, token)
+            unsigned = attribute(ID_SIGNATURE_TIME_STAMP, self.edit_token(token))
         if self.level == "LT":
             response = self.ocsp_der or self.pki.ocsp(signer.certificate, at=self.signed_at + timedelta(seconds=1))
             if self.revocation_in_attribute and self.crl_der:
                 lists = der.tlv(der.context(0), der.sequence(self.crl_der))
-                unsigned += attribute(ID_REVOCATION_VALUES, der.sequence(lists))
+                unsigned += attribute(cms.ID_REVOCATION_VALUES, der.sequence(lists))
             elif self.revocation_in_attribute:
                 basic = der.sequence(basic_of(response))
-                unsigned += attribute(ID_REVOCATION_VALUES, der.sequence(der.tlv(der.context(1), basic)))
+                unsigned += attribute(cms.ID_REVOCATION_VALUES, der.sequence(der.tlv(der.context(1), basic)))
             elif self.crl_der:
                 revocation = der.tlv(der.context(1), self.crl_der)
             else:
@@ -92,7 +94,7 @@ class CadesMaker:
             der.integer(1),
             der.set_of(hash_identifier(self.hash_name)),
             der.sequence(der.oid(ID_DATA)),
-            der.tlv(der.context(0), signer.der, self.pki.ca.der),
+            der.tlv(der.context(0), signer.der, self.pki.ca.der, *self.more_certificates),
             revocation,
             der.tlv(der.SET, info),
         )
@@ -197,6 +199,23 @@ class Archiver:
             for members in (certificates, revocation, attributes)
         )
         return der.sequence(hash_identifier(hash_name) if self.names_hash else b"", *lists)
+
+
+def with_lists_inside(token_der: bytes, *crls_der: bytes, in_attribute: bool = False) -> bytes:
+    """A token, or another message, that carries revocation lists; its signature does not cover them."""
+    if in_attribute:
+        lists = der.tlv(der.context(0), der.sequence(*crls_der))
+        return add_unsigned(token_der, attribute(cms.ID_REVOCATION_VALUES, der.sequence(lists)))
+    return with_choices(token_der, *crls_der)
+
+
+def with_choices(token_der: bytes, *choices: bytes) -> bytes:
+    """The same message with RevocationInfoChoices beside its certificates."""
+    outer = der.read_whole(token_der, max_bytes=1_000_000)
+    outer.take(der.OBJECT_IDENTIFIER)
+    *parts, signers = outer.take(der.CONTEXT_0).enter().take(der.SEQUENCE).enter().all(limit=8)
+    held = (*(one.raw for one in parts), der.tlv(der.CONTEXT_1, *choices), signers.raw)
+    return der.sequence(der.oid(cms.ID_SIGNED_DATA), der.tlv(der.CONTEXT_0, der.sequence(*held)))
 
 
 def add_unsigned(cms_der: bytes, *attributes: bytes) -> bytes:

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -134,13 +134,18 @@ def with_stored_lists(content: bytes, *crls_der: bytes) -> bytes:
 
 
 def with_time_stamp(
-    content: bytes, *, at: datetime = SIGNED_AT, over: bytes | None = None, unit: Identity | None = None
+    content: bytes,
+    *,
+    at: datetime = SIGNED_AT,
+    over: bytes | None = None,
+    unit: Identity | None = None,
+    edit_token: Callable[[bytes], bytes] = lambda token: token,
 ) -> bytes:
     """A document time-stamp appended: level LTA. `over` is stamped in place of the document."""
     place = add_time_stamp_placeholder(content, reserved_bytes=10_000)
     covered = place.content[: place.start] + place.content[place.end :]
     imprint = hashlib.sha256(covered if over is None else over).digest()
-    return fill_placeholder(place, shared_pki().time_stamp(imprint, gen_at=at, unit=unit))
+    return fill_placeholder(place, edit_token(shared_pki().time_stamp(imprint, gen_at=at, unit=unit)))
 
 
 @functools.cache

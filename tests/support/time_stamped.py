@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,10 +20,11 @@ def stamped(
     unit: Identity | None = None,
     hash_name: str = "sha256",
     over: bytes | None = None,
+    edit_token: Callable[[bytes], bytes] = lambda token: token,
 ) -> bytes:
     """A container with one token over `content`, or over something else."""
     imprint = hashlib.new(hash_name, content if over is None else over).digest()
-    token = shared_pki().time_stamp(imprint, gen_at=at, hash_name=hash_name, unit=unit)
+    token = edit_token(shared_pki().time_stamp(imprint, gen_at=at, hash_name=hash_name, unit=unit))
     return build_time_stamped_container(DataFile(name, "application/octet-stream", content), token, at=at)
 
 

@@ -47,6 +47,7 @@ ID_SIGNING_CERTIFICATE_V2: Final = "1.2.840.113549.1.9.16.2.47"  # RFC 5035 §3
 ID_RI_OCSP_RESPONSE: Final = "1.3.6.1.5.5.7.16.2"  # RFC 5940 §2.1
 ID_PKIX_OCSP_BASIC: Final = "1.3.6.1.5.5.7.48.1.1"  # what DSS writes in its place, with the inner structure
 ID_CMS_ALGORITHM_PROTECT: Final = "1.2.840.113549.1.9.52"  # RFC 6211 §2
+ID_REVOCATION_VALUES: Final = "1.2.840.113549.1.9.16.2.24"  # TS 101 733 §6.3.4
 
 MAX_BYTES: Final = 256 * 1024
 _MAX_CERTIFICATES: Final = 64
@@ -207,6 +208,22 @@ def read_revocation_choices(elements: Iterable[der.Element]) -> tuple[tuple[byte
         elif kind == ID_PKIX_OCSP_BASIC:
             responses.append(wrap_basic_response(value.raw))
     return tuple(responses), tuple(crls)
+
+
+def read_revocation_values(values: der.Element) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Whole OCSPResponses, and CRLs, of a revocation-values attribute. Raises: Malformed `der.…`."""
+    # RevocationValues ::= SEQUENCE { [0] SEQUENCE OF CertificateList, [1] SEQUENCE OF BasicOCSPResponse, … }
+    reader = values.enter().take(der.SEQUENCE).enter()
+    crls = reader.take_if(der.context(0))
+    responses = reader.take_if(der.context(1))
+    return (
+        () if responses is None else tuple(wrap_basic_response(element.raw) for element in _sequence_of(responses)),
+        () if crls is None else tuple(element.raw for element in _sequence_of(crls)),
+    )
+
+
+def _sequence_of(holder: der.Element) -> list[der.Element]:
+    return holder.enter().take(der.SEQUENCE).enter().all(limit=_MAX_REVOCATION_VALUES, tag=der.SEQUENCE)
 
 
 def wrap_basic_response(basic_der: bytes) -> bytes:

@@ -29,6 +29,7 @@ MAX_RESPONSE_BYTES: Final = 256 * 1024
 IMPRINT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
 _MAX_NONCE_BITS: Final = 512
 _MAX_SERIAL_BITS: Final = 160  # RFC 3161 §2.4.2
+_MAX_REVOCATION_VALUES: Final = 8  # of each kind that are passed on, of the token of one unit
 _ACCURACY_ONE_SECOND: Final = b"\x30\x03\x02\x01\x01"
 _SIGNING: Final = frozenset((x509_parts.DIGITAL_SIGNATURE, x509_parts.CONTENT_COMMITMENT))
 _ONE_SECOND: Final = timedelta(seconds=1)
@@ -183,7 +184,11 @@ def build_rejection(failure: FailureInfo, text: str) -> bytes:
 
 
 class VerifiedTimeStamp(NamedTuple):
-    """A token whose signature holds. Whether the TSU is trusted is the caller's question."""
+    """A token whose signature holds. Whether the TSU is trusted is the caller's question.
+
+    `ocsp_der` and `crls_der` are the OCSP responses and revocation lists that somebody put into the token, unverified:
+    the unit's signature does not cover them.
+    """
 
     gen_at: datetime
     accuracy: timedelta
@@ -197,6 +202,8 @@ class VerifiedTimeStamp(NamedTuple):
     tsu_parts: x509_parts.CertificateParts
     certificates: tuple[x509.Certificate, ...]
     token_der: bytes
+    ocsp_der: tuple[bytes, ...] = ()
+    crls_der: tuple[bytes, ...] = ()
 
 
 class _TstInfo(NamedTuple):
@@ -278,6 +285,7 @@ def verify_token(
         raise Refused("tsp.time", "the TSU's certificate was not valid at genTime")
     if info.tsa is not None:
         _check_tsa_name(info.tsa, signer.parts)
+    ocsp_der, crls_der = _revocation_data(signed_data)
     return VerifiedTimeStamp(
         gen_at=info.gen_at,
         accuracy=info.accuracy,
@@ -291,7 +299,25 @@ def verify_token(
         tsu_parts=signer.parts,
         certificates=signed_data.certificates,
         token_der=token_der,
+        ocsp_der=ocsp_der,
+        crls_der=crls_der,
     )
+
+
+def _revocation_data(signed_data: cms.SignedData) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """OCSP responses and revocation lists from the two places for them: beside the certificates (RFC 5652 §5.1), and an
+    unsigned attribute (TS 101 733 §6.3.4)."""
+    responses, crls = list(signed_data.ocsp_der), list(signed_data.crls_der)
+    for identifier, values in signed_data.signers[0].unsigned_attributes:
+        if identifier != cms.ID_REVOCATION_VALUES:
+            continue
+        try:
+            more_responses, more_crls = cms.read_revocation_values(values)
+        except Malformed:
+            continue  # the token holds without what anybody could have added
+        responses += more_responses
+        crls += more_crls
+    return tuple(responses[:_MAX_REVOCATION_VALUES]), tuple(crls[:_MAX_REVOCATION_VALUES])
 
 
 def _parse_signed_data(token_der: bytes, known: x509_parts.KnownCertificates) -> cms.SignedData:

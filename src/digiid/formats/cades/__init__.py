@@ -13,7 +13,6 @@ from digiid.formats.cades.archive import (
 from digiid.formats.cades.build import PreparedCades, build_cades, prepare_cades, verify_prepared_cades
 from digiid.formats.cades.parse import (
     ID_DATA,
-    ID_REVOCATION_VALUES,
     ID_SIGNATURE_POLICY,
     ID_SIGNATURE_TIME_STAMP,
     ID_SIGNER_LOCATION,
@@ -24,7 +23,6 @@ from digiid.formats.cades.parse import (
 __all__ = [
     "ID_ARCHIVE_TIME_STAMP_V3",
     "ID_DATA",
-    "ID_REVOCATION_VALUES",
     "ID_SIGNATURE_POLICY",
     "ID_SIGNATURE_TIME_STAMP",
     "ID_SIGNER_LOCATION",

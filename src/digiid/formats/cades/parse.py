@@ -26,7 +26,6 @@ ID_SIGNATURE_POLICY: Final = "1.2.840.113549.1.9.16.2.15"  # §5.2.9
 ID_SIGNER_LOCATION: Final = "1.2.840.113549.1.9.16.2.17"  # §5.2.5
 ID_SIGNER_ATTRIBUTES: Final = "1.2.840.113549.1.9.16.2.18"  # TS 101 733 §5.11.3
 ID_SIGNER_ATTRIBUTES_V2: Final = "0.4.0.19122.1.1"  # §5.2.6.1
-ID_REVOCATION_VALUES: Final = "1.2.840.113549.1.9.16.2.24"  # §A.1.1.2.4 of TS 101 733
 ID_ARCHIVE_TIME_STAMP_V2: Final = "1.2.840.113549.1.9.16.2.48"  # TS 101 733 §6.4.1: counted, not read
 _KNOWN_SIGNED: Final = frozenset(
     (
@@ -112,8 +111,8 @@ class UnverifiedCades:
         found = [*responses, *crls]
         for identifier, values in self.signer.unsigned_attributes:
             # Of several values only the first is read, here and in `ocsp_der`.
-            if identifier == ID_REVOCATION_VALUES and covered.has(identifier, values.enter().take().raw):
-                more_responses, more_crls = _read_revocation_values(values)
+            if identifier == cms.ID_REVOCATION_VALUES and covered.has(identifier, values.enter().take().raw):
+                more_responses, more_crls = cms.read_revocation_values(values)
                 found += [*more_responses, *more_crls]
         return tuple(found)
 
@@ -148,8 +147,8 @@ def _parse_signer(encoded: bytes, signed_data: cms.SignedData, position: int) ->
             archive_tokens += [value.raw for value in values.enter().all(limit=limit, tag=der.SEQUENCE)]
         elif identifier == ID_ARCHIVE_TIME_STAMP_V2:
             unread_count += 1
-        elif identifier == ID_REVOCATION_VALUES:
-            more_responses, more_crls = _read_revocation_values(values)
+        elif identifier == cms.ID_REVOCATION_VALUES:
+            more_responses, more_crls = cms.read_revocation_values(values)
             responses += more_responses
             crls += more_crls
     too_many = len(tokens) > _MAX_TIME_STAMPS or len(archive_tokens) > _MAX_ARCHIVE_TIME_STAMPS
@@ -254,17 +253,3 @@ def _text(element: der.Element) -> str:
         return element.content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Malformed("cades.value", "a text that is not UTF-8") from error
-
-
-def _read_revocation_values(values: der.Element) -> tuple[list[bytes], list[bytes]]:
-    # RevocationValues ::= SEQUENCE { [0] SEQUENCE OF CertificateList, [1] SEQUENCE OF BasicOCSPResponse, … }
-    reader = values.enter().take(der.SEQUENCE).enter()
-    crls = reader.take_if(der.context(0))
-    responses = reader.take_if(der.context(1))
-    lists = [] if crls is None else [element.raw for element in _sequence_of(crls)]
-    found = [] if responses is None else [cms.wrap_basic_response(element.raw) for element in _sequence_of(responses)]
-    return found, lists
-
-
-def _sequence_of(holder: der.Element) -> list[der.Element]:
-    return holder.enter().take(der.SEQUENCE).enter().all(limit=_MAX_OCSP, tag=der.SEQUENCE)

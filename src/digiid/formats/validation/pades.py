@@ -87,8 +87,11 @@ def validate_pdf(
     stamps = _judge_time_stamps(pdf, trust=trust, at=at)
 
     # 2 every signature by itself
+    met = _Met()
     signatures = [
-        apply_policy(_validate(pdf, one, stamps, trust, at), policy) for one in pdf.signatures if not one.is_time_stamp
+        apply_policy(_validate(pdf, one, stamps, trust, at, met=met), policy)
+        for one in pdf.signatures
+        if not one.is_time_stamp
     ]
 
     # 3 time-stamps alone prove when the document existed, and nobody's will
@@ -130,6 +133,20 @@ def _check_counts(pdf: UnverifiedPdf) -> None:
     if len(pdf.signatures) * (1 + len(pdf.store.ocsp_der) + len(pdf.store.crls_der)) > MAX_PROOFS:
         text = f"signatures and revocation data make more than {MAX_PROOFS} pairs in one document"
         raise Malformed("validation.too_many_proofs", text)
+
+
+@dataclass(slots=True)
+class _Met:
+    """What the signatures so far were held against beside what is in the store."""
+
+    pairs: int = 0
+
+    def count(self, cades: UnverifiedCades) -> None:
+        """Raises: Malformed `validation.too_many_proofs`."""
+        self.pairs += (1 + len(cades.signature_time_stamps_der)) * (len(cades.ocsp_der) + len(cades.crls_der))
+        if self.pairs > MAX_PROOFS:
+            text = f"time-stamps and revocation data inside signatures make more than {MAX_PROOFS} pairs"
+            raise Malformed("validation.too_many_proofs", text)
 
 
 # ------------------------------------------------------------------ document time-stamps
@@ -200,6 +217,8 @@ def _validate(
     stamps: Sequence[_DocumentTimeStamp],
     trust: VerifiedTrust,
     at: datetime,
+    *,
+    met: "_Met",
 ) -> SignatureReport:
     case = _Case(pdf, signature, [stamp for stamp in stamps if stamp.may_cover(signature.revision)])
     # 1 a CAdES signature by one signer, over the document as it was (EN 319 142-1 §4.1, §6.3)
@@ -213,6 +232,7 @@ def _validate(
         return _unreadable(signature, Sub.FORMAT_FAILURE, error.code, text)
 
     # 2 what it is worth
+    met.count(cades)
     facts = Facts(as_signature(cades, pdf.store.ocsp_der, pdf.store.crls_der))
     facts.ocsp_proofs = _prove_revocation_data(case, cades)
     facts.archive_time_stamps = [stamp.report for stamp in case.stamps]
@@ -307,7 +327,7 @@ def _climb(facts: Facts, case: _Case, cades: UnverifiedCades, trust: VerifiedTru
 
     # 4 what the policy asks of the signature itself (§5.2.8; EN 319 142-1 §6.3 for the signing time)
     if not passed:
-        refuse_without_time_stamp(facts)
+        refuse_without_time_stamp(facts, facts.archive_time_stamps)
     check_not_from_future(facts, at)
     refuse_unfit_archive(facts)
     check_signing_time(case.signature.claimed_at)
@@ -328,9 +348,9 @@ def _judge_signature_time_stamps(
             trust=trust,
             at=at,
             proven_at=proven_at,
-            certificates_der=case.pdf.store.certificates_der,
-            ocsp_values_der=case.pdf.store.ocsp_der,
-            crl_values_der=case.pdf.store.crls_der,
+            certificates_der=(*cades.signed_data.certificates_der, *case.pdf.store.certificates_der),
+            ocsp_values_der=facts.signature.ocsp_values_der,
+            crl_values_der=facts.signature.crl_values_der,
         )
         facts.time_stamps.append(report)
     passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]

@@ -87,7 +87,7 @@ def judge_token(
     """The verdict about one token at `at`. `proven_at` is when the token is proven to have existed; without it, `at`.
 
     `certificates_der` may hold the unit's certificate when the token does not; `ocsp_values_der` answers about it, and
-    `crl_values_der` lists in which it may stand.
+    `crl_values_der` lists in which it may stand, beside those in the token.
     """
     proven_at = proven_at or at
     # 1 the token holds by itself
@@ -129,8 +129,7 @@ def judge_token(
         return _worse(report, "INDETERMINATE", Sub.NO_CERTIFICATE_CHAIN_FOUND, error.detail)
     if not_at_hand is not None:
         return _worse(report, "INDETERMINATE", Sub.SIGNED_DATA_NOT_FOUND, not_at_hand)
-    problem = find_aged(token, service, proven_at)
-    problem = problem or _find_revoked(token, service, proven_at, ocsp_values_der, crl_values_der)
+    problem = find_aged(token, service, proven_at, ocsp_values_der, crl_values_der)
     if problem is not None:
         return _worse(report, "INDETERMINATE", *problem)
     return refuse_from_future(report, at)
@@ -182,9 +181,14 @@ def find_unit_service(token: tsp.VerifiedTimeStamp, trust: VerifiedTrust) -> Ser
 
 
 def find_aged(
-    token: tsp.VerifiedTimeStamp, service: ServiceCertificate, proven_at: datetime
+    token: tsp.VerifiedTimeStamp,
+    service: ServiceCertificate,
+    proven_at: datetime,
+    ocsp_values_der: Sequence[bytes] = (),
+    crl_values_der: Sequence[bytes] = (),
 ) -> tuple[SubIndication, str] | None:
-    """Why a token that is first proven to have existed at `proven_at` can be no proof any more; None if it can."""
+    """Why a token that is first proven to have existed at `proven_at` can be no proof any more; None if it can. The
+    answers and lists may be about its unit, as may those in the token."""
     key = public_key_of(token.tsu)
     weakness = find_weak_key(key, at=token.gen_at)
     if weakness:
@@ -196,7 +200,9 @@ def find_aged(
     if service.der != token.tsu_der and proven_at > token.tsu_parts.not_after_at:
         text = "The time-stamping unit's certificate has run out, and nothing proves that it was used before that"
         return Sub.OUT_OF_BOUNDS_NO_POE, text
-    return None
+    return _find_revoked(
+        token, service, proven_at, (*token.ocsp_der, *ocsp_values_der), (*token.crls_der, *crl_values_der)
+    )
 
 
 def _find_revoked(
@@ -258,8 +264,8 @@ def judge_time_stamps(facts: Facts, files: SignedFiles, *, trust: VerifiedTrust,
             at=at,
             proven_at=proofs.proven_at(stamp.place),
             certificates_der=signature.certificate_values_der,
-            ocsp_values_der=signature.time_stamp_ocsp_values_der,
-            crl_values_der=signature.time_stamp_crl_values_der,
+            ocsp_values_der=(*signature.time_stamp_ocsp_values_der, *signature.ocsp_values_der),
+            crl_values_der=(*signature.time_stamp_crl_values_der, *signature.crl_values_der),
         )
         facts.time_stamps.append(report)
     _check_order(facts, signature)
@@ -284,8 +290,8 @@ def _judge_archive_time_stamps(
             at=at,
             proven_at=proofs.proven_at(stamp.place),
             certificates_der=signature.certificate_values_der,
-            ocsp_values_der=signature.time_stamp_ocsp_values_der,
-            crl_values_der=signature.time_stamp_crl_values_der,
+            ocsp_values_der=(*signature.time_stamp_ocsp_values_der, *signature.ocsp_values_der),
+            crl_values_der=(*signature.time_stamp_crl_values_der, *signature.crl_values_der),
         )
         facts.archive_time_stamps.insert(0, report)
         if report.indication == "PASSED" and report.gen_at is not None:
@@ -361,16 +367,17 @@ def settle_signature_time(facts: Facts, passed: Sequence[datetime], *, at: datet
     return facts.best_signature_at or at
 
 
-def refuse_without_time_stamp(facts: Facts) -> None:
-    """Raises: NotValid, why nothing proves when the signature was made."""
-    if not facts.time_stamps:
+def refuse_without_time_stamp(facts: Facts, more: Sequence[TimeStampReport] = ()) -> None:
+    """Raises: NotValid, why nothing proves when the signature was made. `more`: others that would have proven it."""
+    stamps = [*facts.time_stamps, *more]
+    if not stamps:
         raise NotValid(
             INDETERMINATE,
             Sub.SIG_CONSTRAINTS_FAILURE,
             "validation.no_time_stamp",
             "There is no signature time-stamp: nothing proves when it was signed",
         )
-    report = facts.time_stamps[0]
+    report = stamps[0]
     # Only of a token that holds by itself: else there is no time at all to speak of.
     is_about_time = report.proven_at is not None and report.sub_indication in _ABOUT_TIME
     sub = report.sub_indication if is_about_time else None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from digiid.formats import cms, der
 from digiid.formats.asic import MEDIA_TYPE_ASIC_S
-from digiid.formats.cades import ID_REVOCATION_VALUES, ID_SIGNATURE_TIME_STAMP, parse_cades, parse_hash_index
+from digiid.formats.cades import ID_SIGNATURE_TIME_STAMP, parse_cades, parse_hash_index
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import (
     Report,
@@ -278,7 +278,7 @@ def test_an_answer_by_a_key_that_has_aged_is_good_when_it_is_covered(
     monkeypatch.setattr(revocation, "find_weak_key", find_weak_key)
     signature = CadesMaker(revocation_in_attribute=in_attribute).sign(FILE.content)
     assert verdict(stamped(signature)) == PASSED
-    holder = der.oid(ID_REVOCATION_VALUES) if in_attribute else b"\xa1"
+    holder = der.oid(cms.ID_REVOCATION_VALUES) if in_attribute else b"\xa1"
     without = stamped(signature, keeps=lambda octets: not octets.startswith(holder))
     assert verdict(without) == ("INDETERMINATE", "CRYPTO_CONSTRAINTS_FAILURE_NO_POE")
 
