@@ -55,6 +55,7 @@ _XADES = _tags(
 _SIGNATURES = f"{{{NS_ASIC}}}XAdESSignatures"
 _ELEMENTS_ONLY = {etree._Element}
 _SIGNATURE_PARTS = [_DS["SignedInfo"], _DS["SignatureValue"], _DS["KeyInfo"], _DS["Object"]]
+_ANONYMOUS_PARTS = [_DS["SignedInfo"], _DS["SignatureValue"], _DS["Object"]]
 _OBJECT_PARTS = [_XADES["QualifyingProperties"]]
 _SIGNATURE_TIME_STAMP = _XADES["SignatureTimeStamp"]
 _CERTIFICATE_VALUES, _REVOCATION_VALUES = _XADES["CertificateValues"], _XADES["RevocationValues"]
@@ -259,8 +260,12 @@ def _attribute(element: etree._Element, name: str) -> str:
 def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
     if signature.tag != _DS["Signature"]:
         raise Malformed("xades.structure", f"{_local(signature)} where a Signature belongs")
-    # 1 the four parts, in order, each once
-    signed_info, value, key_info, data_object = _exactly(signature, _SIGNATURE_PARTS)
+    # 1 the four parts, in order, each once; without KeyInfo (XMLDSig §4.5) it is not known whose it is
+    key_info = None
+    if len(signature) == len(_ANONYMOUS_PARTS):
+        signed_info, value, data_object = _exactly(signature, _ANONYMOUS_PARTS)
+    else:
+        signed_info, value, key_info, data_object = _exactly(signature, _SIGNATURE_PARTS)
     (qualifying,) = _exactly(data_object, _OBJECT_PARTS)
     signature_id = _attribute(signature, "Id")
     if _attribute(qualifying, "Target") != "#" + signature_id:
@@ -303,7 +308,7 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         signed_info=canonicalize(signed_info, c14n),
         signed_properties=canonicalize(properties, properties_c14n),
         signature_value=base64_of(value, code="xades", max_bytes=2048),
-        certificates_der=_parse_key_info(key_info),
+        certificates_der=() if key_info is None else _parse_key_info(key_info),
         certificate_references=_parse_certificate_references(said),
         claimed_signing_at=None if time_element is None else parse_date_time(text_of(time_element, code="xades")),
         claimed_roles=_parse_roles(said),

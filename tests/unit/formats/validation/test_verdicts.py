@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import timedelta
@@ -278,6 +279,15 @@ def test_a_changed_value() -> None:
 def _change_value(xml: str) -> str:
     start = xml.index('-SIG">') + 6
     return xml[:start] + ("B" if xml[start] == "A" else "A") + xml[start + 1 :]
+
+
+@pytest.mark.parametrize("instead", ["", "<ds:KeyInfo/>", "<ds:KeyInfo><ds:X509Data/></ds:KeyInfo>"])
+def test_a_signature_without_its_certificate_is_nobodys(instead: str) -> None:
+    container = edited(GOOD, lambda xml: re.sub("<ds:KeyInfo>.*</ds:KeyInfo>", instead, xml))
+    assert verdict(container) == unknown("NO_SIGNING_CERTIFICATE_FOUND")
+    (signature,) = judge(container).signatures
+    assert (signature.signed_by, signature.signature_format) == ("", "XAdES_BASELINE_LT")
+    assert signature.claimed_signing_at == SIGNED_AT
 
 
 def test_the_certificate_must_be_for_signing() -> None:
