@@ -1249,7 +1249,9 @@ MANIFEST_CASES = [
         "asic.manifest.mismatch",
         "another container type",
     ),
-    refused(MANIFESTS, "no manifest", lambda: changed(GOOD, {MANIFEST: None}), "asic.manifest.missing"),
+    failed(
+        MANIFESTS, "no manifest", lambda: changed(GOOD, {MANIFEST: None}), _FORMAT, "asic.manifest.missing", "absent"
+    ),
     refused(MANIFESTS, "DOCTYPE", _manifest(lambda x: x.replace("?>", "?><!DOCTYPE x>", 1)), "asic.manifest.doctype"),
     refused(
         MANIFESTS,

@@ -79,6 +79,7 @@ class ContainerProblem:
 
 # In the words of the state's validator, whose clients look for them.
 _UNNAMED = ContainerProblem("asic.mimetype.absent", '"mimetype" should be the first file in the container', False)
+_UNLISTED = ContainerProblem("asic.manifest.missing", "The manifest file is absent!", True)
 _MISNAMED = ContainerProblem(
     "asic.mimetype.other",
     f'Container should have one of the expected mimetypes: "{MEDIA_TYPE_ASIC_E}", "{MEDIA_TYPE_ASIC_S}"',
@@ -138,10 +139,14 @@ class Container(NamedTuple):
         return self.archive.read(entry, max_bytes=MAX_SIGNATURE_FILE_BYTES)
 
 
-def parse_container(file: BinaryIO, limits: Limits | None = None, *, may_be_unnamed: bool = False) -> Container:
+def parse_container(
+    file: BinaryIO, limits: Limits | None = None, *, may_be_unnamed: bool = False, may_be_unlisted: bool = False
+) -> Container:
     """Read a container's structure: type, manifest, data files, signature files, oddities.
 
     `may_be_unnamed`: for who only reads it, a container without a proper `mimetype` may be one by its other files.
+    `may_be_unlisted`: for who judges it, one without the manifest that it must have is read, with an error among its
+    problems.
 
     Raises: Malformed `asic.…`: it cannot be read in one single way.
     """
@@ -166,7 +171,11 @@ def parse_container(file: BinaryIO, limits: Limits | None = None, *, may_be_unna
 
     # 3 the manifest: a must in ASiC-E with XAdES, else told of when it is wrong
     if form == "ASiC-E" and (found.xml or not found.manifests):
-        manifest = _read_manifest(archive, media_type, found.data, problems)
+        if may_be_unlisted and archive.find(MANIFEST_NAME) is None:
+            problems.append(_UNLISTED)
+            manifest = {}
+        else:
+            manifest = _read_manifest(archive, media_type, found.data, problems)
     else:
         manifest = _read_optional_manifest(archive, media_type, found.data, problems)
     return Container(

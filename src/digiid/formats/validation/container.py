@@ -75,7 +75,7 @@ class _Inside(NamedTuple):
 def _validate(file: BinaryIO, *, at: datetime, file_name: str, inside: _Inside, depth: int) -> Report:
     trust, policy = inside.trust, inside.policy
     # 1 the container, and by which of its files it is to be judged
-    container = parse_container(file, inside.limits, may_be_unnamed=depth == 0)
+    container = parse_container(file, inside.limits, may_be_unnamed=depth == 0, may_be_unlisted=True)
     if container.token_files and not (container.signature_files or container.cms_files):
         judge_nested = partial(_judge_nested, inside=inside, depth=depth + 1)
         return validate_time_stamped(

@@ -243,6 +243,18 @@ def test_no_signature_is_not_valid() -> None:
     assert report.to_simple_report()["signaturesCount"] == 0
 
 
+def test_a_container_without_its_manifest_says_who_signed_and_is_not_valid() -> None:
+    report = judge(changed(GOOD, {MANIFEST: None}))
+    (signature,) = report.signatures
+    assert not report.is_valid
+    assert report.form == "ASiC-E"
+    assert [message.code for message in report.messages] == ["asic.manifest.missing"]
+    assert (signature.indication, signature.sub_indication) == failed("FORMAT_FAILURE")
+    assert signature.signed_by == "O’CONNEŽ-ŠUSLIK,MARY ÄNN,60001019906"
+    unsigned = judge(changed(GOOD, {MANIFEST: None, SIGNATURES: None}))
+    assert [message.code for message in unsigned.messages] == ["asic.manifest.missing", "validation.no_signature"]
+
+
 def test_a_signature_file_that_cannot_be_read_still_counts() -> None:
     container = changed(GOOD, {"META-INF/signatures1.xml": b"<!DOCTYPE x><x/>"})
     report = judge(container)

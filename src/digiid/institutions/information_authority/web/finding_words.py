@@ -25,6 +25,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "asic.empty_file": N_("A file in the container is empty."),
     "asic.evidence_record": N_("The container holds one more proof, of a kind that is not judged here."),
     "asic.manifest.mismatch": N_("The container's list of its files does not match the files in it."),
+    "asic.manifest.missing": N_("The container has no list of its files."),
     "asic.mimetype.absent": N_(
         'The file "mimetype", which says what kind of container this is, should be the first one.'
     ),
