@@ -29,6 +29,7 @@ from tests.support.pki import AT
 from tests.support.serve import free_port, serving
 from tests.support.signing_room import signing_room
 from tests.support.time_marked import TimeMarkMaker
+from tests.support.time_stamped import stamped
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 def _error(answer: httpx.Response) -> tuple[int, str, str]:
     [error] = answer.json()["requestErrors"]
     return answer.status_code, error["key"], error["message"]
+
+
+def _errors(answer: httpx.Response) -> set[tuple[str, str]]:
+    assert answer.status_code == 400
+    return {(error["key"], error["message"]) for error in answer.json()["requestErrors"]}
 
 
 def test_a_client_as_digidoc_tool_is_answered(desk: Desk) -> None:
@@ -165,20 +171,116 @@ def _most_held(process: int) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
+BLANK, EMPTY, NOT_BASE64 = "must not be blank", "must not be empty", "Document is not encoded in a valid base64 string"
+MALFORMED = "Document malformed or not matching documentType"
+NO_POLICY = "Invalid signature policy"
+NO_NAME = "Invalid filename"
+
+
+def size(longest: int) -> str:
+    return f"size must be between 1 and {longest}"
+
+
 @pytest.mark.parametrize(
-    ("fields", "key", "message"),
+    ("fields", "key", "messages"),
     [
-        ({"document": "!"}, "document", "Document is not encoded in a valid base64 string"),
-        ({"document": "AAAA"}, "document", "Document malformed or not matching documentType"),
-        ({"filename": ""}, "filename", "Invalid filename"),
-        ({"filename": "a" * 261}, "filename", "Invalid filename"),
-        ({"signaturePolicy": "POLv5"}, "signaturePolicy", "Invalid signature policy"),
-        ({"reportType": "Long"}, "reportType", "Invalid report type"),
-        ({"documentType": "BDOC"}, "documentType", "documentType is not a valid request parameter"),
+        ({"document": "!"}, "document", {NOT_BASE64}),
+        ({"document": ""}, "document", {BLANK, NOT_BASE64}),
+        ({"document": None}, "document", {BLANK, NOT_BASE64}),
+        ({"document": "AAAA"}, "document", {MALFORMED}),
+        ({"filename": ""}, "filename", {EMPTY, size(260)}),
+        ({"filename": None}, "filename", {EMPTY, NO_NAME}),
+        ({"filename": "a" * 261}, "filename", {size(260)}),
+        ({"filename": "a\nb"}, "filename", {NO_NAME}),
+        ({"signaturePolicy": ""}, "signaturePolicy", {size(100)}),
+        ({"signaturePolicy": "a" * 101}, "signaturePolicy", {size(100)}),
+        ({"signaturePolicy": "POLv3.*"}, "signaturePolicy", {NO_POLICY}),
+        (
+            {"signaturePolicy": "POLv5"},
+            "signaturePolicy",
+            {"Invalid signature policy: POLv5; Available abstractPolicies: [POLv3, POLv4]"},
+        ),
+        ({"reportType": "Long"}, "reportType", {"Invalid report type"}),
+        ({"documentType": "BDOC"}, "documentType", {"documentType is not a valid request parameter"}),
     ],
 )
-def test_wrong_fields_are_named(desk: Desk, fields: dict[str, Any], key: str, message: str) -> None:
-    assert _error(desk.validate(**fields)) == (400, key, message)
+def test_wrong_fields_are_named(desk: Desk, fields: dict[str, Any], key: str, messages: set[str]) -> None:
+    assert _errors(desk.validate(**fields)) == {(key, message) for message in messages}
+
+
+def test_everything_that_is_wrong_is_told_at_once(desk: Desk) -> None:
+    answer = desk.client.post("/V3/validate", json={"DOCUMENT": "AAAA", "reportType": ""})
+    assert _errors(answer) == {
+        ("document", BLANK),
+        ("document", NOT_BASE64),
+        ("filename", EMPTY),
+        ("filename", NO_NAME),
+        ("reportType", "Invalid report type"),
+    }
+
+
+FILE, DATA = "signatureFiles[0]", "signatureFiles[0].datafiles[0]"
+
+
+@pytest.mark.parametrize(
+    ("files", "errors"),
+    [
+        (None, {("signatureFiles", EMPTY), ("signatureFiles", "must not be null")}),
+        ([], {("signatureFiles", EMPTY)}),
+        ([{"signature": "."}], {(f"{FILE}.signature", "Signature file is not valid base64 encoded string")}),
+        ([{"signature": "Tk9UIFhNTA=="}], {("signatureFiles.signature", "Signature file malformed")}),
+        ([{"signature": "AAAA", "datafiles": []}], {(f"{FILE}.datafiles", "Invalid dataFiles list")}),
+    ],
+)
+def test_wrong_signature_files_are_named(desk: Desk, files: Any, errors: set[tuple[str, str]]) -> None:
+    assert _errors(desk.client.post("/V3/validateHashcode", json={"signatureFiles": files})) == errors
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "messages"),
+    [
+        ("filename", "", {EMPTY, size(260)}),
+        ("filename", None, {EMPTY, NO_NAME}),
+        ("filename", "a" * 261, {size(260)}),
+        ("hashAlgo", "MD5", {"Invalid hash algorithm"}),
+        ("hash", None, {BLANK, NOT_BASE64}),
+        ("hash", "", {BLANK, NOT_BASE64, size(1000)}),
+        ("hash", "NOT.BASE64", {NOT_BASE64}),
+        ("hash", "P" * 1001, {size(1000)}),
+    ],
+)
+def test_wrong_data_files_are_named(desk: Desk, field: str, value: Any, messages: set[str]) -> None:
+    data_file = {"filename": "a.txt", "hashAlgo": "sha256", "hash": "AAAA", field: value}
+    body = {"signatureFiles": [{"signature": "AAAA", "datafiles": [data_file]}]}
+    answer = desk.client.post("/V3/validateHashcode", json=body)
+    assert _errors(answer) == {(f"{DATA}.{field}", message) for message in messages}
+
+
+@pytest.mark.parametrize("name", ["", None, "a.bdoc"])
+def test_only_files_of_ddoc_are_handed_out(desk: Desk, name: str | None) -> None:
+    answer = desk.client.post("/V3/getDataFiles", json={"document": "AAAA", "filename": name})
+    message = "Invalid filename. Can only return data files for DDOC type containers."
+    assert _errors(answer) == {("filename", message)}
+    malformed = desk.client.post("/V3/getDataFiles", json={"document": "AAAA", "filename": "a.DDOC"})
+    assert _errors(malformed) == {("document", MALFORMED)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"more.txt": b"x"},
+        {"letter.txt": None},
+        {"folder/more.txt": b"x"},
+        {"META-INF/signatures.xml": b"<x/>"},
+        {"META-INF/signature.p7s": b"x"},
+        {"META-INF/evidencerecord.xml": b"<x/>"},
+        {"META-INF/evidencerecord.ers": b"x"},
+    ],
+)
+def test_what_asic_s_must_not_hold_does_not_meet_the_requirements(desk: Desk, changes: dict[str, bytes | None]) -> None:
+    container = changed(stamped(b"I, the undersigned, agree."), changes)
+    answer = desk.validate(document=base64.b64encode(container).decode(), filename="a.asics")
+    assert _errors(answer) == {("document", "Document does not meet the requirements")}
 
 
 NOT_FIRST = '"mimetype" should be the first file in the container'

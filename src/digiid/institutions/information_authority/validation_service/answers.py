@@ -37,9 +37,12 @@ HASHES: Final[Mapping[str, str]] = {
     "SHA3-384": "sha3_384",
     "SHA3-512": "sha3_512",
 }
-_POLICY: Final = re.compile(r"[A-Za-z0-9_ -]{1,100}")
+_POLICY: Final = re.compile(r"[A-Za-z0-9_ -]+")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_BLANK: Final = "must not be blank"
+_EMPTY: Final = "must not be empty"
 _NOT_BASE64: Final = "Document is not encoded in a valid base64 string"
+_SIGNATURE_NOT_BASE64: Final = "Signature file is not valid base64 encoded string"
 _REQUIREMENTS: Final = "Document does not meet the requirements"
 _MALFORMED: Final = "Document malformed or not matching documentType"
 FAILED: Final = "Unfortunately there was an error validating your document"
@@ -119,14 +122,19 @@ def _no_constant(name: str) -> Any:
 
 
 class _Fields:
-    """Reads fields of a request and gathers what is wrong with them."""
+    """Reads fields of a request and gathers what is wrong with them, in the words of the state's service."""
 
     def __init__(self) -> None:
         self.errors: list[tuple[str, str]] = []
 
-    def base64(self, value: Any, key: str, *, empty: str, wrong: str) -> bytes:
-        if not isinstance(value, str) or not value:
-            self.errors.append((key, empty))
+    def base64(self, value: Any, key: str, *, wrong: str = _NOT_BASE64, longest: int | None = None) -> bytes:
+        if not isinstance(value, str) or not value.strip():
+            self.errors += [(key, _BLANK), (key, wrong)]
+            if longest is not None and value == "":
+                self.errors.append((key, _size(longest)))
+            return b""
+        if longest is not None and len(value) > longest:
+            self.errors.append((key, _size(longest)))
             return b""
         try:
             return binascii.a2b_base64(value, strict_mode=True)
@@ -137,15 +145,23 @@ class _Fields:
     def file_name(self, value: Any, key: str) -> str:
         if isinstance(value, str) and value.strip() and len(value) <= MAX_FILE_NAME and not _CONTROL.search(value):
             return value
-        self.errors.append((key, "Invalid filename"))
+        if not value:
+            self.errors.append((key, _EMPTY))
+        is_of_size = not isinstance(value, str) or 1 <= len(value) <= MAX_FILE_NAME
+        self.errors.append((key, "Invalid filename" if is_of_size else _size(MAX_FILE_NAME)))
         return ""
 
     def policy(self, value: Any) -> Policy:
         if value is None:
             return POLV4
-        if isinstance(value, str) and _POLICY.fullmatch(value) and value in POLICIES:
+        if isinstance(value, str) and value in POLICIES:
             return POLICIES[value]
-        self.errors.append(("signaturePolicy", "Invalid signature policy"))
+        message = "Invalid signature policy"
+        if isinstance(value, str) and not 1 <= len(value) <= MAX_POLICY:
+            message = _size(MAX_POLICY)
+        elif isinstance(value, str) and _POLICY.fullmatch(value):
+            message += f": {value}; Available abstractPolicies: [{', '.join(POLICIES)}]"
+        self.errors.append(("signaturePolicy", message))
         return POLV4
 
     def report_type(self, value: Any) -> str:
@@ -166,6 +182,10 @@ class _Fields:
             raise RequestErrors(*self.errors)
 
 
+def _size(longest: int) -> str:
+    return f"size must be between 1 and {longest}"
+
+
 # ------------------------------------------------------------------ the calls
 
 
@@ -173,7 +193,7 @@ def _validate(request: dict[str, Any], trust: VerifiedTrust, at: datetime) -> di
     # 1 the request, everything that is wrong with it at once
     fields = _Fields()
     fields.no_document_type(request)
-    document = fields.base64(request.get("document"), "document", empty=_REQUIREMENTS, wrong=_NOT_BASE64)
+    document = fields.base64(request.get("document"), "document")
     name = fields.file_name(request.get("filename"), "filename")
     policy = fields.policy(request.get("signaturePolicy"))
     kind = fields.report_type(request.get("reportType"))
@@ -182,7 +202,9 @@ def _validate(request: dict[str, Any], trust: VerifiedTrust, at: datetime) -> di
     try:
         report = validate_document(io.BytesIO(document), trust=trust, at=at, policy=policy, file_name=name)
     except Malformed as error:
-        raise RequestErrors(("document", _MALFORMED)) from error
+        # What ASiC-S may hold (EN 319 162-1 §4.3.3) is told apart from what is no container.
+        message = _REQUIREMENTS if error.code.startswith("asic.simple.") else _MALFORMED
+        raise RequestErrors(("document", message)) from error
     return {"validationReport": _report(report, kind, trust)}
 
 
@@ -203,10 +225,15 @@ def _validate_hashcode(request: dict[str, Any], trust: VerifiedTrust, at: dateti
     policy = fields.policy(request.get("signaturePolicy"))
     fields.report_type(request.get("reportType"))
     given = request.get("signatureFiles")
-    if not isinstance(given, list) or not 1 <= len(given) <= MAX_SIGNATURE_FILES:
-        fields.errors.append(("signatureFiles", _REQUIREMENTS))
-        given = []
-    files = [_signature_file(fields, item) for item in given]
+    if given is None:
+        fields.errors.append(("signatureFiles", "must not be null"))
+    if not given:
+        fields.errors.append(("signatureFiles", _EMPTY))
+    elif not isinstance(given, list) or len(given) > MAX_SIGNATURE_FILES:
+        fields.errors.append(("signatureFiles", "Invalid SignatureFiles format"))
+    fields.check()
+    items: list[Any] = given or []
+    files = [_signature_file(fields, item, f"signatureFiles[{number}]") for number, item in enumerate(items)]
     fields.check()
     # 2 one verdict about all signature files
     try:
@@ -216,35 +243,31 @@ def _validate_hashcode(request: dict[str, Any], trust: VerifiedTrust, at: dateti
     return {"validationReport": {"validationConclusion": _together(reports)}}
 
 
-def _signature_file(fields: _Fields, item: Any) -> tuple[bytes, Sequence[HashcodeFile] | None]:
+def _signature_file(fields: _Fields, item: Any, key: str) -> tuple[bytes, Sequence[HashcodeFile] | None]:
     if not isinstance(item, dict):
-        fields.errors.append(("signatureFiles", _REQUIREMENTS))
+        fields.errors.append((key, "Invalid SignatureFiles format"))
         return b"", None
-    key = "signatureFiles.signature"
-    xml = fields.base64(item.get("signature"), key, empty=_REQUIREMENTS, wrong="Signature file malformed")
+    xml = fields.base64(item.get("signature"), f"{key}.signature", wrong=_SIGNATURE_NOT_BASE64)
     given = item.get("datafiles")
     if given is None:
         return xml, None
+    key = f"{key}.datafiles"
     if not isinstance(given, list) or not 1 <= len(given) <= MAX_DATA_FILES:
-        fields.errors.append(("signatureFiles.datafiles", _REQUIREMENTS))
+        fields.errors.append((key, "Invalid dataFiles list"))
         return xml, None
-    return xml, [_digest(fields, data_file) for data_file in given]
+    return xml, [_digest(fields, data_file, f"{key}[{number}]") for number, data_file in enumerate(given)]
 
 
-def _digest(fields: _Fields, item: Any) -> HashcodeFile:
-    key = "signatureFiles.datafiles"
+def _digest(fields: _Fields, item: Any, key: str) -> HashcodeFile:
     if not isinstance(item, dict):
-        fields.errors.append((key, _REQUIREMENTS))
+        fields.errors.append((key, "Invalid dataFiles list"))
         return HashcodeFile("", "", b"")
     name = fields.file_name(item.get("filename"), f"{key}.filename")
     algorithm = item.get("hashAlgo")
     hash_name = HASHES.get(algorithm.upper(), "") if isinstance(algorithm, str) else ""
     if not hash_name:
         fields.errors.append((f"{key}.hashAlgo", "Invalid hash algorithm"))
-    text = item.get("hash")
-    if isinstance(text, str) and len(text) > MAX_HASH_TEXT:
-        text = None
-    return HashcodeFile(name, hash_name, fields.base64(text, f"{key}.hash", empty=_REQUIREMENTS, wrong=_NOT_BASE64))
+    return HashcodeFile(name, hash_name, fields.base64(item.get("hash"), f"{key}.hash", longest=MAX_HASH_TEXT))
 
 
 def _together(reports: Sequence[Report]) -> dict[str, Any]:
@@ -262,11 +285,11 @@ def _together(reports: Sequence[Report]) -> dict[str, Any]:
 def _data_files(request: dict[str, Any], _trust: VerifiedTrust, _at: datetime) -> dict[str, Any]:
     fields = _Fields()
     fields.no_document_type(request)
-    document = fields.base64(request.get("document"), "document", empty=_REQUIREMENTS, wrong=_NOT_BASE64)
-    name = fields.file_name(request.get("filename"), "filename")
-    if name and not name.lower().endswith(".ddoc"):
-        message = "Invalid document type. Can only return data files for DDOC type containers."
-        fields.errors.append(("documentType", message))
+    document = fields.base64(request.get("document"), "document")
+    name = request.get("filename")
+    if not isinstance(name, str) or not name.lower().endswith(".ddoc"):
+        message = "Invalid filename. Can only return data files for DDOC type containers."
+        fields.errors.append(("filename", message))
     fields.check()
     try:
         parsed = parse_ddoc(document)
