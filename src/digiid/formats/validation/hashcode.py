@@ -64,14 +64,15 @@ def validate_hashcode(
     policy: Policy = POLV4,
     file_name: str = "",
 ) -> Report:
-    """Judge every signature of one signature file at `at`, without the files that were signed.
+    """Judge every signature of one signature file at `at`, without the files that were signed. The file may be that
+    of a container, or one `ds:Signature` by itself, as programs write detached signatures.
 
     With `data_files`, each of them has to be signed and nothing else may be. With None, the report's scopes say which
     digests were signed, and the caller has to compare them: until then nothing is known about any file.
 
     Raises: Malformed `xades.…`, `xml.…`: the signature file cannot be read.
     """
-    unverified = parse_signatures(signature_xml)
+    unverified = parse_signatures(signature_xml, bare_allowed=True)
     files = HashcodeFiles(data_files)
     found = [validate_signature(one, files=files, file_name=file_name, trust=trust, at=at) for one in unverified]
     return Report(

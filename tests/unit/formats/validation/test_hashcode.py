@@ -5,6 +5,7 @@ import io
 from datetime import timedelta
 
 import pytest
+from lxml import etree
 
 from digiid.formats.asic.container import add_signature_file, parse_container
 from digiid.formats.asic.hashcode import FileHash, build_hashcode_container, hash_file
@@ -56,6 +57,22 @@ def test_without_digests_the_scopes_say_what_to_compare() -> None:
     (signature,) = report.signatures
     assert signature.is_valid
     assert [(scope.name, scope.digest) for scope in signature.scopes] == [(file.name, file.digest) for file in HASHES]
+
+
+def test_a_signature_by_itself_is_a_signature_file_too() -> None:
+    root = etree.fromstring(XML)
+    alone = etree.tostring(root[0], with_tail=False)
+    assert not alone.startswith(b"<asic:")
+    assert verdict(alone, HASHES) == verdict(alone, None) == PASSED
+    assert verdict(alone, [HashcodeFile(FILES[0].name, "sha256", bytes(32)), HASHES[1]])[1] == "HASH_FAILURE"
+    with pytest.raises(Malformed):
+        judge(etree.tostring(root[0][0]), HASHES)  # its SignedInfo
+
+
+def test_a_signature_by_itself_is_none_of_a_container() -> None:
+    alone = etree.tostring(etree.fromstring(XML)[0], with_tail=False)
+    report = judge_container(changed(PKI.container(), {SIGNATURES: alone}))
+    assert [str(signature.sub_indication) for signature in report.signatures] == ["FORMAT_FAILURE"]
 
 
 def test_several_digests_of_one_file() -> None:
