@@ -104,7 +104,7 @@ def _broken(signature_id: str, error: Malformed, document: Ddoc) -> SignatureRep
     return SignatureReport(
         id=signature_id,
         file_name="",
-        signature_format=document.form.removesuffix("_hashcode"),
+        signature_format=_format(document),
         method_uri="",
         indication=FAILED,
         sub_indication=Sub.FORMAT_FAILURE,
@@ -112,6 +112,10 @@ def _broken(signature_id: str, error: Malformed, document: Ddoc) -> SignatureRep
         certificate=None,
         messages=(Message(Severity.ERROR, error.code, text),),
     )
+
+
+def _format(document: Ddoc) -> str:
+    return "SK_XML_1.0" if document.version == "1.0" else document.form.removesuffix("_hashcode")
 
 
 def _tell_level(signature: SignatureReport, allowed: frozenset[str]) -> SignatureReport:
@@ -145,7 +149,7 @@ def validate_ddoc_signature(
         Scope(reference.name, reference.hash_name, reference.digest, kind=_scope_kind(reference, document))
         for reference in signature.references
     )
-    return report._replace(signature_format=document.form.removesuffix("_hashcode"), scopes=scopes)
+    return report._replace(signature_format=_format(document), scopes=scopes)
 
 
 def _scope_kind(reference: Reference, document: Ddoc) -> str:

@@ -296,7 +296,9 @@ def _token(token: TimeStampTokenReport) -> dict[str, Any]:
             "signedBy": None if token.tsu is None else subject_value(token.tsu, NameOID.COMMON_NAME) or "",
             "signedTime": None if token.gen_at is None else _time(token.gen_at),
             "certificates": _certificate(token.tsu, "CONTENT_TIMESTAMP"),
+            "error": _contents(errors) or None,  # the older names, which older clients of the service read
             "errors": _contents(errors) or None,
+            "warning": _contents(warnings) or None,
             "warnings": _contents(warnings) or None,
             "timestampScopes": [
                 {"name": scope.name, "scope": scope.kind, "content": scope.content or "Full document"}

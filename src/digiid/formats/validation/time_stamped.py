@@ -305,7 +305,8 @@ def _judge_imprint(token: _Token, container: Container) -> None:
     if over is None:
         return
     hash_name = "sha256" if verified is None else verified.hash_name
-    scopes = [Scope(over.name, hash_name, container.digest(over, hash_name))]
+    content = "" if manifest is None else "Manifest document"
+    scopes = [Scope(over.name, hash_name, container.digest(over, hash_name), content=content)]
     if verified is not None and verified.imprint != scopes[0].digest:
         text = "The time-stamp message imprint is not intact!"
         token.fail(_FAILED, Sub.HASH_FAILURE, "validation.token.imprint", text)

@@ -111,6 +111,25 @@ def test_renewals_cover_all_before_them() -> None:
     }
 
 
+def test_the_simple_report_tells_what_each_token_is_over() -> None:
+    scopes = [token["timestampScopes"] for token in judge(TWICE).to_simple_report()["timeStampTokens"]]
+    assert [[(scope["name"], scope["content"]) for scope in each] for each in scopes] == [
+        [("letter.txt", "Full document")],
+        [
+            (ARCHIVE_MANIFEST_NAME, "Manifest document"),
+            (TOKEN_NAME, "Full document"),
+            ("letter.txt", "Full document"),
+        ],
+    ]
+
+
+def test_the_simple_report_tells_errors_by_both_names_that_the_service_has_given_them() -> None:
+    (token,) = judge(changed(GOOD, {"letter.txt": b"another"})).to_simple_report()["timeStampTokens"]
+    assert token["error"] == token["errors"] == [{"content": "The time-stamp message imprint is not intact!"}]
+    assert "warning" not in token and "warnings" not in token
+    assert "error" not in judge(GOOD).to_simple_report()["timeStampTokens"][0]
+
+
 def test_renewals_within_one_second() -> None:
     report = judge(renewed(renewed(GOOD, at=SIGNED_AT), at=SIGNED_AT))
     assert report.is_valid
