@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from digiid.formats import cms, der
 from digiid.formats.cades import ID_SIGNATURE_TIME_STAMP, parse_cades
-from tests.hostile.case import PKI, Case, failed, odd, unproven
+from tests.hostile.case import PKI, Case, failed, odd, refused, unproven
 from tests.support.cades import ATS_V3, Archiver, CadesMaker, add_unsigned, attribute, manifest_of
 from tests.support.containers import changed
 from tests.support.pki import AT, FILES, SIGNED_AT, Identity, person
@@ -277,12 +277,11 @@ MANIFEST_CASES = [
         _FORM,
         "asic.asic_manifest.no_signature",
     ),
-    failed(
+    refused(
         MANIFESTS,
         "taken away",
         lambda: changed(CadesMaker().extended(FILES), {MANIFEST: None}),
-        _FORM,
-        "validation.cades.manifest",
+        "asic.manifest.missing",
     ),
 ]
 

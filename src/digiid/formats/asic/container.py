@@ -145,8 +145,8 @@ def parse_container(
     """Read a container's structure: type, manifest, data files, signature files, oddities.
 
     `may_be_unnamed`: for who only reads it, a container without a proper `mimetype` may be one by its other files.
-    `may_be_unlisted`: for who judges it, one without the manifest that it must have is read, with an error among its
-    problems.
+    `may_be_unlisted`: for who judges it, one with XAdES signatures and without the manifest that it must have is read,
+    with an error among its problems.
 
     Raises: Malformed `asic.…`: it cannot be read in one single way.
     """
@@ -171,7 +171,7 @@ def parse_container(
 
     # 3 the manifest: a must in ASiC-E with XAdES, else told of when it is wrong
     if form == "ASiC-E" and (found.xml or not found.manifests):
-        if may_be_unlisted and archive.find(MANIFEST_NAME) is None:
+        if may_be_unlisted and found.xml and archive.find(MANIFEST_NAME) is None:
             problems.append(_UNLISTED)
             manifest = {}
         else:
