@@ -26,7 +26,8 @@ ID_SIGNATURE_POLICY: Final = "1.2.840.113549.1.9.16.2.15"  # §5.2.9
 ID_SIGNER_LOCATION: Final = "1.2.840.113549.1.9.16.2.17"  # §5.2.5
 ID_SIGNER_ATTRIBUTES: Final = "1.2.840.113549.1.9.16.2.18"  # TS 101 733 §5.11.3
 ID_SIGNER_ATTRIBUTES_V2: Final = "0.4.0.19122.1.1"  # §5.2.6.1
-ID_ARCHIVE_TIME_STAMP_V2: Final = "1.2.840.113549.1.9.16.2.48"  # TS 101 733 §6.4.1: counted, not read
+# Archive time-stamps of versions 1 and 2 (RFC 3126 §3.12.1, TS 101 733 §6.4.1): counted, not read.
+_OLD_ARCHIVE_TIME_STAMPS: Final = ("1.2.840.113549.1.9.16.2.27", "1.2.840.113549.1.9.16.2.48")
 _KNOWN_SIGNED: Final = frozenset(
     (
         cms.ID_CONTENT_TYPE,
@@ -44,6 +45,18 @@ _KNOWN_SIGNED: Final = frozenset(
         "1.2.840.113549.1.9.16.2.4",  # content hints
     )
 )
+# Unsigned attributes that are not read, by the names that EN 319 122-1 and TS 101 733 give them.
+_UNREAD: Final = {
+    "1.2.840.113549.1.9.6": "countersignature",
+    "1.2.840.113549.1.9.16.2.21": "complete-certificate-references",
+    "1.2.840.113549.1.9.16.2.22": "complete-revocation-references",
+    "1.2.840.113549.1.9.16.2.23": "certificate-values",
+    "1.2.840.113549.1.9.16.2.25": "CAdES-C-time-stamp",
+    "1.2.840.113549.1.9.16.2.26": "time-stamped-certs-crls-references",
+    "1.2.840.113549.1.9.16.2.44": "attribute-certificate-references",
+    "1.2.840.113549.1.9.16.2.45": "attribute-revocation-references",
+    "0.4.0.1733.2.2": "long-term-validation",
+}
 
 MAX_CADES_BYTES: Final = 1024 * 1024
 _MAX_TIME_STAMPS: Final = 8
@@ -76,10 +89,10 @@ class UnverifiedCades:
     roles: tuple[str, ...]
     signature_time_stamps_der: tuple[bytes, ...] = field(repr=False)
     archive_time_stamps_der: tuple[bytes, ...] = field(repr=False)  # version 3, in the order of the file
-    unread_archive_count: int  # of version 2
+    unread_archive_count: int  # of versions 1 and 2
     ocsp_der: tuple[bytes, ...] = field(repr=False)
     crls_der: tuple[bytes, ...] = field(repr=False)
-    unknown_attributes: tuple[str, ...]
+    unknown_attributes: tuple[str, ...]  # not read; the unsigned ones by name where they have one
     encoded_der: bytes = field(repr=False)  # the whole signature file in DER
     position: int  # of the signer in it
 
@@ -145,12 +158,14 @@ def _parse_signer(encoded: bytes, signed_data: cms.SignedData, position: int) ->
         elif identifier == ID_ARCHIVE_TIME_STAMP_V3:
             limit = _MAX_ARCHIVE_TIME_STAMPS
             archive_tokens += [value.raw for value in values.enter().all(limit=limit, tag=der.SEQUENCE)]
-        elif identifier == ID_ARCHIVE_TIME_STAMP_V2:
+        elif identifier in _OLD_ARCHIVE_TIME_STAMPS:
             unread_count += 1
         elif identifier == cms.ID_REVOCATION_VALUES:
             more_responses, more_crls = cms.read_revocation_values(values)
             responses += more_responses
             crls += more_crls
+        else:
+            unknown.append(_UNREAD.get(identifier, identifier))
     too_many = len(tokens) > _MAX_TIME_STAMPS or len(archive_tokens) > _MAX_ARCHIVE_TIME_STAMPS
     if too_many or max(len(responses), len(crls)) > _MAX_OCSP:
         raise Malformed("cades.value_count", "more validation values than are read")
@@ -167,7 +182,7 @@ def _parse_signer(encoded: bytes, signed_data: cms.SignedData, position: int) ->
         unread_archive_count=unread_count,
         ocsp_der=tuple(responses),
         crls_der=tuple(crls),
-        unknown_attributes=tuple(unknown),
+        unknown_attributes=tuple(dict.fromkeys(unknown)),
         encoded_der=encoded,
         position=position,
     )

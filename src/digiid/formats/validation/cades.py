@@ -198,6 +198,8 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
     over, manifest = _find_signed(case)
     verified = verify_cades(facts, cades, container.digest(over, cades.hash_name))
     parts = verified.parts
+    if cades.unread_archive_count:
+        facts.warn("validation.archive_time_stamp", "An archive time-stamp of version 1 or 2 was not judged")
 
     # 2 every data file is signed, through the manifest when there is one (EN 319 162-1 §4.4.4)
     if manifest is None:
@@ -222,9 +224,6 @@ def _climb(facts: Facts, case: _Case, trust: VerifiedTrust, at: datetime) -> Non
     refuse_unfit_archive(facts)
     check_signing_time(cades.claimed_signing_at)
     check_attributes(facts, cades, verified, best_at)
-    if cades.unread_archive_count:
-        text = "An archive time-stamp of version 2 was not judged, and was not needed"
-        facts.warn("validation.archive_time_stamp", text)
 
 
 def _judge_time_stamps(

@@ -80,13 +80,15 @@ def check_hash(cades: UnverifiedCades) -> None:
 
 
 def verify_cades(facts: Facts, cades: UnverifiedCades, content_digest: bytes) -> cms.VerifiedSigner:
-    """Who signed, and is the value theirs (§5.2.3, §5.2.7). Raises: NotValid."""
+    """Who signed, and is the value theirs (§5.2.3, §5.2.7); tells of what is not read. Raises: NotValid."""
     try:
         verified = cms.verify_signer(cades.signed_data, cades.signer, content_digest=content_digest)
     except Refused as error:
         indication, sub, text = _REFUSED.get(error.code, _NOT_INTACT)
         raise NotValid(indication, sub, error.code, f"{text} ({error.detail})") from error
     facts.certificate = verified.certificate
+    for name in cades.unknown_attributes:
+        facts.warn("validation.property_ignored", f"The attribute {name} was not taken into account")
     return verified
 
 
@@ -115,5 +117,3 @@ def check_attributes(facts: Facts, cades: UnverifiedCades, verified: cms.Verifie
             "validation.weak_key",
             f"The signer's key was too weak at the time of signing: {weakness}",
         )
-    for name in cades.unknown_attributes:
-        facts.warn("validation.property_ignored", f"The attribute {name} was not taken into account")

@@ -313,6 +313,10 @@ def _climb(facts: Facts, case: _Case, cades: UnverifiedCades, trust: VerifiedTru
     check_hash(cades)
     verified = verify_cades(facts, cades, case.pdf.digest(case.signature, cades.hash_name))
     parts = verified.parts
+    if cades.archive_time_stamps_der or cades.unread_archive_count:
+        # EN 319 142-1 §6.3 has no place for one there at any level.
+        text = "An archive time-stamp inside the signature was not judged: PDF files have document time-stamps for that"
+        facts.warn("validation.archive_time_stamp", text)
     case.scopes.append(_scope(case.pdf, case.signature, cades.hash_name))
 
     # 2 proof of when: the earliest time-stamp that holds, in the signature or over the document (§5.4, §5.5.4, §5.6)

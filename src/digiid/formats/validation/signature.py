@@ -79,6 +79,8 @@ def _climb(facts: Facts, files: SignedFiles, trust: VerifiedTrust, at: datetime)
     # 1 who signed, what was signed, and is the value theirs (§5.2.3, §5.2.7)
     verified = _verify(facts, files)
     parts = parse_parts(verified.certificate_der)
+    for name in dict.fromkeys(signature.unknown_properties):
+        facts.warn("validation.property_ignored", f"The property {name} was not taken into account")
 
     # 2 the container: every data file is signed and called what the manifest calls it (§5.2.2)
     _check_coverage(facts, files)
@@ -104,8 +106,6 @@ def _climb(facts: Facts, files: SignedFiles, trust: VerifiedTrust, at: datetime)
     refuse_unfit_archive(facts)
     _check_signed_properties(facts)
     check_algorithms(facts, verified, best_at)
-    for name in signature.unknown_properties:
-        facts.warn("validation.property_ignored", f"The property {name} was not taken into account")
 
 
 def _verify(facts: Facts, files: SignedFiles) -> VerifiedSignature:

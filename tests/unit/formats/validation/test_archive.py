@@ -367,6 +367,20 @@ def test_what_is_read_again_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "to read again" in stamps[2].text
 
 
+def test_a_property_that_is_not_read_is_told_of_whatever_the_verdict() -> None:
+    """An archive time-stamp of XAdES 1.3.2 would have proven what is missing later."""
+
+    def insert(xml: str) -> str:
+        end = "</xades:UnsignedSignatureProperties>"
+        return xml.replace(end, f"<xades:ArchiveTimeStamp/>{end}")
+
+    for at, expected in ((AT + DAY, PASSED), (AT + 4 * YEAR, ("INDETERMINATE", "OUT_OF_BOUNDS_NO_POE"))):
+        container = edited(FIRST, insert)
+        assert verdict(container, at=at) == expected
+        texts = [one.text for one in only(container, at=at).messages if one.code == "validation.property_ignored"]
+        assert texts == ["The property ArchiveTimeStamp was not taken into account"]
+
+
 def test_validation_data_about_time_stamps_is_read() -> None:
     """xades141:TimeStampValidationData, as other programs write it between two archive time-stamps."""
     unit = UNITS[0]

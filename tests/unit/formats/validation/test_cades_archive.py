@@ -389,11 +389,29 @@ def test_version_two_is_told_of_and_not_judged() -> None:
     assert found.is_valid
     assert found.archive_time_stamps == ()
     (message,) = found.messages
-    assert (message.code, "version 2" in message.text) == ("validation.archive_time_stamp", True)
+    assert (message.code, message.text) == (
+        "validation.archive_time_stamp",
+        "An archive time-stamp of version 1 or 2 was not judged",
+    )
     # what it would have proven stays unproven
     aged = add_unsigned(FIRST, attribute(V2, PKI.time_stamp(bytes(32), gen_at=AT + 2 * YEAR, unit=UNITS[1])))
     assert verdict(aged, at=AT + 4 * YEAR) == ("INDETERMINATE", "OUT_OF_BOUNDS_NO_POE")
-    assert "validation.archive_time_stamp" not in told(aged, at=AT + 4 * YEAR)
+    assert "validation.archive_time_stamp" in told(aged, at=AT + 4 * YEAR)
+
+
+def test_unsigned_attributes_that_are_not_read_are_told_of() -> None:
+    more = {
+        "1.2.840.113549.1.9.6": "countersignature",
+        "1.2.840.113549.1.9.16.2.23": "certificate-values",
+        "1.2.840.113549.1.9.16.2.21": "complete-certificate-references",
+        "1.2.3.4": "1.2.3.4",
+    }
+    for signature, is_valid in ((LT, True), (FIRST, False)):  # told whatever the verdict: one could have mattered
+        crowded = add_unsigned(signature, *(attribute(oid, der.sequence()) for oid in more))
+        found = only(crowded, at=AT + 4 * YEAR if signature is FIRST else AT + DAY)
+        assert found.is_valid is is_valid
+        texts = {message.text for message in found.messages if message.code == "validation.property_ignored"}
+        assert texts == {f"The attribute {name} was not taken into account" for name in more.values()}
 
 
 def test_too_many_are_refused() -> None:

@@ -14,12 +14,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from digiid.formats import cms
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import SignatureReport
 from digiid.formats.validation.pades import validate_pdf
 from digiid.platform.pdf import read_pdf
 from tests.support.archived import YEAR, make_units_of_years, trust_in
-from tests.support.cades import CadesMaker
+from tests.support.cades import ATS_V3, Archiver, CadesMaker, add_unsigned, attribute
 from tests.support.pdf import pades_maker, plain_pdf, sign_inside, with_store, with_stored_lists, with_time_stamp
 from tests.support.pki import (
     AT,
@@ -148,6 +149,33 @@ def test_revocation_data_inside_the_signature_is_covered_with_it(values: dict[st
     code = "validation.crl_weak_key" if "crl_der" in values else "validation.ocsp_weak_key"
     assert verdict(inside, at=WEAK_AT + DAY) == unproven(code)
     assert verdict(with_time_stamp(inside, at=AT), at=WEAK_AT + DAY) == PASSED
+
+
+def test_archive_time_stamps_of_cades_are_told_of_and_prove_nothing_in_a_pdf_file() -> None:
+    """EN 319 142-1 §6.3: document time-stamps take their place; no other reader of PDF files would rely on them."""
+
+    class Archived(CadesMaker):
+        kind = ATS_V3
+
+        def sign(self, content: bytes) -> bytes:
+            signed = super().sign(content)
+            if self.kind == ATS_V3:
+                return Archiver(pki=PKI).stamp(signed, content, at=AT)
+            return add_unsigned(signed, attribute(self.kind, PKI.time_stamp(bytes(32), gen_at=AT)))
+
+    class ArchivedV2(Archived):
+        kind = "1.2.840.113549.1.9.16.2.48"
+
+    for kind in (Archived, ArchivedV2):
+        inside = sign_inside(
+            plain_pdf(), kind(level="LT", crl_der=GOOD, pki=PKI, signer=SIGNER, without=(cms.ID_SIGNING_TIME,))
+        )
+        for at, expected in ((AT + DAY, PASSED), (WEAK_AT + DAY, unproven())):
+            assert verdict(inside, at=at) == expected
+            (told,) = [message for message in judge(inside, at=at).messages if message.severity == "warning"]
+            assert told.code == "validation.archive_time_stamp"
+            assert "document time-stamps" in told.text
+        assert judge(inside, at=AT + DAY).signature_format == "PAdES_BASELINE_LT"
 
 
 def broken(content: bytes) -> bytes:
