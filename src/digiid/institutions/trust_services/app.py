@@ -1,31 +1,29 @@
 """Builds the four units and what is served at the programs' address."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from hashlib import sha256
+from functools import partial
 from typing import Any, Final
 
-import structlog
 from cryptography import x509
 
 from digiid.contracts.members import TRUST_SERVICES
 from digiid.exchange.gate import AnyService
 from digiid.exchange.usage import Tracker, tracker_services, tracker_timers
-from digiid.formats.x509.parts import certificate_der, load_certificate
-from digiid.formats.x509.profile import COMMON_NAME, SLUGS, CertificateKind, DocumentPolicy
+from digiid.formats.x509.parts import load_certificate
+from digiid.formats.x509.profile import CertificateKind
 from digiid.institutions.trust_services.ca import api, jobs
 from digiid.institutions.trust_services.ca import store as ca_store
 from digiid.institutions.trust_services.ca import use_cases as ca
 from digiid.institutions.trust_services.ca.domain import ExchangeOrder, SealOrder
-from digiid.institutions.trust_services.hierarchy import Hierarchy, load_hierarchy, renew_responder
+from digiid.institutions.trust_services.hierarchy import Hierarchy, load_hierarchy
 from digiid.institutions.trust_services.ocsp.responder import Responder
+from digiid.institutions.trust_services.publishing import CAS, Publishing
 from digiid.institutions.trust_services.settings import TrustServicesSettings
 from digiid.institutions.trust_services.status import StatusBoard, StatusFollower
-from digiid.institutions.trust_services.trusted_list import use_cases as trusted_list
 from digiid.institutions.trust_services.tsa.authority import Authority
-from digiid.institutions.trust_services.web.programs import File, Programs
+from digiid.institutions.trust_services.web.programs import Programs
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.entropy import Entropy
@@ -34,24 +32,6 @@ from digiid.platform.timers import Timer
 
 NAME: Final = "trust_services"
 _PACKAGE: Final = "digiid.institutions.trust_services"
-_CAS: Final = (CertificateKind.ROOT_CA, CertificateKind.ISSUING_CA, CertificateKind.TSA_CA)
-
-log = structlog.get_logger("trust_services")
-
-
-class _Published:
-    """The files at the programs' address, held as bytes; jobs replace them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._files: dict[str, File] = {}
-
-    def put(self, path: str, content: bytes, media_type: bytes) -> None:
-        with self._lock:
-            self._files = {**self._files, path: (content, media_type)}
-
-    def find(self, path: str) -> File | None:
-        return self._files.get(path)
 
 
 def build(
@@ -67,94 +47,37 @@ def build(
     databases = {unit: open_database(f"trust_{unit}") for unit in ("ca", "tsa", "list")}
     for unit, package in (("ca", "ca"), ("tsa", "tsa"), ("list", "trusted_list")):
         databases[unit].migrate(f"{_PACKAGE}.{package}")
-    passphrase = settings.passphrase_file
-    published = _Published()
 
     # 1 the CA; what a crash interrupted is finished before anybody asks
     ca_deps = _ca_deps(hierarchy, settings, databases["ca"], clock=around.clock, entropy=around.entropy)
     board = ca_deps.board
     ca.resume_orders(ca_deps)
-
     # 2 the responder, which follows what the CA writes
-    responder = Responder(
-        board=board,
-        clock=around.clock,
-        issuer=hierarchy.issuing,
-        certificate=hierarchy.certificate(CertificateKind.OCSP_RESPONDER),
-        key=hierarchy.load_key(CertificateKind.OCSP_RESPONDER, passphrase),
-    )
+    responder = _responder(hierarchy, settings, ca_deps)
     follower = StatusFollower(board, databases["ca"])
     follower.start()
-
     # 3 time-stamping
     authority = Authority(
         db=databases["tsa"],
         clock=around.clock,
         certificate=hierarchy.certificate(CertificateKind.TIME_STAMPING_UNIT),
-        key=hierarchy.load_key(CertificateKind.TIME_STAMPING_UNIT, passphrase),
+        key=hierarchy.load_key(CertificateKind.TIME_STAMPING_UNIT, settings.passphrase_file),
     )
     authority.start()
-
-    # 4 the trusted list
-    present = {"hierarchy": hierarchy}
-    list_key = hierarchy.load_key(CertificateKind.TRUSTED_LIST_SIGNER, passphrase)
-
-    def publish_list() -> None:
-        now = present["hierarchy"]
-        deps = trusted_list.Deps(
-            db=databases["list"],
-            clock=around.clock,
-            profile=now.profile,
-            key=list_key,
-            certificate=now.certificate(CertificateKind.TRUSTED_LIST_SIGNER),
-            issuing=now.issuing,
-            responder=now.certificate(CertificateKind.OCSP_RESPONDER),
-            tsu=now.certificate(CertificateKind.TIME_STAMPING_UNIT),
-        )
-        published.put("/tl.xml", trusted_list.publish_list(deps).xml, b"application/vnd.etsi.tsl+xml")
-
-    def publish_crls() -> None:
-        for kind in _CAS:
-            crl = ca.find_crl(ca_deps, kind)
-            if crl is not None:
-                published.put(f"/crl/{crl.ca}.crl", crl.crl_der, b"application/pkix-crl")
-
-    def publish_certificates() -> None:
-        for kind, certificate in present["hierarchy"].certificates.items():
-            published.put(f"/certs/{SLUGS[kind]}.crt", certificate_der(certificate), b"application/pkix-cert")
-
-    def renew() -> None:
-        if not present["hierarchy"].has_key(CertificateKind.ISSUING_CA):
-            return
-        renewed = renew_responder(
-            present["hierarchy"], passphrase_path=passphrase, clock=around.clock, entropy=around.entropy
-        )
-        if renewed is not present["hierarchy"]:
-            present["hierarchy"] = renewed
-            certificate = renewed.certificate(CertificateKind.OCSP_RESPONDER)
-            responder.use(certificate, renewed.load_key(CertificateKind.OCSP_RESPONDER, passphrase))
-            publish_certificates()
-            publish_list()
-            log.info("trust_services.responder_renewed", valid_until=certificate.not_valid_after_utc.isoformat())
-
+    # 4 what everybody fetches
+    published = Publishing(hierarchy, settings, ca_deps=ca_deps, list_database=databases["list"])
+    renew = partial(published.renew_responder, responder)
     renew()
     ca.issue_crls(ca_deps)
-    publish_certificates()
-    publish_crls()
-    publish_list()
-
-    programs = Programs(
-        ocsp=responder,
-        tsa=authority,
-        find_file=published.find,
-        page_context=lambda: _page_context(present["hierarchy"]),
-    )
+    published.publish_certificates()
+    published.publish_crls()
+    published.publish_list()
 
     def health() -> Mapping[str, Any]:
         return {
             "certificates": board.count,
             "ocsp": "current" if board.is_current() else "stale",
-            "crls": {kind.value: published.find(f"/crl/{SLUGS[kind]}.crl") is not None for kind in _CAS},
+            "crls": published.describe_crls(),
         }
 
     def close() -> None:
@@ -163,6 +86,7 @@ def build(
         for database in databases.values():
             database.close()
 
+    programs = Programs(ocsp=responder, tsa=authority, find_file=published.find, page_context=published.page_context)
     tracker = Tracker(TRUST_SERVICES, databases["ca"], around.clock, ca_store.DISCLOSURES, ca_store.SENT_REQUESTS)
     return Running(
         name=NAME,
@@ -172,8 +96,8 @@ def build(
         timers=(
             *jobs.timers(ca_deps),
             *tracker_timers(tracker),
-            Timer("trust.publish_crls", timedelta(seconds=30), publish_crls),
-            Timer("trust.publish_list", timedelta(hours=1), publish_list),
+            Timer("trust.publish_crls", timedelta(seconds=30), published.publish_crls),
+            Timer("trust.publish_list", timedelta(hours=1), published.publish_list),
             Timer("trust.renew_responder", timedelta(hours=6), renew),
         ),
         health=health,
@@ -293,15 +217,7 @@ def ask_responder(
     """
     with _beside(settings, open_database=open_database, clock=clock, entropy=entropy) as deps:
         deps.board.refresh()
-        hierarchy = load_hierarchy(settings.hierarchy_folder)
-        responder = Responder(
-            board=deps.board,
-            clock=clock,
-            issuer=hierarchy.issuing,
-            certificate=hierarchy.certificate(CertificateKind.OCSP_RESPONDER),
-            key=hierarchy.load_key(CertificateKind.OCSP_RESPONDER, settings.passphrase_file),
-        )
-        return responder.answer(request_der)
+        return _responder(load_hierarchy(settings.hierarchy_folder), settings, deps).answer(request_der)
 
 
 @contextmanager
@@ -325,36 +241,21 @@ def _ca_deps(
         clock=clock,
         entropy=entropy,
         profile=hierarchy.profile,
-        cas={kind: _ca_certificate(hierarchy, kind, settings) for kind in _CAS},
+        cas={kind: _ca_certificate(hierarchy, kind, settings) for kind in CAS},
         board=StatusBoard(database),
+    )
+
+
+def _responder(hierarchy: Hierarchy, settings: TrustServicesSettings, deps: ca.Deps) -> Responder:
+    return Responder(
+        board=deps.board,
+        clock=deps.clock,
+        issuer=hierarchy.issuing,
+        certificate=hierarchy.certificate(CertificateKind.OCSP_RESPONDER),
+        key=hierarchy.load_key(CertificateKind.OCSP_RESPONDER, settings.passphrase_file),
     )
 
 
 def _ca_certificate(hierarchy: Hierarchy, kind: CertificateKind, settings: TrustServicesSettings) -> ca.CaCertificate:
     key = hierarchy.load_key(kind, settings.passphrase_file) if hierarchy.has_key(kind) else None
     return ca.CaCertificate(hierarchy.certificate(kind), key)
-
-
-def _page_context(hierarchy: Hierarchy) -> Mapping[str, object]:
-    return {
-        "organization": hierarchy.profile.names.organization,
-        "base_url": hierarchy.profile.base_url,
-        "certificates": [
-            {
-                "name": _common_name(certificate),
-                "path": f"/certs/{SLUGS[kind]}.crt",
-                "valid_until": f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S}",
-                "fingerprint": sha256(certificate_der(certificate)).hexdigest(),
-            }
-            for kind, certificate in hierarchy.certificates.items()
-        ],
-        "crls": [
-            {"name": _common_name(hierarchy.certificate(kind)), "path": f"/crl/{SLUGS[kind]}.crl"} for kind in _CAS
-        ],
-        "policies": {policy.value: policy.oid for policy in DocumentPolicy},
-    }
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    values = certificate.subject.get_attributes_for_oid(x509.ObjectIdentifier(COMMON_NAME))
-    return str(values[0].value)
