@@ -81,7 +81,6 @@ def make_deps(db: Database, clock: Clock, entropy: Entropy, folder: Path) -> Dep
         clock=clock,
         entropy=entropy,
         exchange=exchange,
-        wake_outbox=lambda: None,
         payments=PaymentProvider("http://pay.localhost:1", "police-board", PAYMENT_KEY, http),
         lists=ListFiles([("TEST list", TEST_LIST)]),
         mail=FolderTransport(folder / "mailbox", sender="board@digiid.example"),

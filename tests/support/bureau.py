@@ -52,7 +52,6 @@ def make_deps(
         clock=clock,
         entropy=entropy,
         exchange=Client(CARD_BUREAU, server_url=gate_url, http=http, entropy=entropy),
-        wake_outbox=lambda: None,
         blank_card=shelf.new_blank,
         discard_card=discard,
         settings=settings or Settings(),

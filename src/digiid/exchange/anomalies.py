@@ -13,11 +13,10 @@ KIND = "report_anomaly"
 
 
 class AnomalyReports:
-    """The reports of one institution's sites. `worker` is set once the institution has built its outbox worker."""
+    """The reports of one institution's sites. `bell` wakes the worker of its outbox, the table `table`."""
 
-    def __init__(self, db: Database, table: Table, exchange: Client, entropy: Entropy) -> None:
-        self._db, self._table, self._exchange, self._entropy = db, table, exchange, entropy
-        self.worker: outbox.Worker | None = None
+    def __init__(self, db: Database, table: Table, exchange: Client, entropy: Entropy, bell: outbox.Bell) -> None:
+        self._db, self._table, self._exchange, self._entropy, self._bell = db, table, exchange, entropy, bell
 
     def put(self, card: AnomalousCard, *, place: str) -> None:
         """Write the report down and wake the worker."""
@@ -39,8 +38,7 @@ class AnomalyReports:
                 payload=report.model_dump(mode="json"),
                 at=card.observed_at,
             )
-        if self.worker is not None:
-            self.worker.wake()
+        self._bell()
 
     def deliver(self, message: outbox.OutboxMessage) -> None:
         """The outbox handler for `KIND`."""

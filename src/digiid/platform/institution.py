@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from digiid.platform.clock import Clock
+from digiid.platform.db import Database
 from digiid.platform.entropy import Entropy
 from digiid.platform.http import HttpClient
 from digiid.platform.outbox import Worker
@@ -36,6 +37,12 @@ class Surroundings:
     @property
     def database_folder(self) -> Path:
         return self.state_folder / "db"
+
+    def open_database(self, name: str, url: str, package: str) -> Database:
+        """The database at `url`, or in a file of this name when that is empty; with the newest schema of `package`."""
+        db = Database(url) if url else Database.sqlite(self.database_folder / f"{name}.sqlite")
+        db.migrate(package)
+        return db
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, func, insert, select, update
 from sqlalchemy.engine import Connection
 
-from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused
+from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database, UtcDateTime
 
@@ -24,6 +24,7 @@ _FIRST_RETRY = timedelta(milliseconds=500)
 _LONGEST_RETRY = timedelta(minutes=5)
 _POLL_SECONDS = 2.0
 _BATCH = 50
+_MAX_FOUND = 100
 
 log = structlog.get_logger("outbox")
 
@@ -40,7 +41,8 @@ Handler = Callable[[OutboxMessage], None]
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """The table `outbox` of one institution. `state` is waiting, delivered or refused (a person must look)."""
+    """The table `outbox` of one institution. `state` is waiting, delivered, refused (a person must look) or given_up
+    (a person has looked)."""
     table = Table(
         "outbox",
         metadata,
@@ -84,6 +86,24 @@ def put(
     )
 
 
+class Bell:
+    """Wakes the worker of an outbox. Use cases ring it after the commit that put a message; there need not be a worker
+    yet."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def __call__(self) -> None:
+        self._rung.set()
+
+    def silence(self) -> None:
+        self._rung.clear()
+
+    def wait(self, seconds: float) -> None:
+        """Until it is rung, or the time is over."""
+        self._rung.wait(seconds)
+
+
 class Worker:
     """Delivers an institution's outbox on one thread of its own.
 
@@ -92,9 +112,18 @@ class Worker:
     by its receiver: the message is set aside as `refused` and shows in the institution's health.
     """
 
-    def __init__(self, name: str, db: Database, table: Table, clock: Clock, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        name: str,
+        db: Database,
+        table: Table,
+        clock: Clock,
+        handlers: Mapping[str, Handler],
+        *,
+        bell: Bell | None = None,
+    ) -> None:
         self._name, self._db, self._table, self._clock, self._handlers = name, db, table, clock, dict(handlers)
-        self._wake = threading.Event()
+        self.wake = bell or Bell()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -102,13 +131,9 @@ class Worker:
         self._thread = threading.Thread(target=self._loop, name=f"outbox-{self._name}", daemon=True)
         self._thread.start()
 
-    def wake(self) -> None:
-        """Call after the commit of a use case that put a message."""
-        self._wake.set()
-
     def stop(self) -> None:
         self._stop.set()
-        self._wake.set()
+        self.wake()
         if self._thread:
             self._thread.join(timeout=30)
 
@@ -171,13 +196,13 @@ class Worker:
 
     def _loop(self) -> None:
         while not self._stop.is_set():
-            self._wake.clear()
+            self.wake.silence()
             try:
                 while not self._stop.is_set() and self.deliver_due():
                     pass
             except Exception as error:  # the worker's edge: it must outlive a database that is away
                 log.error("outbox.loop", outbox=self._name, error=type(error).__name__)
-            self._wake.wait(_POLL_SECONDS if not self._waiting_soon() else 0.2)
+            self.wake.wait(_POLL_SECONDS if not self._waiting_soon() else 0.2)
 
     def _waiting_soon(self) -> bool:
         try:
@@ -186,6 +211,46 @@ class Worker:
             return False
 
 
-def count_stuck(tx: Connection, table: Table) -> int:
-    """How many messages were refused by their receiver: each needs a person."""
-    return len(tx.execute(select(table.c.position).where(table.c.state == "refused")).all())
+@dataclass(frozen=True, slots=True)
+class RefusedMessage:
+    """`last_error` begins with the code of the receiver's answer; `payload` is JSON."""
+
+    position: int
+    message_id: str
+    kind: str
+    last_error: str | None
+    created_at: datetime
+    payload: str
+
+
+def find_refused(tx: Connection, table: Table) -> list[RefusedMessage]:
+    """What its receiver refused, oldest first, at most a hundred: each needs a person."""
+    t = table.c
+    query = select(t.position, t.message_id, t.kind, t.last_error, t.created_at, t.payload)
+    query = query.where(t.state == "refused").order_by(t.position).limit(_MAX_FOUND)
+    return [RefusedMessage(**row) for row in tx.execute(query).mappings()]
+
+
+def release_refused(tx: Connection, table: Table, position: int, at: datetime) -> bool:
+    """Put a refused message back among those that wait; False when it is not refused. Receivers know a repeat."""
+    return _settle_refused(tx, table, position, {"state": "waiting", "attempts": 0, "next_attempt_at": at})
+
+
+def give_up_refused(tx: Connection, table: Table, position: int, at: datetime) -> bool:
+    """A refused message will not be sent; its content goes, that it was there stays. False when it is not refused."""
+    return _settle_refused(tx, table, position, {"state": "given_up", "payload": "{}", "next_attempt_at": at})
+
+
+def _settle_refused(tx: Connection, table: Table, position: int, values: Mapping[str, Any]) -> bool:
+    where = (table.c.position == position, table.c.state == "refused")
+    return tx.execute(update(table).where(*where).values(**values)).rowcount == 1
+
+
+def check_none_refused(db: Database, table: Table) -> None:
+    """For an institution's health. Raises: Unavailable `outbox.stuck`."""
+    with db.read() as tx:
+        query = select(func.count()).select_from(table).where(table.c.state == "refused")
+        refused = tx.execute(query).scalar_one()
+    if refused:
+        text = f"{refused} messages were refused by their receiver; `digiid outbox list` tells which"
+        raise Unavailable("outbox.stuck", text)

@@ -25,7 +25,7 @@ from digiid.platform.db import Database
 from digiid.platform.entropy import Entropy
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.keys import load_or_create_passphrase
-from digiid.platform.outbox import Worker
+from digiid.platform.outbox import Bell, Worker, check_none_refused
 from digiid.platform.timers import Timer
 from digiid.platform.trust import OcspClient
 from digiid.platform.web import N_
@@ -73,9 +73,9 @@ def build(
     registration = api.Registration(deps, around.pools)
 
     # the officers' pages
-    reports = AnomalyReports(deps.db, store.schema.OUTBOX, exchange, around.entropy)
-    worker = Worker(NAME, deps.db, store.schema.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
-    reports.worker = worker
+    bell = Bell()
+    reports = AnomalyReports(deps.db, store.schema.OUTBOX, exchange, around.entropy, bell)
+    worker = Worker(NAME, deps.db, store.schema.OUTBOX, around.clock, {anomalies.KIND: reports.deliver}, bell=bell)
     sessions = SessionStore(SITE, deps.db, store.schema.SESSIONS, around.clock, around.entropy)
     site = Site(
         SiteSettings(
@@ -106,6 +106,7 @@ def build(
 
     def health() -> Mapping[str, Any]:
         deps.db.check()
+        check_none_refused(deps.db, store.schema.OUTBOX)
         return {"name": "Central server", **_configuration_health(published, around.clock)}
 
     running: Running[Service] = Running(

@@ -20,12 +20,9 @@ from digiid.institutions.bank import store, use_cases
 from digiid.institutions.bank.settings import Settings
 from digiid.institutions.bank.use_cases import Deps
 from digiid.institutions.bank.web.site import NAVIGATION, handlers
-from digiid.kernel.errors import Unavailable
-from digiid.platform import outbox
-from digiid.platform.db import Database
 from digiid.platform.documents import TrustServices
 from digiid.platform.institution import Running, Surroundings
-from digiid.platform.outbox import Worker
+from digiid.platform.outbox import Bell, Worker, check_none_refused
 from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.web import N_
@@ -50,18 +47,16 @@ def build(
     """The bank's site. On the exchange it reports what it notices, asks for customers' addresses under their consent,
     and tells who looked at a customer's data. `seal`: whose word on consents counts; None where there is no service.
     """
-    file = around.database_folder / "bank.sqlite"
-    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
-    db.migrate(PACKAGE)
+    db = around.open_database("bank", settings.database_url, PACKAGE)
     exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
     revocations = None
     if seal is not None:
         revocations = RevocationCache(db, store.REVOCATIONS, seal=seal, audience=BANK, clock=around.clock)
     origin = around.origins["bank"]
     deps = Deps(db, around.clock, around.entropy, settings, exchange, origin, revocations)
-    reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy)
-    worker = Worker("bank", db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
-    reports.worker = worker
+    bell = Bell()
+    reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy, bell)
+    worker = Worker("bank", db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver}, bell=bell)
     sessions = SessionStore("bank", db, store.SESSIONS, around.clock, around.entropy)
     pending = PendingSignatures(db, store.PENDING_SIGNATURES, around.clock, around.entropy)
     site = Site(
@@ -98,10 +93,7 @@ def build(
 
     def health() -> Mapping[str, Any]:
         db.check()
-        with db.read() as tx:
-            stuck = outbox.count_stuck(tx, store.OUTBOX)
-        if stuck:
-            raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
+        check_none_refused(db, store.OUTBOX)
         return {"name": NAMES[BANK]}
 
     introduction = N_("Sign in with your digi-ID or ID-card and PIN1. The bank's conditions are on the front page.")

@@ -17,11 +17,9 @@ from digiid.institutions.business_register import api, store
 from digiid.institutions.business_register.settings import Settings
 from digiid.institutions.business_register.use_cases import Deps
 from digiid.institutions.business_register.web.site import NAVIGATION, handlers
-from digiid.kernel.errors import Unavailable
-from digiid.platform import outbox
 from digiid.platform.db import Database
 from digiid.platform.institution import Running, Surroundings
-from digiid.platform.outbox import Worker
+from digiid.platform.outbox import Bell, Worker, check_none_refused
 from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.trust import OcspClient
@@ -53,9 +51,11 @@ def build(
     """The register's site and services."""
     exchange = exchange.recording(SentRequests(deps.db, store.SENT_REQUESTS, around.clock))
     tracker = Tracker(BUSINESS_REGISTER, deps.db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)
-    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy)
-    worker = Worker("business_register", deps.db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver})
-    reports.worker = worker
+    bell = Bell()
+    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy, bell)
+    worker = Worker(
+        "business_register", deps.db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver}, bell=bell
+    )
     sessions = SessionStore("business", deps.db, store.SESSIONS, around.clock, around.entropy)
     site = Site(
         SiteSettings(
@@ -85,10 +85,7 @@ def build(
 
     def health() -> Mapping[str, Any]:
         deps.db.check()
-        with deps.db.read() as tx:
-            stuck = outbox.count_stuck(tx, store.OUTBOX)
-        if stuck:
-            raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
+        check_none_refused(deps.db, store.OUTBOX)
         return {"name": NAMES[BUSINESS_REGISTER]}
 
     return Running(

@@ -19,11 +19,8 @@ from digiid.institutions.card_bureau.settings import Settings
 from digiid.institutions.card_bureau.use_cases import desk
 from digiid.institutions.card_bureau.use_cases.deps import Deps
 from digiid.institutions.card_bureau.web.site import NAVIGATION, handlers
-from digiid.kernel.errors import Unavailable
-from digiid.platform import outbox
-from digiid.platform.db import Database
 from digiid.platform.institution import Running, Surroundings
-from digiid.platform.outbox import Worker
+from digiid.platform.outbox import Worker, check_none_refused
 from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.trust import OcspClient
@@ -40,16 +37,13 @@ def build_deps(
     around: Surroundings,
     *,
     exchange: Client,
-    wake_outbox: Callable[[], None],
     blank_card: Callable[[str], Transport],
     discard_card: Callable[[str], None],
 ) -> Deps:
     """Open and migrate the bureau's database and enter its pick-up points."""
-    file = around.database_folder / "card_bureau.sqlite"
-    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
-    db.migrate(PACKAGE)
+    db = around.open_database("card_bureau", settings.database_url, PACKAGE)
     exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
-    deps = Deps(db, around.clock, around.entropy, exchange, wake_outbox, blank_card, discard_card, settings)
+    deps = Deps(db, around.clock, around.entropy, exchange, blank_card, discard_card, settings)
     desk.open_points(deps)
     return deps
 
@@ -66,24 +60,10 @@ def build(
     csrf_secret: str,
 ) -> tuple[Deps, Running[AnyService]]:
     """The bureau's site, services and worker. The Deps are for the seed, which acts before there are officers."""
-    workers: list[Worker] = []
-
-    def wake_outbox() -> None:
-        workers[0].wake()
-
-    deps = build_deps(
-        settings,
-        around,
-        exchange=exchange,
-        wake_outbox=wake_outbox,
-        blank_card=blank_card,
-        discard_card=discard_card,
-    )
-    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy)
-    handlers_by_kind = {**jobs.outbox_handlers(deps), anomalies.KIND: reports.deliver}
-    worker = Worker("card_bureau", deps.db, store.OUTBOX, around.clock, handlers_by_kind)
-    reports.worker = worker
-    workers.append(worker)
+    deps = build_deps(settings, around, exchange=exchange, blank_card=blank_card, discard_card=discard_card)
+    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy, deps.wake_outbox)
+    outgoing = {**jobs.outbox_handlers(deps), anomalies.KIND: reports.deliver}
+    worker = Worker("card_bureau", deps.db, store.OUTBOX, around.clock, outgoing, bell=deps.wake_outbox)
     sessions = SessionStore("bureau", deps.db, store.SESSIONS, around.clock, around.entropy)
     site = Site(
         SiteSettings(
@@ -113,10 +93,7 @@ def build(
 
     def health() -> Mapping[str, Any]:
         deps.db.check()
-        with deps.db.read() as tx:
-            stuck = outbox.count_stuck(tx, store.OUTBOX)
-        if stuck:
-            raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
+        check_none_refused(deps.db, store.OUTBOX)
         return {"name": NAMES[CARD_BUREAU]}
 
     tracker = Tracker(CARD_BUREAU, deps.db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)

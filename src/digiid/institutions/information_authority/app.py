@@ -23,12 +23,9 @@ from digiid.institutions.information_authority.web.signing import INSIDE, docume
 from digiid.institutions.information_authority.web.site import NAVIGATION, handlers
 from digiid.institutions.information_authority.web.tracker import tracker_handlers
 from digiid.institutions.information_authority.web.validation import validation_handlers
-from digiid.kernel.errors import Unavailable
-from digiid.platform import outbox
-from digiid.platform.db import Database
 from digiid.platform.documents import TrustServices
 from digiid.platform.institution import Running, Surroundings
-from digiid.platform.outbox import Worker
+from digiid.platform.outbox import Worker, check_none_refused
 from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.web import N_
@@ -50,21 +47,12 @@ def build(
     csrf_secret: str,
 ) -> Running[AnyService]:
     """The portal. It asks others on a person's behalf, and tells whom it asked about whom."""
-    file = around.database_folder / "information_authority.sqlite"
-    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
-    db.migrate(PACKAGE)
+    db = around.open_database("information_authority", settings.database_url, PACKAGE)
     exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
-    workers: list[Worker] = []
-
-    def wake_outbox() -> None:
-        workers[0].wake()
-
-    deps = Deps(db, around.clock, around.entropy, exchange, wake_outbox, trust, settings)
-    reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy)
+    deps = Deps(db, around.clock, around.entropy, exchange, trust, settings)
+    reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy, deps.wake_outbox)
     kinds = {**jobs.outbox_handlers(deps), anomalies.KIND: reports.deliver}
-    worker = Worker("information_authority", db, store.OUTBOX, around.clock, kinds)
-    reports.worker = worker
-    workers.append(worker)
+    worker = Worker("information_authority", db, store.OUTBOX, around.clock, kinds, bell=deps.wake_outbox)
     sessions = SessionStore("portal", db, store.SESSIONS, around.clock, around.entropy)
     pending = PendingSignatures(db, store.PENDING_SIGNATURES, around.clock, around.entropy)
     site = Site(
@@ -110,7 +98,7 @@ def build(
         exchange,
         store.JOURNAL,
         store.OUTBOX,
-        wake_outbox,
+        deps.wake_outbox,
         TRACKED,
         asking,
         timedelta(seconds=settings.tracker_patience_seconds),
@@ -118,10 +106,7 @@ def build(
 
     def health() -> Mapping[str, Any]:
         db.check()
-        with db.read() as tx:
-            stuck = outbox.count_stuck(tx, store.OUTBOX)
-        if stuck:
-            raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
+        check_none_refused(db, store.OUTBOX)
         return {"name": NAMES[INFORMATION_AUTHORITY]}
 
     def close() -> None:

@@ -2,8 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from cryptography import x509
@@ -30,6 +30,7 @@ from digiid.platform.documents.recipients import NewRecipient, recipient_of_cert
 from digiid.platform.documents.taking_out import list_files
 from digiid.platform.documents.time_stamping import renew_time_stamp, time_stamp_document
 from digiid.platform.entropy import Entropy, new_id
+from digiid.platform.outbox import Bell
 from digiid.platform.preview import can_draw, draw_page, read_text
 from digiid.platform.web.sign_in import SignedInPerson
 from digiid.platform.web.sign_ins import SignIn, list_sign_ins, record_sign_in
@@ -43,9 +44,9 @@ class Deps:
     clock: Clock
     entropy: Entropy
     exchange: Client
-    wake_outbox: Callable[[], None]
     services: TrustServices
     settings: Settings
+    wake_outbox: Bell = field(default_factory=Bell)
 
 
 def admit(deps: Deps, person: SignedInPerson) -> Mapping[str, str]:

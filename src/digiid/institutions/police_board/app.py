@@ -1,6 +1,6 @@
 """Builds the board: one database, two sites (`apply`, `police`), its services, outbox and timers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from digiid.institutions.police_board.settings import Settings
 from digiid.institutions.police_board.use_cases import officers, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
 from digiid.institutions.police_board.web import apply_pages, police_pages
-from digiid.platform.db import Database
 from digiid.platform.entropy import new_id
 from digiid.platform.institution import Running, Surroundings
 from digiid.platform.mail import MailTransport
-from digiid.platform.outbox import Worker, count_stuck
+from digiid.platform.outbox import Worker, check_none_refused
 from digiid.platform.secret_file import read_or_make_secret
 from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
@@ -35,17 +34,6 @@ PACKAGE = "digiid.institutions.police_board"
 _WEB = Path(__file__).parent / "web"
 
 
-class _Bell:
-    """Wakes the outbox worker once there is one."""
-
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-
-    def __call__(self) -> None:
-        if self.worker is not None:
-            self.worker.wake()
-
-
 def payment_secret_file(settings: Settings, around: Surroundings) -> Path:
     """Where the secret shared with the payment provider lies."""
     return settings.payment_secret_file or around.state_folder / "secrets" / "payments.key"
@@ -57,19 +45,15 @@ def build_deps(
     *,
     exchange: Client,
     mail: MailTransport,
-    wake_outbox: Callable[[], None] | None = None,
 ) -> Deps:
     """Open and migrate the board's database, and put together what its use cases need."""
-    file = around.database_folder / "police_board.sqlite"
-    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
-    db.migrate(PACKAGE)
+    db = around.open_database("police_board", settings.database_url, PACKAGE)
     secret = read_or_make_secret(payment_secret_file(settings, around), around.entropy)
     return Deps(
         db=db,
         clock=around.clock,
         entropy=around.entropy,
         exchange=exchange.recording(SentRequests(db, store.schema.SENT_REQUESTS, around.clock)),
-        wake_outbox=wake_outbox or _Bell(),
         payments=PaymentProvider(around.origins["pay"], settings.payment_merchant, secret, around.http),
         lists=ListFiles(settings.named_lists()),
         mail=mail,
@@ -91,9 +75,8 @@ def build(
     csrf_secret: str,
 ) -> Running[AnyService]:
     """The board's sites, services, outbox worker and timers. `issuers` are the issuing CA's certificates."""
-    worker = Worker("police_board", deps.db, store.schema.OUTBOX, deps.clock, jobs.outbox_handlers(deps))
-    if isinstance(deps.wake_outbox, _Bell):
-        deps.wake_outbox.worker = worker
+    outgoing = jobs.outbox_handlers(deps)
+    worker = Worker("police_board", deps.db, store.schema.OUTBOX, deps.clock, outgoing, bell=deps.wake_outbox)
 
     def sessions(site: str) -> SessionStore:
         return SessionStore(site, deps.db, store.schema.SESSIONS, deps.clock, deps.entropy)
@@ -157,9 +140,8 @@ def build(
 
     def health() -> Mapping[str, Any]:
         deps.db.check()
-        with deps.db.read() as tx:
-            stuck = count_stuck(tx, store.schema.OUTBOX)
-        return {"name": NAMES[POLICE_BOARD], "outbox_refused": stuck}
+        check_none_refused(deps.db, store.schema.OUTBOX)
+        return {"name": NAMES[POLICE_BOARD]}
 
     tracker = Tracker(POLICE_BOARD, deps.db, deps.clock, store.schema.DISCLOSURES, store.schema.SENT_REQUESTS)
     return Running(

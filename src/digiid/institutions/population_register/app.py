@@ -20,9 +20,8 @@ from digiid.institutions.population_register import api, store, use_cases
 from digiid.institutions.population_register.settings import Settings
 from digiid.institutions.population_register.use_cases import Consents, Deps
 from digiid.institutions.population_register.web.site import NAVIGATION, handlers
-from digiid.platform.db import Database
 from digiid.platform.institution import Running, Surroundings
-from digiid.platform.outbox import Worker
+from digiid.platform.outbox import Worker, check_none_refused
 from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.trust import OcspClient
@@ -34,29 +33,16 @@ from digiid.platform.web.site import Site, SiteSettings
 PACKAGE = "digiid.institutions.population_register"
 
 
-class _Bell:
-    """Wakes the outbox worker once there is one."""
-
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-
-    def __call__(self) -> None:
-        if self.worker is not None:
-            self.worker.wake()
-
-
 def build_deps(settings: Settings, around: Surroundings, *, seal: ConsentSeal | None = None) -> Deps:
     """Open and migrate the register's database. `seal`: whose consent receipts count; None where there are none."""
-    file = around.database_folder / "population_register.sqlite"
-    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
-    db.migrate(PACKAGE)
+    db = around.open_database("population_register", settings.database_url, PACKAGE)
     consents = None
     if seal is not None:
         revocations = RevocationCache(
             db, store.REVOCATIONS, seal=seal, audience=POPULATION_REGISTER, clock=around.clock
         )
         consents = Consents(seal, revocations)
-    return Deps(db, around.clock, around.entropy, settings, consents, _Bell())
+    return Deps(db, around.clock, around.entropy, settings, consents)
 
 
 def build(
@@ -70,14 +56,11 @@ def build(
 ) -> Running[AnyService]:
     """The register's desk and services."""
     exchange = exchange.recording(SentRequests(deps.db, store.SENT_REQUESTS, around.clock))
-    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy)
+    reports = AnomalyReports(deps.db, store.OUTBOX, exchange, around.entropy, deps.wake_outbox)
     sessions = SessionStore("population", deps.db, store.SESSIONS, around.clock, around.entropy)
     consents = ConsentClient(exchange)
     outgoing = {anomalies.KIND: reports.deliver, TRANSMISSION: transmission_handler(consents)}
-    worker = Worker("population_register", deps.db, store.OUTBOX, around.clock, outgoing)
-    reports.worker = worker
-    if isinstance(deps.wake_outbox, _Bell):
-        deps.wake_outbox.worker = worker
+    worker = Worker("population_register", deps.db, store.OUTBOX, around.clock, outgoing, bell=deps.wake_outbox)
     timers = [Timer("sessions", timedelta(minutes=10), sessions.purge)]
     if deps.consents is not None:
         timers.append(revocation_timer(deps.consents.revocations, consents))
@@ -109,6 +92,7 @@ def build(
 
     def health() -> Mapping[str, Any]:
         deps.db.check()
+        check_none_refused(deps.db, store.OUTBOX)
         return {"name": NAMES[POPULATION_REGISTER]}
 
     tracker = Tracker(POPULATION_REGISTER, deps.db, around.clock, store.DISCLOSURES, store.SENT_REQUESTS)

@@ -6,7 +6,7 @@ answer. Where a client is answered with the person's consent only, the receipt i
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, TypeVar, cast
 
@@ -47,6 +47,7 @@ from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.disclosures import Disclosed, Look, record_disclosures
 from digiid.platform.entropy import Entropy, new_id
+from digiid.platform.outbox import Bell
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class Deps:
     entropy: Entropy
     settings: Settings
     consents: Consents | None = None
-    wake_outbox: Callable[[], None] = lambda: None
+    wake_outbox: Bell = field(default_factory=Bell)
 
 
 @dataclass(frozen=True, slots=True)

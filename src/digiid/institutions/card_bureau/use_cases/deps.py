@@ -22,6 +22,7 @@ from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.disclosures import Disclosed, Look, record_disclosure
 from digiid.platform.entropy import Entropy, new_id
+from digiid.platform.outbox import Bell
 
 T = TypeVar("T")
 
@@ -38,11 +39,11 @@ class Deps:
     clock: Clock
     entropy: Entropy
     exchange: Client
-    wake_outbox: Callable[[], None]
     blank_card: Callable[[str], Transport]
     discard_card: Callable[[str], None]
     settings: Settings
     machine: threading.Lock = field(default_factory=threading.Lock)
+    wake_outbox: Bell = field(default_factory=Bell)
 
 
 def take_step(

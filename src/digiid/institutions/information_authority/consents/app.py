@@ -28,12 +28,9 @@ from digiid.institutions.information_authority.consents.web.site import (
     handlers,
     take_signed,
 )
-from digiid.kernel.errors import Unavailable
-from digiid.platform import outbox
-from digiid.platform.db import Database
 from digiid.platform.documents import KeySigner, TrustServices
 from digiid.platform.institution import Running, Surroundings
-from digiid.platform.outbox import Worker
+from digiid.platform.outbox import Worker, check_none_refused
 from digiid.platform.sent_requests import SentRequests
 from digiid.platform.timers import Timer
 from digiid.platform.web import N_
@@ -66,30 +63,20 @@ def build(
     csrf_secret: str,
 ) -> Running[RestService]:
     """The consent service. `open_seal` gives the seal in force, which receipts are made with."""
-    file = around.database_folder / f"{UNIT}.sqlite"
-    db = Database(settings.database_url) if settings.database_url else Database.sqlite(file)
-    db.migrate(PACKAGE)
+    db = around.open_database(UNIT, settings.database_url, PACKAGE)
     exchange = exchange.recording(SentRequests(db, store.SENT_REQUESTS, around.clock))
-    workers: list[Worker] = []
-
-    def wake_outbox() -> None:
-        workers[0].wake()
-
     deps = Deps(
         db,
         around.clock,
         around.entropy,
         exchange,
         Sealer(open_seal),
-        wake_outbox,
         settings,
         around.origins["consent"],
     )
-    reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy)
+    reports = AnomalyReports(db, store.OUTBOX, exchange, around.entropy, deps.wake_outbox)
     kinds = {**jobs.outbox_handlers(deps), anomalies.KIND: reports.deliver}
-    worker = Worker(UNIT, db, store.OUTBOX, around.clock, kinds)
-    reports.worker = worker
-    workers.append(worker)
+    worker = Worker(UNIT, db, store.OUTBOX, around.clock, kinds, bell=deps.wake_outbox)
     declared = (*((DEMONSTRATION_FILE,) if settings.demonstration else ()), *settings.declarations)
     for declarations in declared:
         declaring.declare(deps, read_declarations(declarations, origins=around.origins))
@@ -127,10 +114,7 @@ def build(
 
     def health() -> Mapping[str, Any]:
         db.check()
-        with db.read() as tx:
-            stuck = outbox.count_stuck(tx, store.OUTBOX)
-        if stuck:
-            raise Unavailable("outbox.stuck", f"{stuck} messages were refused by their receiver")
+        check_none_refused(db, store.OUTBOX)
         return {"name": NAMES[CONSENT_SERVICE]}
 
     pages = [

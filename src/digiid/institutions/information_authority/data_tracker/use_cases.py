@@ -34,6 +34,7 @@ from digiid.kernel.identifiers import ClientId
 from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
+from digiid.platform.outbox import Bell
 
 _THREADS_EACH = 4
 log = structlog.get_logger("tracker")
@@ -63,7 +64,7 @@ class Deps:
     exchange: Client
     journal: Table
     outbox: Table
-    wake_outbox: Callable[[], None]
+    wake_outbox: Bell
     institutions: Sequence[ClientId]
     asking: Asking
     patience: timedelta = timedelta(seconds=3)

@@ -1,7 +1,7 @@
 """What every use case of the board is given, and how a case takes a step."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from digiid.platform.db import Database
 from digiid.platform.disclosures import Disclosed, Look, record_disclosure
 from digiid.platform.entropy import Entropy, new_id
 from digiid.platform.mail import MailTransport
+from digiid.platform.outbox import Bell
 from digiid.platform.web.dates import TIME_ZONE
 
 OFFICER_ROLES = ("officer", "deciding_officer")
@@ -46,7 +47,6 @@ class Deps:
     clock: Clock
     entropy: Entropy
     exchange: Client
-    wake_outbox: Callable[[], None]
     payments: PaymentProvider
     lists: ListFiles
     mail: MailTransport
@@ -55,6 +55,7 @@ class Deps:
     currency: str = "EUR"
     accepts_specimens: bool = False
     longest_delay: timedelta = timedelta(days=365)
+    wake_outbox: Bell = field(default_factory=Bell)
 
     def today(self) -> date:
         """The day in Tallinn: the law's periods run by its calendar."""

@@ -8,6 +8,7 @@ from digiid.institutions.police_board import store
 from digiid.institutions.police_board.store.officers import Officer
 from digiid.institutions.police_board.use_cases.deps import Deps, record_journal, require_role
 from digiid.kernel.errors import NotFound
+from digiid.platform import outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class StuckMessage:
 def list_stuck(deps: Deps) -> list[StuckMessage]:
     """What was refused, oldest first. A letter's address and text are not shown."""
     with deps.db.read() as tx:
-        rows = store.messages.find_refused_messages(tx)
+        rows = outbox.find_refused(tx, store.schema.OUTBOX)
     stuck = []
     for row in rows:
         about = json.loads(row.payload)
@@ -45,7 +46,7 @@ def send_again(deps: Deps, officer: Officer, position: int) -> None:
     require_role(officer, "deciding_officer")
     now = deps.clock.now()
     with deps.db.write() as tx:
-        if not store.messages.release_refused_message(tx, position, at=now):
+        if not outbox.release_refused(tx, store.schema.OUTBOX, position, now):
             raise NotFound("outbox.not_stuck", str(position), public="This message is not stuck any more.")
         record_journal(tx, "outbox.sent_again", at=now, position=position, by=officer.officer_id)
     deps.wake_outbox()

@@ -1,8 +1,8 @@
 """What every use case of the consent service works with, and the steps that several of them take."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Final
 
@@ -25,6 +25,7 @@ from digiid.platform import journal, outbox
 from digiid.platform.clock import Clock
 from digiid.platform.db import Database
 from digiid.platform.entropy import Entropy, new_id
+from digiid.platform.outbox import Bell
 from digiid.platform.web.dates import TIME_ZONE
 
 PUSH: Final = "push_revocations"  # the kind of outbox message
@@ -42,9 +43,9 @@ class Deps:
     entropy: Entropy
     exchange: Client
     sealer: Sealer
-    wake_outbox: Callable[[], None]
     settings: Settings
     address: str
+    wake_outbox: Bell = field(default_factory=Bell)
 
 
 def end_consent(
