@@ -18,6 +18,7 @@ from digiid.apps.card_cli import card_app
 from digiid.apps.counted import counted
 from digiid.apps.exchange_cli import exchange_app
 from digiid.apps.journal_cli import journal_app
+from digiid.apps.outbox_cli import outbox_app
 from digiid.apps.provider_cli import client_app, seal_app
 from digiid.apps.trusted_list_cli import tl_app
 from digiid.kernel.errors import Conflict, DigiidError
@@ -34,6 +35,7 @@ app.add_typer(seal_app, name="seal")
 app.add_typer(client_app, name="signing-client")
 app.add_typer(exchange_app, name="exchange")
 app.add_typer(journal_app, name="journal")
+app.add_typer(outbox_app, name="outbox")
 _COMMANDS: dict[str, Callable[..., None]] = {
     "sign": signing_cli.sign,
     "verify": document_cli.verify,

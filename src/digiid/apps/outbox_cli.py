@@ -1,0 +1,166 @@
+"""`digiid outbox list|send-again|give-up`: messages between institutions that their receiver refused."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from digiid.apps.counted import counted
+from digiid.kernel.errors import Malformed, NotFound
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.engine import Connection
+
+    from digiid.apps.state import StateFolder
+    from digiid.platform.outbox import RefusedMessage
+
+    Change = Callable[[Connection, Table, int, datetime], bool]
+
+outbox_app = typer.Typer(
+    no_args_is_help=True, help="Messages of the institutions that their receiver refused, and what becomes of them."
+)
+out = Console()
+UNITS: Final = (
+    "bank",
+    "business_register",
+    "card_bureau",
+    "central_server",
+    "consents",
+    "information_authority",
+    "police_board",
+    "population_register",
+)
+"""The databases with an outbox and a journal."""
+_MAX_REASON: Final = 500
+
+StateOption = Annotated[Path, typer.Option("--state", help="The folder of the state.", show_default=True)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+UnitArgument = Annotated[str, typer.Argument(help="Whose message it is, as `list` names it.")]
+PositionArgument = Annotated[int, typer.Argument(help="Its number there, as `list` tells it.", min=1)]
+
+
+@outbox_app.command("list")
+def list_refused(state: StateOption = Path("var"), as_json: JsonOption = False) -> None:
+    """What was refused and waits for a person, with the receiver's answer; never what the message says.
+
+    A receiver that does not answer is asked again until it does, and shows nowhere here. Exit codes: 0 nothing was
+    refused; 1 something was; 2 there is no such state.
+    """
+    from digiid.platform.command_output import print_json
+
+    folder = _folder(state)
+    found = [_described(unit, message) for unit in UNITS for message in _refused(folder, unit)]
+    if as_json:
+        print_json(out, found)
+    elif not found:
+        out.print("[green]✓[/green] No message was refused by its receiver.", highlight=False)
+    else:
+        _print(found)
+    raise typer.Exit(1 if found else 0)
+
+
+@outbox_app.command("send-again")
+def send_again(unit: UnitArgument, position: PositionArgument, state: StateOption = Path("var")) -> None:
+    """Send a refused message once more, when what it was refused for is mended. Receivers know a repeat."""
+    from digiid.platform.outbox import release_refused
+
+    _act(state, unit, position, release_refused, kind="outbox.sent_again")
+    out.print(f"Message {position} of {unit} is sent again in a moment.", highlight=False)
+
+
+@outbox_app.command("give-up")
+def give_up(
+    unit: UnitArgument,
+    position: PositionArgument,
+    because: Annotated[str, typer.Option("--because", help="Why; it goes into the journal.")],
+    state: StateOption = Path("var"),
+) -> None:
+    """Leave a refused message unsent for good: its content is removed, and the journal tells who did not get what."""
+    from digiid.platform.outbox import give_up_refused
+
+    reason = because.strip()
+    if not 3 <= len(reason) <= _MAX_REASON:
+        raise Malformed("outbox.reason", f"--because: say why, in 3 to {_MAX_REASON} characters")
+
+    _act(state, unit, position, give_up_refused, kind="outbox.given_up", because=reason)
+    out.print(f"Message {position} of {unit} will not be sent.", highlight=False)
+
+
+def _folder(state: Path) -> "StateFolder":
+    from digiid.apps.state import StateFolder
+
+    folder = StateFolder(state)
+    if not folder.exists:
+        raise NotFound("outbox.no_state", f"there is no state in {state}")
+    return folder
+
+
+def _table() -> "Table":
+    from sqlalchemy import MetaData
+
+    from digiid.platform.outbox import outbox_table
+
+    return outbox_table(MetaData())
+
+
+def _refused(folder: "StateFolder", unit: str) -> "list[RefusedMessage]":
+    from digiid.apps.journals import opened
+    from digiid.platform.outbox import find_refused
+
+    with opened(folder, unit) as db, db.read() as tx:
+        return find_refused(tx, _table())
+
+
+def _act(state: Path, unit: str, position: int, change: "Change", *, kind: str, **reason: str) -> None:
+    """Change a refused message and record it in the journal, in one transaction."""
+    from sqlalchemy import MetaData
+
+    from digiid.apps.journals import opened
+    from digiid.platform.clock import SystemClock
+    from digiid.platform.journal import JsonValue, journal_table, record
+
+    if unit not in UNITS:
+        raise Malformed("outbox.unit", f"{unit}: outboxes are {', '.join(UNITS)}")
+    now = SystemClock().now()
+
+    def work() -> None:
+        with db.write() as tx:
+            if not change(tx, _table(), position, now):
+                raise NotFound(
+                    "outbox.not_refused", f"no message {position} of {unit} is refused; see `digiid outbox list`"
+                )
+            payload: dict[str, JsonValue] = {"position": position, "by": "operator", **reason}
+            record(tx, journal_table(MetaData()), kind=kind, payload=payload, at=now)
+
+    with opened(_folder(state), unit) as db:
+        db.retry(work)
+
+
+def _described(unit: str, message: "RefusedMessage") -> dict[str, Any]:
+    return {
+        "unit": unit,
+        "position": message.position,
+        "message_id": message.message_id,
+        "kind": message.kind,
+        "code": (message.last_error or "").partition(":")[0],
+        "created_at": message.created_at.isoformat(),
+    }
+
+
+def _print(found: list[dict[str, Any]]) -> None:
+    out.print(
+        f"{counted(len(found), 'message')} refused by the receiver, oldest first of each sender:", highlight=False
+    )
+    for each in found:
+        line = f"[bold]{each['unit']} {each['position']}[/bold]  {escape(each['kind'])}: {escape(each['code'])}"
+        out.print(f"{line}  [dim]written {each['created_at']}, id {escape(each['message_id'])}[/dim]", highlight=False)
+    out.print(
+        "Mend what it was refused for, then `digiid outbox send-again UNIT NUMBER`; or `digiid outbox give-up`. What a "
+        "code means stands in docs/error-codes.md.",
+        highlight=False,
+    )
