@@ -208,7 +208,7 @@ def choose_servers(conf: GlobalConf, provider: ClientId, *, wanted: ServerId | N
         notice = next((each.maintenance for each in servers if each.maintenance), None)
         detail = f"every security server of {provider} is in maintenance"
         raise Unavailable("exchange.maintenance", detail, public=f"{detail}: {notice}" if notice else detail)
-    reachable = [each for each in working if each.address]
+    reachable = [each for each in working if each.has_address]
     if not reachable:
         raise Unavailable("exchange.unreachable", f"no security server of {provider} has an address")
     return reachable

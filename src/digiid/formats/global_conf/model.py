@@ -130,8 +130,9 @@ class Member:
 class SecurityServer:
     """A registered security server.
 
-    `address` is a host, or `host:port` when its message port is not 5500, or empty. `authentication_certificate_hashes`
-    are SHA-256 over DER. `maintenance` is None outside maintenance mode, else its message, which may be empty.
+    `address` is a host, or `host:port` when its message port is not 5500, or empty; a configuration of others may have
+    anything there. `authentication_certificate_hashes` are SHA-256 over DER. `maintenance` is None outside maintenance
+    mode, else its message, which may be empty.
     """
 
     id: ServerId
@@ -139,6 +140,14 @@ class SecurityServer:
     auth_certificate_hashes: frozenset[bytes] = frozenset()
     clients: frozenset[Party] = frozenset()
     maintenance: str | None = None
+
+    @property
+    def has_address(self) -> bool:
+        """Whether `address` is one; ask before the properties below, which raise `exchange.global_conf.address`."""
+        try:
+            return bool(split_address(self.address)[0])
+        except Malformed:
+            return False
 
     @property
     def host(self) -> str:
@@ -181,11 +190,11 @@ class SharedParams:
 
 @dataclass(frozen=True, slots=True)
 class ManagementService:
-    """Where security servers are registered, and which subsystem answers management requests."""
+    """Where security servers are registered, and who answers management requests: a subsystem, where it is ours."""
 
     registration_address: str | None = None
     registration_certificate: x509.Certificate | None = None
-    provider: ClientId | None = None
+    provider: Party | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from digiid.formats.global_conf.anchor import anchor_content, read_anchor
 from digiid.formats.global_conf.model import ManagementService, PrivateParams
 from digiid.formats.global_conf.parties import build_party_element, parse_party_element
 from digiid.kernel.errors import Malformed
-from digiid.kernel.identifiers import ClientId, Party, check_existing_part
+from digiid.kernel.identifiers import Party, check_existing_part
 
 MAX_PRIVATE_PARAMS_BYTES: Final = 4 * 1024 * 1024
 MAX_OPTIONAL_PART_BYTES: Final = 64 * 1024
@@ -30,13 +30,10 @@ def parse_private_params(data: bytes) -> PrivateParams:
 def _read_management(found: etree._Element) -> ManagementService:
     certificate = xml.child(found, "authCertRegServiceCert")
     provider = xml.child(found, "managementRequestServiceProviderId")
-    party = None if provider is None else parse_party_element(provider)
-    if party is not None and not isinstance(party, ClientId):
-        raise Malformed("exchange.global_conf.identifier", "the provider of management services is not a subsystem")
     return ManagementService(
         registration_address=xml.maybe_text(found, "authCertRegServiceAddress"),
         registration_certificate=None if certificate is None else xml.certificate(certificate),
-        provider=party,
+        provider=None if provider is None else parse_party_element(provider),
     )
 
 

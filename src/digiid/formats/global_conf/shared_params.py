@@ -164,8 +164,6 @@ def _read_server(found: etree._Element, parties: Mapping[str, Party]) -> Securit
     if not isinstance(owner, MemberId):
         raise Malformed("exchange.global_conf.reference", "the owner of a security server is not a member")
     maintenance = xml.child(found, "inMaintenanceMode")
-    address = xml.maybe_text(found, "address") or ""
-    split_address(address)
     return SecurityServer(
         id=ServerId(
             owner.instance,
@@ -173,7 +171,7 @@ def _read_server(found: etree._Element, parties: Mapping[str, Party]) -> Securit
             owner.member_code,
             check_existing_part(xml.text(found, "serverCode")),
         ),
-        address=address,
+        address=xml.maybe_text(found, "address") or "",  # whatever it is: one server's does not stop the instance
         auth_certificate_hashes=frozenset(map(_read_hash, xml.children(found, "authCertHash"))),
         clients=frozenset(_referred(xml.content(one), parties) for one in xml.children(found, "client")),
         maintenance=None if maintenance is None else xml.maybe_text(maintenance, "message") or "",

@@ -7,16 +7,18 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from digiid.exchange.global_conf import GlobalConf
+from digiid.exchange.security_server.peers import choose_servers
 from digiid.formats.global_conf import (
     CaInfo,
     GlobalGroup,
     OcspResponder,
     OptionalParts,
+    SecurityServer,
     SharedParams,
     build_shared_params,
 )
 from digiid.formats.x509.parts import certificate_der
-from digiid.kernel.errors import Refused
+from digiid.kernel.errors import Refused, Unavailable
 from digiid.kernel.identifiers import ClientId, MemberId
 from tests.support.global_conf import (
     AUTHENTICATION,
@@ -100,6 +102,19 @@ def refused(code: str, certificate: x509.Certificate, **how: object) -> None:
 
 
 # ------------------------------------------------------------------ who is there
+
+
+def test_a_server_whose_address_is_none_is_not_asked_and_the_others_are() -> None:
+    here = SecurityServer(STATE, "127.0.0.1", clients=frozenset({POLICE}))
+    odd = SecurityServer(PRIVATE, "https://www.foo.com/bar", clients=frozenset({POLICE}))
+
+    def chosen(*servers: SecurityServer) -> list[SecurityServer]:
+        conf = GlobalConf(params(servers=servers), shared_xml=b"", version=6, expires_at=AT + HOUR, fetched_at=AT)
+        return choose_servers(conf, POLICE, wanted=None)
+
+    assert chosen(odd, here) == [here]
+    with pytest.raises(Unavailable, match="has an address"):
+        chosen(odd)
 
 
 def test_members_servers_and_groups_are_found() -> None:

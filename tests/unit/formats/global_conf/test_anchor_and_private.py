@@ -105,10 +105,10 @@ def test_private_parameters_are_written_and_read_again() -> None:
     assert parse_private_params(build_private_params(PrivateParams(INSTANCE))) == PrivateParams(INSTANCE)
 
 
-def test_the_provider_of_management_services_is_a_subsystem() -> None:
-    written = build_private_params(PrivateParams(INSTANCE, management=ManagementService(provider=POLICE)))
-    with pytest.raises(Malformed):
-        parse_private_params(written.replace(b"SUBSYSTEM", b"MEMBER"))
+def test_the_provider_of_management_services_may_be_a_member_in_configurations_of_others() -> None:
+    member = POLICE.member
+    written = build_private_params(PrivateParams(INSTANCE, management=ManagementService(provider=member)))
+    assert parse_private_params(written).management.provider == member
 
 
 def test_optional_parts_are_written_and_read_again() -> None:

@@ -157,7 +157,6 @@ def test_maintenance_without_a_message_is_maintenance() -> None:
         ("<ocspFreshnessSeconds>3600<", "<ocspFreshnessSeconds>-1<", "value"),
         ("<ocspFreshnessSeconds>3600<", "<ocspFreshnessSeconds>٣<", "value"),
         ("<authenticationOnly>false<", "<authenticationOnly>no<", "value"),
-        ("<address>127.0.0.1<", "<address>127.0.0.1:99999<", "address"),
         ("<name>Bank<", "<name><b/>Bank<", "value"),
         ("conf xmlns", "conf2 xmlns", "xml"),
     ],
@@ -237,6 +236,14 @@ def test_an_address_is_a_host_with_or_without_its_port(address: str, expected: t
 def test_an_address_with_an_impossible_port_is_malformed(address: str) -> None:
     with pytest.raises(Malformed):
         split_address(address)
+
+
+@pytest.mark.parametrize("address", ["https://www.foo.com/bar", "https://foo.bar.baz", "127.0.0.1:99999", "", ":5500"])
+def test_a_server_with_an_odd_address_leaves_the_others_alone(address: str) -> None:
+    """X-Road's own test configurations of every version have such servers."""
+    assert [server.has_address for server in parse_shared_params(XROAD).servers] == [True, True]
+    read = parse_shared_params(replaced("<address>ss0<", f"<address>{address}<", XROAD))
+    assert [(server.address, server.has_address) for server in read.servers] == [(address, False), ("ss1", True)]
 
 
 @settings(max_examples=60, deadline=None)
