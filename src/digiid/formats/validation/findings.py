@@ -51,7 +51,7 @@ _MEANING: Final[Mapping[SubIndication | None, str]] = {
     Sub.SIGNED_DATA_NOT_FOUND: "A file that was signed is missing, or has another name. The container is incomplete.",
     None: "The signature is not of the legal level that was asked for.",
 }
-# Warnings that a reader may set aside, and why.
+# Warnings that a reader may set aside, and why; told only where something is valid that they leave as it is.
 HARMLESS: Final[Mapping[str, str]] = {
     "asic.empty_file": "An empty file can be signed; it just says nothing.",
     "asic.name.hidden": "Look twice at what kind of file it is before you open it.",
@@ -86,6 +86,16 @@ HARMLESS: Final[Mapping[str, str]] = {
     "validation.policy.level_tolerated": "It is an advanced signature on a qualified certificate: legally weaker than "
     "one by hand, unless you have agreed otherwise.",
 }
+# Of these the ones that say what to look at, whatever holds.
+_ADVICE: Final = frozenset(
+    {
+        "asic.name.hidden",
+        "asic.name.mixed_scripts",
+        "asic.name.alike",
+        "asic.unknown_meta_file",
+        "validation.repeated_signature",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +114,11 @@ def list_findings(report: Report) -> tuple[Finding, ...]:
     found = [_verdict(report)]
     for signature in report.signatures:
         found += _signature(signature)
+    has_errors = any(each.severity is Severity.ERROR for each in report.messages)
     for token in report.time_stamp_tokens:
-        found += _token(token)
-    return (*found, *_told(report.messages))
+        found += _token(token, stands=token.is_valid and not has_errors)  # what is wrong is said of the container
+    judged = report.signatures or report.time_stamp_tokens
+    return (*found, *_told(report.messages, stands=any(one.is_valid for one in judged)))
 
 
 def _verdict(report: Report) -> Finding:
@@ -145,10 +157,10 @@ def _signature(signature: SignatureReport) -> list[Finding]:
         sub = signature.sub_indication
         code = f"finding.signature.{(sub or 'level').lower()}"
         found = [Finding(code, True, f"{who}: {verdict}, {when}.", _MEANING[sub], parameters)]
-    return [*found, *_told(signature.messages)]
+    return [*found, *_told(signature.messages, stands=signature.is_valid)]
 
 
-def _token(token: TimeStampTokenReport) -> list[Finding]:
+def _token(token: TimeStampTokenReport, *, stands: bool) -> list[Finding]:
     at = _time(token.gen_at) if token.gen_at else ""
     if token.is_valid:
         text = f"Time-stamp: valid, everything that it covers existed at {at} ({token.level})."
@@ -157,14 +169,17 @@ def _token(token: TimeStampTokenReport) -> list[Finding]:
         code = f"finding.token.{(token.sub_indication or 'not_valid').lower()}"
         text = f"Time-stamp{' of ' + at if at else ''}: not valid."
         found = [Finding(code, True, text, _MEANING[token.sub_indication], {"when": at, "level": token.level})]
-    return [*found, *_told(token.messages)]
+    return [*found, *_told(token.messages, stands=stands)]
 
 
-def _told(messages: Sequence[Message]) -> list[Finding]:
-    """What matters first."""
+def _told(messages: Sequence[Message], *, stands: bool) -> list[Finding]:
+    """What matters first. `stands`: what the messages are about is valid, so that some may be set aside."""
     errors = [Finding(each.code, True, each.text) for each in messages if each.severity is Severity.ERROR]
     others = [each for each in messages if each.severity is not Severity.ERROR]
-    return errors + [Finding(each.code, False, each.text, HARMLESS.get(each.code, "")) for each in others]
+    meanings = [HARMLESS.get(each.code, "") if stands or each.code in _ADVICE else "" for each in others]
+    return errors + [
+        Finding(each.code, False, each.text, meaning) for each, meaning in zip(others, meanings, strict=True)
+    ]
 
 
 def _time(at: datetime) -> str:

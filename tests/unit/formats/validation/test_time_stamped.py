@@ -222,6 +222,17 @@ def test_nothing_is_proven_when_only_a_token_beside_the_file_holds() -> None:
     assert {"validation.token.none_covers", "validation.token.not_valid"} <= codes(report)
 
 
+def test_that_another_token_covers_the_file_is_said_only_where_one_does() -> None:
+    def told(report: Report) -> dict[str, str]:
+        return {one.code: one.meaning for one in list_findings(report) if not one.matters}
+
+    holding = judge(without("letter.txt"))
+    assert holding.is_valid
+    assert told(holding)["validation.token.not_covering"] == "Another time-stamp covers the file."
+    nothing = judge(changed(without("letter.txt"), {"letter.txt": b"other"}))
+    assert told(nothing)["validation.token.not_covering"] == ""
+
+
 def test_a_renewal_older_than_what_it_covers() -> None:
     container = renewed(GOOD, at=SIGNED_AT - HOUR)
     assert sorted(verdicts(container)) == ["INDETERMINATE/TIMESTAMP_ORDER_FAILURE", PASSED]

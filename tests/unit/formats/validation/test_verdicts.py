@@ -676,6 +676,52 @@ def test_findings_say_who_when_what_and_whether_it_matters() -> None:
     assert not any(finding.matters for finding in late)
 
 
+def odd_property(xml: str) -> str:
+    return xml.replace("<xades:CertificateValues", "<xades:Odd/><xades:CertificateValues")
+
+
+def meanings(report: Report) -> dict[str, str]:
+    return {finding.code: finding.meaning for finding in list_findings(report) if not finding.matters}
+
+
+def test_what_may_be_set_aside_is_called_so_only_where_something_is_valid() -> None:
+    """With nothing valid, that "the signatures are not affected" would be a comfort that nobody may give."""
+    odd = {"META-INF/note.txt": b"x", "mimetype": b"application/vnd.etsi.asic-e+zip\n"}
+    container = edited(GOOD, odd_property)
+    good = judge(changed(container, odd))
+    assert good.is_valid
+    told = meanings(good)
+    assert "the signatures are not affected" in told["asic.mimetype.white_space"]
+    assert told["validation.property_ignored"] == "It does not change the verdict."
+
+    revoked = confirmed(status="revoked", revoked_at=SIGNED_AT - DAY)
+    revoked = edited(revoked, odd_property)
+    for bad in (
+        judge(changed(container, {**odd, "contract.txt": b"other"})),
+        judge(changed(revoked, odd)),
+        judge(changed(container, {**odd, SIGNATURES: b"<none/>"})),
+    ):
+        assert bad.valid_count == 0
+        told = meanings(bad)
+        assert told.pop("asic.unknown_meta_file") == "Nobody signed that file. Do not rely on it."
+        assert "asic.mimetype.white_space" in told
+        assert set(told.values()) == {""}
+
+    # of two signatures each is told of by itself, and the container as something that one signature still holds in
+    one_bad = confirmed(status="revoked", revoked_at=SIGNED_AT - DAY)
+    both = add_signature_file(
+        parse_container(io.BytesIO(one_bad)),
+        "META-INF/signatures1.xml",
+        PKI.sign(FILES, signature_id="S1", confirmed_at=SIGNED_AT + DAY),
+        at=AT,
+    )
+    report = judge(changed(both, {"mimetype": odd["mimetype"]}), at=AT + 3 * DAY)
+    assert [one.is_valid for one in report.signatures] == [False, True]
+    told = meanings(report)
+    assert told["validation.ocsp_late"].endswith("it was in force all the same.")
+    assert "the signatures are not affected" in told["asic.mimetype.white_space"]
+
+
 def test_every_verdict_has_a_meaning_for_a_person() -> None:
     from digiid.formats.validation import SubIndication
     from digiid.formats.validation.findings import _MEANING
