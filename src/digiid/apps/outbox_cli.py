@@ -1,7 +1,7 @@
 """`digiid outbox list|send-again|give-up`: messages between institutions that their receiver refused."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from digiid.apps.state import StateFolder
-    from digiid.platform.outbox import RefusedMessage
+    from digiid.platform.outbox import UndeliveredMessage
 
     Change = Callable[[Connection, Table, int, datetime], bool]
 
@@ -37,6 +37,7 @@ UNITS: Final = (
 )
 """The databases with an outbox and a journal."""
 _MAX_REASON: Final = 500
+_OVERDUE_AFTER: Final = timedelta(minutes=10)
 
 StateOption = Annotated[Path, typer.Option("--state", help="The folder of the state.", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -45,23 +46,22 @@ PositionArgument = Annotated[int, typer.Argument(help="Its number there, as `lis
 
 
 @outbox_app.command("list")
-def list_refused(state: StateOption = Path("var"), as_json: JsonOption = False) -> None:
+def list_undelivered(state: StateOption = Path("var"), as_json: JsonOption = False) -> None:
     """What was refused and waits for a person, with the receiver's answer; never what the message says.
 
-    A receiver that does not answer is asked again until it does, and shows nowhere here. Exit codes: 0 nothing was
-    refused; 1 something was; 2 there is no such state.
+    Besides, what was tried and still waits after ten minutes: it is tried on, every five minutes, until the receiver
+    answers. Exit codes: 0 nothing was refused; 1 something was; 2 there is no such state.
     """
     from digiid.platform.command_output import print_json
 
     folder = _folder(state)
-    found = [_described(unit, message) for unit in UNITS for message in _refused(folder, unit)]
+    found = [told for unit in UNITS for told in _undelivered(folder, unit)]
+    refused = [told for told in found if told["state"] == "refused"]
     if as_json:
         print_json(out, found)
-    elif not found:
-        out.print("[green]✓[/green] No message was refused by its receiver.", highlight=False)
     else:
-        _print(found)
-    raise typer.Exit(1 if found else 0)
+        _print(refused, [told for told in found if told["state"] == "waiting"])
+    raise typer.Exit(1 if refused else 0)
 
 
 @outbox_app.command("send-again")
@@ -108,12 +108,18 @@ def _table() -> "Table":
     return outbox_table(MetaData())
 
 
-def _refused(folder: "StateFolder", unit: str) -> "list[RefusedMessage]":
+def _undelivered(folder: "StateFolder", unit: str) -> list[dict[str, Any]]:
     from digiid.apps.journals import opened
-    from digiid.platform.outbox import find_refused
+    from digiid.platform.clock import SystemClock
+    from digiid.platform.outbox import find_overdue, find_refused
 
     with opened(folder, unit) as db, db.read() as tx:
-        return find_refused(tx, _table())
+        refused = find_refused(tx, _table())
+        overdue = find_overdue(tx, _table(), put_before=SystemClock().now() - _OVERDUE_AFTER)
+    return [
+        *(_described(unit, message, "refused") for message in refused),
+        *(_described(unit, message, "waiting") for message in overdue),
+    ]
 
 
 def _act(state: Path, unit: str, position: int, change: "Change", *, kind: str, **reason: str) -> None:
@@ -141,26 +147,41 @@ def _act(state: Path, unit: str, position: int, change: "Change", *, kind: str, 
         db.retry(work)
 
 
-def _described(unit: str, message: "RefusedMessage") -> dict[str, Any]:
+def _described(unit: str, message: "UndeliveredMessage", state: str) -> dict[str, Any]:
     return {
         "unit": unit,
         "position": message.position,
+        "state": state,
         "message_id": message.message_id,
         "kind": message.kind,
         "code": (message.last_error or "").partition(":")[0],
-        "created_at": message.created_at.isoformat(),
+        "attempts": message.attempts,
+        "created_at": message.created_at.isoformat(timespec="seconds"),
     }
 
 
-def _print(found: list[dict[str, Any]]) -> None:
-    out.print(
-        f"{counted(len(found), 'message')} refused by the receiver, oldest first of each sender:", highlight=False
-    )
-    for each in found:
-        line = f"[bold]{each['unit']} {each['position']}[/bold]  {escape(each['kind'])}: {escape(each['code'])}"
-        out.print(f"{line}  [dim]written {each['created_at']}, id {escape(each['message_id'])}[/dim]", highlight=False)
-    out.print(
-        "Mend what it was refused for, then `digiid outbox send-again UNIT NUMBER`; or `digiid outbox give-up`. What a "
-        "code means stands in docs/error-codes.md.",
-        highlight=False,
-    )
+def _print(refused: list[dict[str, Any]], overdue: list[dict[str, Any]]) -> None:
+    if refused:
+        _say(f"[red]✗[/red] {counted(len(refused), 'message')} refused by the receiver:")
+        for told in refused:
+            _say(_line(told))
+        _say(
+            "Mend what it was refused for, then `digiid outbox send-again UNIT NUMBER`; or `digiid outbox give-up`. "
+            "What a code means stands in docs/error-codes.md."
+        )
+    else:
+        _say("[green]✓[/green] No message was refused by its receiver.")
+    if overdue:
+        _say(f"{counted(len(overdue), 'message')} not taken yet, and tried on:")
+        for told in overdue:
+            _say(f"{_line(told)}, tried {counted(told['attempts'], 'time')}")
+
+
+def _line(told: dict[str, Any]) -> str:
+    what = f"{escape(told['kind'])}: {escape(told['code'])}"
+    since = f"[dim]since {told['created_at']}, id {escape(told['message_id'])}[/dim]"
+    return f"  [bold]{told['unit']} {told['position']}[/bold]  {what}  {since}"
+
+
+def _say(line: str) -> None:
+    out.print(line, highlight=False, soft_wrap=True)

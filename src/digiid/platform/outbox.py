@@ -13,7 +13,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.engine import Connection
 
 from digiid.kernel.errors import Broken, Conflict, DigiidError, Malformed, NotFound, Refused, Unavailable
@@ -212,23 +225,33 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedMessage:
-    """`last_error` begins with the code of the receiver's answer; `payload` is JSON."""
+class UndeliveredMessage:
+    """`last_error` begins with the code of the receiver's answer, or of why there was none; `payload` is JSON."""
 
     position: int
     message_id: str
     kind: str
+    attempts: int
     last_error: str | None
     created_at: datetime
     payload: str
 
 
-def find_refused(tx: Connection, table: Table) -> list[RefusedMessage]:
+def find_refused(tx: Connection, table: Table) -> list[UndeliveredMessage]:
     """What its receiver refused, oldest first, at most a hundred: each needs a person."""
+    return _find(tx, table, table.c.state == "refused")
+
+
+def find_overdue(tx: Connection, table: Table, *, put_before: datetime) -> list[UndeliveredMessage]:
+    """What was tried and still waits since before then, oldest first, at most a hundred."""
+    return _find(tx, table, table.c.state == "waiting", table.c.attempts > 0, table.c.created_at < put_before)
+
+
+def _find(tx: Connection, table: Table, *which: ColumnElement[bool]) -> list[UndeliveredMessage]:
     t = table.c
-    query = select(t.position, t.message_id, t.kind, t.last_error, t.created_at, t.payload)
-    query = query.where(t.state == "refused").order_by(t.position).limit(_MAX_FOUND)
-    return [RefusedMessage(**row) for row in tx.execute(query).mappings()]
+    query = select(t.position, t.message_id, t.kind, t.attempts, t.last_error, t.created_at, t.payload)
+    rows = tx.execute(query.where(*which).order_by(t.position).limit(_MAX_FOUND)).mappings()
+    return [UndeliveredMessage(**row) for row in rows]
 
 
 def release_refused(tx: Connection, table: Table, position: int, at: datetime) -> bool:
@@ -252,5 +275,5 @@ def check_none_refused(db: Database, table: Table) -> None:
         query = select(func.count()).select_from(table).where(table.c.state == "refused")
         refused = tx.execute(query).scalar_one()
     if refused:
-        text = f"{refused} messages were refused by their receiver; `digiid outbox list` tells which"
+        text = f"messages refused by their receiver: {refused}; `digiid outbox list` tells which"
         raise Unavailable("outbox.stuck", text)

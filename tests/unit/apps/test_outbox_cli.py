@@ -107,6 +107,21 @@ def test_what_was_refused_is_listed_without_what_it_says(state: Path, bank_db: D
     assert (listed["unit"], listed["position"], listed["code"]) == ("bank", 1, "peer.says_no")
 
 
+def test_what_is_not_taken_for_long_is_told_and_is_no_failure(state: Path, bank_db: Database) -> None:
+    def be_away(_message: outbox.OutboxMessage) -> None:
+        raise Unavailable("peer.away", "no answer")
+
+    with bank_db.write() as tx:  # one of a week ago and one of now
+        for message_id, at in (("old", AT), ("new", SystemClock().now())):
+            outbox.put(tx, store.OUTBOX, message_id=message_id, kind="report_anomaly", payload={}, at=at)
+    outbox.Worker("bank", bank_db, store.OUTBOX, SystemClock(), {"report_anomaly": be_away}).deliver_due()
+    answer = run(state, "list")
+    assert answer.exit_code == 0
+    assert "1 message not taken yet" in answer.output and "peer.away" in answer.output
+    (told,) = json.loads(run(state, "list", "--json").output)
+    assert (told["message_id"], told["state"], told["attempts"]) == ("old", "waiting", 1)
+
+
 def test_a_message_is_sent_again_when_the_cause_is_mended(state: Path, bank_db: Database) -> None:
     refuse(bank_db, "m-1")
     with pytest.raises(Unavailable, match=r"outbox\.stuck"):
