@@ -164,7 +164,9 @@ def test_what_is_due_and_when(desk: Desk) -> None:
     due = find_due(report, ends_at - timedelta(days=364))
     assert due is not None
     assert (due.due_at, due.code, due.file_name) == (ends_at, "documents.due.certificate", "x.asice")
-    assert find_due(report, AT, ahead=5 * YEAR) == due
+    half = AT + (ends_at - AT) / 2  # however far ahead: not before half of the unit's time is over
+    assert find_due(report, half - DAY, ahead=5 * YEAR) is None
+    assert find_due(report, half + DAY, ahead=5 * YEAR) == due
     invalid = desk.judge(changed(first, {"contract.txt": b"other\n"}))
     assert find_due(invalid, ends_at) is None
 
@@ -193,6 +195,22 @@ def test_the_job_carries_a_folder_through_the_years(desk: Desk, tmp_path: Path) 
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_unit_that_has_not_long_to_go_is_not_asked_every_day(desk: Desk, tmp_path: Path) -> None:
+    """The only unit that there is ends soon, so each new time-stamp ends then too; a signature file holds few."""
+    path = tmp_path / "a.asice"
+    path.write_bytes(with_unit(PKI, UNITS[0]).container(signed_at=AT))
+    desk.stamp_with(with_unit(PKI, UNITS[0]))
+    ends_at = UNITS[0].certificate.not_valid_after_utc
+    renewals = 0
+    for days in range(400, 0, -10):
+        desk.at(ends_at - days * DAY)
+        (done,) = extend_due([path], services=desk.services)
+        assert done.problem is None
+        renewals += done.is_renewed
+    assert renewals == 6  # with about 360, 180, 90, 40, 20 and 10 days left
+    assert len(desk.judge(path.read_bytes()).signatures[0].archive_time_stamps) == 6
+
+
 def test_a_file_that_somebody_changes_meanwhile_is_left_alone(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "a.asice"
     path.write_bytes(with_unit(PKI, UNITS[0]).container(signed_at=AT))
@@ -204,6 +222,8 @@ def test_a_file_that_somebody_changes_meanwhile_is_left_alone(desk: Desk, tmp_pa
         return 200, body
 
     desk.server.change = change
+    desk.at(AT + 2 * YEAR)
+    desk.stamp_with(with_unit(PKI, UNITS[1]))
     (done,) = extend_due([path], services=replace(desk.services), ahead=4 * YEAR)
     assert isinstance(done.problem, DigiidError)
     assert done.problem.code == "documents.container.changed"

@@ -26,7 +26,13 @@ from digiid.platform.documents.levels import Level, add_archive_time_stamp, cert
 from digiid.platform.documents.pades import extend_pdf
 from digiid.platform.documents.prolonging import check_prolongable, confirm_status
 from digiid.platform.documents.services import TrustServices
-from digiid.platform.documents.time_stamping import DUE_AHEAD, Due, find_due_time_stamps, renew_time_stamp
+from digiid.platform.documents.time_stamping import (
+    DUE_AHEAD,
+    Due,
+    find_due_time_stamps,
+    is_near,
+    renew_time_stamp,
+)
 
 ExtendedLevel = Literal["LT", "LTA"]
 
@@ -173,29 +179,40 @@ def find_due(report: Report, at: datetime, *, ahead: timedelta = DUE_AHEAD) -> D
     of those that no archive time-stamp covers yet. What is not valid is not due: nothing would prolong it."""
     if report.time_stamp_tokens or (report.form or "").startswith("DIGIDOC_XML"):
         return next(iter(find_due_time_stamps([report], at=at, ahead=ahead)), None)
-    found = [due for signature in report.signatures if signature.is_valid for due in _ages(report, signature)]
-    found = [due for due in found if due.due_at <= at + ahead]
+    found = [
+        due
+        for signature in report.signatures
+        if signature.is_valid
+        for due, made_at in _ages(report, signature)
+        if due.due_at <= at + ahead and (made_at is None or is_near(due.due_at, made_at=made_at, at=at, ahead=ahead))
+    ]
     return min(found, key=lambda due: due.due_at, default=None)
 
 
-def _ages(report: Report, signature: SignatureReport) -> Iterator[Due]:
+def _ages(report: Report, signature: SignatureReport) -> Iterator[tuple[Due, datetime | None]]:
+    """What ends when, and, of a time-stamp, when it was made."""
     archive = [stamp for stamp in signature.archive_time_stamps if stamp.indication == "PASSED"]
     proofs = {stamp.gen_at for stamp in archive}
     uncovered = [one for one in signature.time_stamps if one.indication == "PASSED" and one.proven_at not in proofs]
     # Each archive time-stamp covers the ones before it.
     uncovered += sorted(archive, key=lambda stamp: stamp.gen_at or report.validated_at)[-1:]
     about = f"the signature {signature.id}"
-    for unit in [stamp.tsu for stamp in uncovered if stamp.tsu is not None]:
+    for stamp in uncovered:
+        if stamp.tsu is None:
+            continue
         text = f"The certificate of a unit that made a time-stamp of {about} runs out"
-        yield Due(report.file_name, parts_of(unit).not_after_at, "documents.due.certificate", text)
-        yield from _weak(report, unit, f"The key of a unit that made a time-stamp of {about} becomes too weak")
+        ends_at = parts_of(stamp.tsu).not_after_at
+        yield Due(report.file_name, ends_at, "documents.due.certificate", text), stamp.gen_at
+        for due in _weak(report, stamp.tsu, f"The key of a unit that made a time-stamp of {about} becomes too weak"):
+            yield due, stamp.gen_at
     if signature.status_proven_at in proofs:
         return
     if signature.responder is not None:
-        yield from _weak(report, signature.responder, f"The key of the responder that confirmed {about} gets too weak")
+        text = f"The key of the responder that confirmed {about} gets too weak"
+        yield from ((due, None) for due in _weak(report, signature.responder, text))
     if signature.crl_issuer is not None:
         text = f"The key of the CA whose revocation list confirmed {about} gets too weak"
-        yield from _weak(report, signature.crl_issuer, text)
+        yield from ((due, None) for due in _weak(report, signature.crl_issuer, text))
 
 
 def _weak(report: Report, certificate: x509.Certificate, text: str) -> Iterator[Due]:

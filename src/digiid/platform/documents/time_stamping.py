@@ -120,9 +120,13 @@ def _find_due(report: Report, at: datetime, ahead: timedelta) -> Due | None:
     if weak_at is not None:
         ages.append(Due(report.file_name, weak_at, "documents.due.weak_key", _TOO_WEAK))
     due = min(ages, key=lambda age: age.due_at)
-    # A unit that has not long to go stamps for as long as it can: not again before half of that time is over.
-    lead = min(ahead, (due.due_at - newest.gen_at) / 2)
-    return due if due.due_at - at <= lead else None
+    return due if is_near(due.due_at, made_at=newest.gen_at, at=at, ahead=ahead) else None
+
+
+def is_near(due_at: datetime, *, made_at: datetime, at: datetime, ahead: timedelta) -> bool:
+    """Whether a time-stamp made at `made_at` that lasts until `due_at` is to be followed by another one at `at`. A unit
+    that has not long to go stamps for as long as it can: not again before half of that time is over."""
+    return due_at - at <= min(ahead, (due_at - made_at) / 2)
 
 
 def _judge(container: bytes, services: TrustServices, policy: Policy) -> Report:
