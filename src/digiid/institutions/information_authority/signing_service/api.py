@@ -48,6 +48,7 @@ _STATUS: Final[Mapping[type[DigiidError], int]] = {
 _BODIES_HELD: Final = 12  # of the largest size, at once
 _BODY_SECONDS: Final = 120.0
 _OPEN_PATHS: Final = (f"{PREFIX}/openapi.json",)
+_SUFFIXES: Final = {Form.ASICE: "Container", Form.HASHCODE: "HashcodeContainer", Form.PDF: "Pdf"}
 _HASH_NAMES: Final = {"sha256": "SHA256", "sha384": "SHA384", "sha512": "SHA512"}
 log = structlog.get_logger("signing_service")
 
@@ -279,11 +280,12 @@ def _creating(deps: Deps, pools: Pools) -> list[HTTPRouteHandler]:
 
 
 def _handlers(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
-    one = f"{PREFIX}/{form.value}/{{container_id:str}}"
-    suffix = {Form.ASICE: "Container", Form.HASHCODE: "HashcodeContainer", Form.PDF: "Pdf"}[form]
+    return [*_containers(deps, pools, form), *_signing(deps, pools, form), *_signatures(deps, pools, form)]
 
-    def at(request: Request[Any, Any, Any], container_id: str) -> Address:
-        return Address(_client(request), form, container_id)
+
+def _containers(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
+    """A container comes, is fetched, tells of its files, and goes."""
+    one, suffix = _one(form), _SUFFIXES[form]
 
     @post(f"{PREFIX}/upload/{form.value}", status_code=200, responses=RESPONSES, operation_id=f"upload{suffix}")
     async def upload(request: Request[Any, Any, Any], data: JSONBody[UploadContainer]) -> Created:
@@ -296,53 +298,35 @@ def _handlers(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
     @get(one, responses=RESPONSES, operation_id=f"get{suffix}")
     async def fetch(request: Request[Any, Any, Any], container_id: FromPath[str]) -> Fetched:
         def work() -> Fetched:
-            found = use_cases.get_container(deps, at(request, container_id))
+            found = use_cases.get_container(deps, _address(request, form, container_id))
             return Fetched(containerName=found.name, container=base64.b64encode(found.content).decode())
 
         return await pools.pages.run(work)
 
     @delete(one, status_code=200, responses=RESPONSES, operation_id=f"delete{suffix}")
     async def forget(request: Request[Any, Any, Any], container_id: FromPath[str]) -> Done:
-        await pools.pages.run(use_cases.delete_container, deps, at(request, container_id))
+        await pools.pages.run(use_cases.delete_container, deps, _address(request, form, container_id))
         return Done()
 
     @get(f"{one}/datafiles", responses=RESPONSES, operation_id=f"list{suffix}Files")
     async def files(request: Request[Any, Any, Any], container_id: FromPath[str]) -> ListedFiles:
-        found = await pools.pages.run(use_cases.list_files, deps, at(request, container_id))
+        found = await pools.pages.run(use_cases.list_files, deps, _address(request, form, container_id))
         return ListedFiles(
             dataFiles=[
                 ListedFile(fileName=file.name, mimeType=file.media_type, fileSize=file.size_bytes) for file in found
             ]
         )
 
-    @get(f"{one}/signatures", responses=RESPONSES, operation_id=f"list{suffix}Signatures")
-    async def signatures(request: Request[Any, Any, Any], container_id: FromPath[str]) -> ListedSignatures:
-        found = await pools.pages.run(use_cases.list_signatures, deps, at(request, container_id))
-        return ListedSignatures(
-            signatures=[
-                ListedSignature(
-                    id=one.signature_id,
-                    signerInfo=one.signed_by,
-                    signatureProfile=one.signature_format,
-                    indication=one.indication,
-                )
-                for one in found
-            ]
-        )
+    return [upload, fetch, forget] if form is Form.PDF else [upload, fetch, forget, files]
 
-    @delete(
-        f"{one}/signatures/{{signature_id:str}}",
-        status_code=200,
-        responses=RESPONSES,
-        operation_id=f"remove{suffix}Signature",
-    )
-    async def remove(request: Request[Any, Any, Any], container_id: FromPath[str], signature_id: FromPath[str]) -> Done:
-        await pools.pages.run(use_cases.remove_signature, deps, at(request, container_id), signature_id)
-        return Done()
+
+def _signing(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
+    """The two steps: what is to be signed goes out, the value comes in."""
+    one, suffix = _one(form), _SUFFIXES[form]
 
     async def prepare_with(request: Request[Any, Any, Any], container_id: str, asked: SigningRequest) -> Prepared:
         def work() -> Prepared:
-            to_sign = use_cases.prepare(deps, at(request, container_id), asked)
+            to_sign = use_cases.prepare(deps, _address(request, form, container_id), asked)
             return Prepared(
                 dataToSign=base64.b64encode(to_sign.data_to_sign).decode(),
                 digest=base64.b64encode(to_sign.digest).decode(),
@@ -381,26 +365,67 @@ def _handlers(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
     ) -> Done:
         def work() -> None:
             value = _decode(data.signatureValue)
-            use_cases.complete(deps, at(request, container_id), generated_signature_id, value)
+            use_cases.complete(deps, _address(request, form, container_id), generated_signature_id, value)
 
         await pools.pages.run(work)
         return Done()
 
+    return [prepare_pdf if form is Form.PDF else prepare, complete]
+
+
+def _signatures(deps: Deps, pools: Pools, form: Form) -> list[HTTPRouteHandler]:
+    """The signatures that a container has: listed, judged, made to last, taken out."""
+    one, suffix = _one(form), _SUFFIXES[form]
+
+    @get(f"{one}/signatures", responses=RESPONSES, operation_id=f"list{suffix}Signatures")
+    async def signatures(request: Request[Any, Any, Any], container_id: FromPath[str]) -> ListedSignatures:
+        found = await pools.pages.run(use_cases.list_signatures, deps, _address(request, form, container_id))
+        return ListedSignatures(
+            signatures=[
+                ListedSignature(
+                    id=one.signature_id,
+                    signerInfo=one.signed_by,
+                    signatureProfile=one.signature_format,
+                    indication=one.indication,
+                )
+                for one in found
+            ]
+        )
+
+    @delete(
+        f"{one}/signatures/{{signature_id:str}}",
+        status_code=200,
+        responses=RESPONSES,
+        operation_id=f"remove{suffix}Signature",
+    )
+    async def remove(request: Request[Any, Any, Any], container_id: FromPath[str], signature_id: FromPath[str]) -> Done:
+        await pools.pages.run(use_cases.remove_signature, deps, _address(request, form, container_id), signature_id)
+        return Done()
+
     @get(f"{one}/validationreport", responses=RESPONSES, operation_id=f"validate{suffix}")
     async def report(request: Request[Any, Any, Any], container_id: FromPath[str]) -> ValidationReport:
-        found = await pools.pages.run(use_cases.validate, deps, at(request, container_id))
+        found = await pools.pages.run(use_cases.validate, deps, _address(request, form, container_id))
         return ValidationReport(validationConclusion=found.to_simple_report())
 
     @put(f"{one}/augmentation", responses=RESPONSES, operation_id=f"extend{suffix}")
     async def extend(request: Request[Any, Any, Any], container_id: FromPath[str]) -> Done:
-        await pools.pages.run(use_cases.extend, deps, at(request, container_id))
+        await pools.pages.run(use_cases.extend, deps, _address(request, form, container_id))
         return Done()
 
-    common = [upload, fetch, forget, signatures, complete, report]
-    if form is Form.PDF:
-        return [*common, prepare_pdf, extend]
-    common += [files, remove, prepare]
-    return common if form is Form.HASHCODE else [*common, extend]
+    handlers: dict[Form, list[HTTPRouteHandler]] = {
+        Form.ASICE: [signatures, report, remove, extend],
+        Form.HASHCODE: [signatures, report, remove],
+        Form.PDF: [signatures, report, extend],
+    }
+    return handlers[form]
+
+
+def _one(form: Form) -> str:
+    return f"{PREFIX}/{form.value}/{{container_id:str}}"
+
+
+def _address(request: Request[Any, Any, Any], form: Form, container_id: str) -> Address:
+    return Address(_client(request), form, container_id)
 
 
 def _pdf_wish(data: PreparePdf) -> PdfWish:
