@@ -55,23 +55,7 @@ def build(
     worker = Worker("information_authority", db, store.OUTBOX, around.clock, kinds, bell=deps.wake_outbox)
     sessions = SessionStore("portal", db, store.SESSIONS, around.clock, around.entropy)
     pending = PendingSignatures(db, store.PENDING_SIGNATURES, around.clock, around.entropy)
-    site = Site(
-        SiteSettings(
-            name="portal",
-            title=N_("State portal"),
-            origin=around.origins["portal"],
-            agent_origin=around.origins["agent"],
-            navigation=NAVIGATION,
-            folders=(Path(__file__).parent / "web",),
-            demonstration=settings.demonstration,
-            extra_sites={"apply": around.origins["apply"]},
-        ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
-    )
+    site = _site(settings, around, sessions, csrf_secret)
 
     def admit(person: SignedInPerson) -> Mapping[str, str]:
         return use_cases.admit(deps, person)
@@ -136,4 +120,24 @@ def build(
         ),
         health=health,
         close=close,
+    )
+
+
+def _site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf_secret: str) -> Site:
+    return Site(
+        SiteSettings(
+            name="portal",
+            title=N_("State portal"),
+            origin=around.origins["portal"],
+            agent_origin=around.origins["agent"],
+            navigation=NAVIGATION,
+            folders=(Path(__file__).parent / "web",),
+            demonstration=settings.demonstration,
+            extra_sites={"apply": around.origins["apply"]},
+        ),
+        sessions=sessions,
+        pools=around.pools,
+        clock=around.clock,
+        entropy=around.entropy,
+        csrf_secret=csrf_secret,
     )

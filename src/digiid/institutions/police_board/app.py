@@ -81,38 +81,8 @@ def build(
     def sessions(site: str) -> SessionStore:
         return SessionStore(site, deps.db, store.schema.SESSIONS, deps.clock, deps.entropy)
 
-    apply_site = Site(
-        SiteSettings(
-            name="apply",
-            title=N_("Apply for e-residency"),
-            origin=around.origins["apply"],
-            agent_origin=around.origins["agent"],
-            folders=(_WEB,),
-            form_targets=(around.origins["pay"],),
-            demonstration=settings.demonstration,
-        ),
-        sessions=sessions("apply"),
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
-    )
-    police_site = Site(
-        SiteSettings(
-            name="police",
-            title=N_("Officers' desk"),
-            origin=around.origins["police"],
-            agent_origin=around.origins["agent"],
-            navigation=police_pages.NAVIGATION,
-            folders=(_WEB,),
-            demonstration=settings.demonstration,
-        ),
-        sessions=sessions("police"),
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
-    )
+    apply_site = _apply_site(settings, around, sessions("apply"), csrf_secret)
+    police_site = _police_site(settings, around, sessions("police"), csrf_secret)
 
     def admit(person: SignedInPerson) -> Mapping[str, str]:
         officer = officers.get_officer(deps, person.personal_code)
@@ -159,4 +129,42 @@ def build(
         ),
         health=health,
         close=deps.db.close,
+    )
+
+
+def _apply_site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf_secret: str) -> Site:
+    return Site(
+        SiteSettings(
+            name="apply",
+            title=N_("Apply for e-residency"),
+            origin=around.origins["apply"],
+            agent_origin=around.origins["agent"],
+            folders=(_WEB,),
+            form_targets=(around.origins["pay"],),
+            demonstration=settings.demonstration,
+        ),
+        sessions=sessions,
+        pools=around.pools,
+        clock=around.clock,
+        entropy=around.entropy,
+        csrf_secret=csrf_secret,
+    )
+
+
+def _police_site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf_secret: str) -> Site:
+    return Site(
+        SiteSettings(
+            name="police",
+            title=N_("Officers' desk"),
+            origin=around.origins["police"],
+            agent_origin=around.origins["agent"],
+            navigation=police_pages.NAVIGATION,
+            folders=(_WEB,),
+            demonstration=settings.demonstration,
+        ),
+        sessions=sessions,
+        pools=around.pools,
+        clock=around.clock,
+        entropy=around.entropy,
+        csrf_secret=csrf_secret,
     )

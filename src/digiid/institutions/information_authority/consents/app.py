@@ -82,23 +82,7 @@ def build(
         declaring.declare(deps, read_declarations(declarations, origins=around.origins))
     sessions = SessionStore("consent", db, store.SESSIONS, around.clock, around.entropy)
     pending = PendingSignatures(db, store.PENDING_SIGNATURES, around.clock, around.entropy)
-    site = Site(
-        SiteSettings(
-            name="consent",
-            title=N_("Consents"),
-            origin=around.origins["consent"],
-            agent_origin=around.origins["agent"],
-            navigation=NAVIGATION,
-            folders=(Path(__file__).parent / "web",),
-            demonstration=settings.demonstration,
-            extra_sites={"portal": around.origins["portal"]},
-        ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
-    )
+    site = _site(settings, around, sessions, csrf_secret)
 
     def admit(person: SignedInPerson) -> Mapping[str, str]:
         return deciding.admit(deps, person)
@@ -136,4 +120,24 @@ def build(
         ),
         health=health,
         close=db.close,
+    )
+
+
+def _site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf_secret: str) -> Site:
+    return Site(
+        SiteSettings(
+            name="consent",
+            title=N_("Consents"),
+            origin=around.origins["consent"],
+            agent_origin=around.origins["agent"],
+            navigation=NAVIGATION,
+            folders=(Path(__file__).parent / "web",),
+            demonstration=settings.demonstration,
+            extra_sites={"portal": around.origins["portal"]},
+        ),
+        sessions=sessions,
+        pools=around.pools,
+        clock=around.clock,
+        entropy=around.entropy,
+        csrf_secret=csrf_secret,
     )
