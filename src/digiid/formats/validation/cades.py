@@ -124,7 +124,10 @@ def _add_archive_tokens(report: SignatureReport, frame: CadesFrame) -> Signature
         if report.file_name in covered:
             indication = str(token.indication).removeprefix("TOTAL-")
             text = "; ".join(message.text for message in token.messages)
-            stamps.append(TimeStampReport(indication, token.sub_indication, token.gen_at, token.tsu, text))
+            stamp = TimeStampReport(
+                indication, token.sub_indication, token.gen_at, token.tsu, text, tsu_issuer=token.tsu_issuer
+            )
+            stamps.append(stamp)
     messages = [
         Message(Severity.WARNING, "validation.archive_time_stamp", f"An archive time-stamp does not hold: {stamp.text}")
         for stamp in stamps

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from digiid.formats.trusted_list import CA_QC, ServiceCertificate, ServicePeriod, VerifiedTrust, granted_period
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, SHA1_UNTIL, Facts, NotValid, Sub
+from digiid.formats.validation.policy import find_weak_key
 from digiid.formats.validation.qualification import assess
 from digiid.formats.x509.parts import CONTENT_COMMITMENT, CertificateParts, names_match, parts_of, public_key_of
 from digiid.formats.x509.path import verify_path
@@ -74,6 +75,19 @@ def find_issuer(
         "validation.no_chain",
         "The certificate chain for signature is not trusted, it does not contain a trust anchor.",
     )
+
+
+def check_issuer_key(facts: Facts, best_at: datetime) -> None:
+    """The CA's key was strong enough when its certificate was used (§5.2.8). Raises: NotValid."""
+    for issuer in facts.issuers[:1]:
+        weakness = find_weak_key(public_key_of(issuer), at=best_at)
+        if weakness:
+            raise NotValid(
+                INDETERMINATE,
+                Sub.CRYPTO_CONSTRAINTS_FAILURE,
+                "validation.weak_issuer_key",
+                f"The key of the CA was too weak at the time of signing: {weakness}",
+            )
 
 
 def check_usage(parts: CertificateParts) -> None:

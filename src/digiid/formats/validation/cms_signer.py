@@ -9,6 +9,7 @@ from lxml import etree
 
 from digiid.formats import cms
 from digiid.formats.cades import UnverifiedCades
+from digiid.formats.validation.certificate import check_issuer_key
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid
 from digiid.formats.validation.policy import find_weak_key
 from digiid.formats.validation.report import SubIndication
@@ -117,3 +118,4 @@ def check_attributes(facts: Facts, cades: UnverifiedCades, verified: cms.Verifie
             "validation.weak_key",
             f"The signer's key was too weak at the time of signing: {weakness}",
         )
+    check_issuer_key(facts, best_at)

@@ -65,8 +65,8 @@ class Facts:
     best_signature_at: datetime | None = None
     ocsp_produced_at: datetime | None = None
     crl_issued_at: datetime | None = None  # of the list that was relied on
-    crl_issuer: x509.Certificate | None = None
-    status_proven_at: datetime | None = None  # since when the answer or list that was relied on is proven to exist
+    status_signers: tuple[x509.Certificate, ...] = ()  # whose keys the answer or list that was relied on rests on
+    status_proven_at: datetime | None = None  # since when that answer or list is proven to exist
     ocsp_proven_at: datetime | None = None  # None: nothing depends on when answers and lists are proven to have existed
     ocsp_proofs: Mapping[bytes, datetime] = field(default_factory=dict)  # for single ones, before ocsp_proven_at
     time_mark_nonce: bytes | None = None

@@ -191,7 +191,13 @@ def _as_token(pdf: UnverifiedPdf, stamp: _DocumentTimeStamp) -> TimeStampTokenRe
     if report.indication == "PASSED":
         scopes = (_scope(pdf, stamp.signature, report.hash_name),)
         return TimeStampTokenReport(
-            Indication.TOTAL_PASSED, None, report.gen_at, report.tsu, level="QTSA", scopes=scopes
+            Indication.TOTAL_PASSED,
+            None,
+            report.gen_at,
+            report.tsu,
+            level="QTSA",
+            scopes=scopes,
+            tsu_issuer=report.tsu_issuer,
         )
     indication = FAILED if report.indication == "FAILED" else INDETERMINATE
     message = Message(Severity.ERROR, "validation.time_stamp", report.text)

@@ -95,6 +95,7 @@ class TimeStampReport(NamedTuple):
 
     `proven_at` is when the token itself is known to have existed: the time of the archive time-stamp that covers it,
     else the time of validation. `hash_name` and `imprint` are the token's message imprint.
+    `tsu_issuer` is the listed CA that vouches for the unit; None where a list names the unit itself.
     """
 
     indication: str
@@ -106,6 +107,7 @@ class TimeStampReport(NamedTuple):
     hash_name: str = ""
     imprint: bytes = b""
     token_der: bytes = b""
+    tsu_issuer: x509.Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class TimeStampTokenReport:
     """The verdict about a time-stamp token that covers files by itself (ASiC-S, EN 319 162-1 §A.4).
 
     `level`: QTSA, a qualified service when it made the token; TSA, another; N/A, not to be told. `scopes`: the files
-    that it covers.
+    that it covers. `tsu_issuer`: as in `TimeStampReport`.
     """
 
     indication: Indication
@@ -123,6 +125,7 @@ class TimeStampTokenReport:
     level: str = "N/A"
     scopes: tuple[Scope, ...] = ()
     messages: tuple[Message, ...] = ()
+    tsu_issuer: x509.Certificate | None = field(default=None, repr=False)
 
     @property
     def is_valid(self) -> bool:
@@ -132,8 +135,8 @@ class TimeStampTokenReport:
 class SignatureReport(NamedTuple):
     """The verdict about one signature, and the facts it rests on.
 
-    That the certificate was in force says an answer by `responder`, or a list by `crl_issuer`; `status_proven_at` is
-    when that answer or list is known to have existed, as `TimeStampReport.proven_at`.
+    That the certificate was in force says an answer or a list that rests on the keys of `status_signers`;
+    `status_proven_at` is when it is known to have existed, as `TimeStampReport.proven_at`.
     """
 
     id: str
@@ -157,7 +160,7 @@ class SignatureReport(NamedTuple):
     reason: str | None = None
     time_mark_nonce: bytes | None = None
     issuers: tuple[x509.Certificate, ...] = ()  # what chains are shown from
-    crl_issuer: x509.Certificate | None = None
+    status_signers: tuple[x509.Certificate, ...] = ()
     status_proven_at: datetime | None = None
 
     @property

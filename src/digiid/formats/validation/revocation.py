@@ -57,14 +57,15 @@ def check_revocation(
     for answer, proven_at in answers:
         facts.ocsp_produced_at, facts.responder = answer.produced_at, answer.responder
         try:
-            _check_strength(answer, proven_at)
+            signers = _find_signers(answer, issuer, trust)
+            _check_strength(signers, proven_at)
             judge_status(facts, answer, best_at, has_proof=has_proof)
         except NotValid as error:
             if error.sub in (Sub.REVOKED, Sub.REVOKED_NO_POE):
                 raise
             problem = error
             continue
-        facts.crl_issued_at, facts.crl_issuer, facts.status_proven_at = None, None, proven_at
+        facts.crl_issued_at, facts.status_signers, facts.status_proven_at = None, signers, proven_at
         return
     if is_cleared:
         facts.ocsp_produced_at, facts.responder = None, None  # nothing rests on an answer that was of no use
@@ -115,18 +116,31 @@ def verify_ocsp(
     raise first
 
 
-def _check_strength(answer: ocsp.VerifiedOcsp, proven_at: datetime | None) -> None:
-    """§5.2.8: an answer counts as long as its key could not have been broken before the answer is proven to exist."""
+def _find_signers(
+    answer: ocsp.VerifiedOcsp, issuer: ServiceCertificate, trust: VerifiedTrust
+) -> tuple[x509.Certificate, ...]:
+    """Whose keys an answer rests on: the responder's, and the CA's where nothing but its signature authorises the
+    responder."""
+    responder_der = certificate_der(answer.responder)
+    if responder_der == issuer.der or trust.was_responder(responder_der, at=answer.produced_at):
+        return (answer.responder,)
+    return answer.responder, issuer.certificate
+
+
+def _check_strength(signers: Sequence[x509.Certificate], proven_at: datetime | None) -> None:
+    """§5.2.8: an answer counts as long as no key that it rests on could have been broken before the answer is proven to
+    exist: with the CA's key anybody makes a responder of years ago."""
     if proven_at is None:
         return
-    weakness = find_weak_key(public_key_of(answer.responder), at=proven_at)
-    if weakness:
-        raise NotValid(
-            INDETERMINATE,
-            Sub.CRYPTO_CONSTRAINTS_FAILURE_NO_POE,
-            "validation.ocsp_weak_key",
-            f"The responder's key is too weak by now, and nothing proves that it answered earlier: {weakness}",
-        )
+    for who, signer in zip(("responder", "CA that named the responder"), signers, strict=False):
+        weakness = find_weak_key(public_key_of(signer), at=proven_at)
+        if weakness:
+            raise NotValid(
+                INDETERMINATE,
+                Sub.CRYPTO_CONSTRAINTS_FAILURE_NO_POE,
+                "validation.ocsp_weak_key",
+                f"The key of the {who} is too weak by now, and nothing proves an earlier answer: {weakness}",
+            )
 
 
 def judge_status(facts: Facts, answer: ocsp.VerifiedOcsp, best_at: datetime, *, has_proof: bool) -> None:

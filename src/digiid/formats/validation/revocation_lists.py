@@ -60,7 +60,7 @@ def judge_lists(
         return False, problem
     # Of several the one that is proven first, and of these the oldest, is relied on.
     _, facts.crl_issued_at, facts.status_proven_at = min(clearing, key=lambda found: found[:2])
-    facts.crl_issuer = issuer.certificate
+    facts.status_signers = (issuer.certificate,)
     return True, problem
 
 

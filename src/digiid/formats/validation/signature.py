@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 
 from digiid.formats.trusted_list import VerifiedTrust
-from digiid.formats.validation.certificate import check_usage, find_issuer
+from digiid.formats.validation.certificate import check_issuer_key, check_usage, find_issuer
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid, SignedFiles, Sub
 from digiid.formats.validation.policy import find_weak_hashes, find_weak_key
 from digiid.formats.validation.report import Indication, Scope, SignatureReport, SubIndication
@@ -204,6 +204,7 @@ def check_algorithms(facts: Facts, verified: VerifiedSignature, best_at: datetim
             "validation.weak_key",
             f"The signer's key was too weak at the time of signing: {weakness}",
         )
+    check_issuer_key(facts, best_at)
     used = frozenset(reference.hash_name for reference in facts.signature.references)
     for name in sorted(find_weak_hashes(facts.signature.method, used | {facts.signature.properties_hash_name})):
         facts.warn("validation.weak_hash", f"The algorithm {name.upper()} is weak; it must not be used any more")
@@ -243,7 +244,7 @@ def build_report(
         place=_place(signature.production_place),
         time_mark_nonce=facts.time_mark_nonce,
         issuers=tuple(facts.issuers),
-        crl_issuer=facts.crl_issuer,
+        status_signers=facts.status_signers,
         status_proven_at=facts.status_proven_at,
     )
 

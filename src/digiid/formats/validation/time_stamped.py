@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, Final
 
+from cryptography import x509
+
 from digiid.formats import tsp
 from digiid.formats.asic import Container, Entry
 from digiid.formats.asic.archive import STORED, parse_archive
@@ -422,7 +424,15 @@ def _report(token: _Token) -> TimeStampTokenReport:
         level=token.level,
         scopes=token.scopes,
         messages=tuple(token.messages),
+        tsu_issuer=_find_issuer(token),
     )
+
+
+def _find_issuer(token: _Token) -> x509.Certificate | None:
+    """The CA that vouches for the unit, where the list does not name the unit itself."""
+    if token.verified is None or token.service is None or token.service.der == token.verified.tsu_der:
+        return None
+    return token.service.certificate
 
 
 # ------------------------------------------------------------------ what is inside

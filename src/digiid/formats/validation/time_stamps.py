@@ -127,6 +127,7 @@ def judge_token(
         service = find_unit_service(token, trust)
     except Refused as error:
         return _worse(report, "INDETERMINATE", Sub.NO_CERTIFICATE_CHAIN_FOUND, error.detail)
+    report = report._replace(tsu_issuer=None if service.der == token.tsu_der else service.certificate)
     if not_at_hand is not None:
         return _worse(report, "INDETERMINATE", Sub.SIGNED_DATA_NOT_FOUND, not_at_hand)
     problem = find_aged(token, service, proven_at, ocsp_values_der, crl_values_der)
@@ -197,7 +198,15 @@ def find_aged(
     if weakness:
         text = f"The time-stamping unit's key is too weak by now, and nothing proves an earlier use: {weakness}"
         return Sub.CRYPTO_CONSTRAINTS_FAILURE_NO_POE, text
-    if service.der != token.tsu_der and proven_at > token.tsu_parts.not_after_at:
+    if service.der == token.tsu_der:
+        return None
+    weakness = find_weak_key(public_key_of(service.certificate), at=proven_at)
+    if weakness:
+        text = (
+            f"The key of the unit's CA is too weak by now, and nothing proves an earlier use: {weakness}"
+        )
+        return Sub.CRYPTO_CONSTRAINTS_FAILURE_NO_POE, text
+    if proven_at > token.tsu_parts.not_after_at:
         text = "The time-stamping unit's certificate has run out, and nothing proves that it was used before that"
         return Sub.OUT_OF_BOUNDS_NO_POE, text
     return _find_revoked(
@@ -213,8 +222,6 @@ def _find_revoked(
     crl_values_der: Sequence[bytes],
 ) -> tuple[SubIndication, str] | None:
     """What is said about the unit of a listed CA, when something is; nobody has to say anything about a unit."""
-    if service.der == token.tsu_der:
-        return None
     found = find_revocation(crl_values_der, token.tsu_parts, service.certificate)
     if found is not None and found <= proven_at:
         return _REVOKED_UNIT

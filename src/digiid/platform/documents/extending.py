@@ -203,20 +203,18 @@ def _ages(report: Report, signature: SignatureReport) -> Iterator[tuple[Due, dat
         text = f"The certificate of a unit that made a time-stamp of {about} runs out"
         ends_at = parts_of(stamp.tsu).not_after_at
         yield Due(report.file_name, ends_at, "documents.due.certificate", text), stamp.gen_at
-        for due in _weak(report, stamp.tsu, f"The key of a unit that made a time-stamp of {about} becomes too weak"):
-            yield due, stamp.gen_at
+        for holder in (stamp.tsu, stamp.tsu_issuer):
+            text = f"The key of a unit that made a time-stamp of {about}, or of its CA, becomes too weak"
+            yield from ((due, stamp.gen_at) for due in _weak(report, holder, text))
     if signature.status_proven_at in proofs:
         return
-    if signature.responder is not None:
-        text = f"The key of the responder that confirmed {about} gets too weak"
-        yield from ((due, None) for due in _weak(report, signature.responder, text))
-    if signature.crl_issuer is not None:
-        text = f"The key of the CA whose revocation list confirmed {about} gets too weak"
-        yield from ((due, None) for due in _weak(report, signature.crl_issuer, text))
+    for signer in signature.status_signers:
+        text = f"A key that the signer's status in {about} rests on, a responder's or a CA's, becomes too weak"
+        yield from ((due, None) for due in _weak(report, signer, text))
 
 
-def _weak(report: Report, certificate: x509.Certificate, text: str) -> Iterator[Due]:
-    weak_at = weak_from(public_key_of(certificate))
+def _weak(report: Report, certificate: x509.Certificate | None, text: str) -> Iterator[Due]:
+    weak_at = None if certificate is None else weak_from(public_key_of(certificate))
     if weak_at is not None:
         yield Due(report.file_name, weak_at, "documents.due.weak_key", text)
 

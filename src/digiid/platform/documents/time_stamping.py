@@ -25,7 +25,7 @@ DUE_AHEAD: Final = timedelta(days=365)  # how long before a certificate runs out
 
 
 _RUNS_OUT: Final = "The certificate of the newest time-stamp's unit runs out"
-_TOO_WEAK: Final = "The key of the newest time-stamp's unit becomes too weak"
+_TOO_WEAK: Final = "The key of the newest time-stamp's unit, or of its CA, becomes too weak"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,10 @@ def _find_due(report: Report, at: datetime, ahead: timedelta) -> Due | None:
         text = "The service that made the newest time-stamp is not a qualified one any more"
         return Due(report.file_name, at, "documents.due.not_granted", text)
     ages = [Due(report.file_name, parts_of(newest.tsu).not_after_at, "documents.due.certificate", _RUNS_OUT)]
-    weak_at = weak_from(public_key_of(newest.tsu))
-    if weak_at is not None:
+    for holder in (newest.tsu, newest.tsu_issuer):
+        weak_at = None if holder is None else weak_from(public_key_of(holder))
+        if weak_at is None:
+            continue
         ages.append(Due(report.file_name, weak_at, "documents.due.weak_key", _TOO_WEAK))
     due = min(ages, key=lambda age: age.due_at)
     return due if is_near(due.due_at, made_at=newest.gen_at, at=at, ahead=ahead) else None

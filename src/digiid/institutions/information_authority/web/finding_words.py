@@ -69,6 +69,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "validation.signature_policy": N_("The signature follows rules that are not known here."),
     "validation.signing_time": N_("The signature does not say when it was made."),
     "validation.weak_hash": N_("A weak algorithm was used."),
+    "validation.weak_issuer_key": N_(
+        "The key of whoever issued the signer's certificate was too weak at the time of signing."
+    ),
     "validation.weak_key": N_("The signer's key was too weak at the time of signing."),
     "xades.certificate.mismatch": _WHOSE,
     "xades.certificate.missing": N_("The signer's certificate is not in the signature."),
