@@ -1,12 +1,14 @@
 """private-params.xml, and the optional parts of a configuration (pr-gconf)."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from lxml import etree
 
 from digiid.formats.global_conf import elements as xml
 from digiid.formats.global_conf.anchor import anchor_content, read_anchor
-from digiid.formats.global_conf.model import ManagementService, PrivateParams
+from digiid.formats.global_conf.model import Anchor, ManagementService, PrivateParams
 from digiid.formats.global_conf.parties import build_party_element, parse_party_element
 from digiid.kernel.errors import Malformed
 from digiid.kernel.identifiers import Party, check_existing_part
@@ -21,10 +23,17 @@ def parse_private_params(data: bytes) -> PrivateParams:
     management = xml.child(root, "managementService")
     return PrivateParams(
         instance=check_existing_part(xml.text(root, "instanceIdentifier")),
-        federated=tuple(map(read_anchor, xml.children(root, "configurationAnchor"))),
+        federated=tuple(_read_federated(root)),
         management=ManagementService() if management is None else _read_management(management),
         time_stamping_interval_seconds=xml.number(root, "timeStampingIntervalSeconds", default=60),
     )
+
+
+def _read_federated(root: etree._Element) -> Iterator[Anchor]:
+    """Other instances' anchors. One that cannot be read leads to its instance only, and stops nobody in this one."""
+    for element in xml.children(root, "configurationAnchor"):
+        with suppress(Malformed):
+            yield read_anchor(element)
 
 
 def _read_management(found: etree._Element) -> ManagementService:

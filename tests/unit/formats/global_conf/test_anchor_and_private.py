@@ -1,3 +1,4 @@
+import base64
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,16 @@ def test_private_parameters_are_written_and_read_again() -> None:
     full = PrivateParams(INSTANCE, (ANCHOR,), management, 30)
     assert parse_private_params(build_private_params(full)) == full
     assert parse_private_params(build_private_params(PrivateParams(INSTANCE))) == PrivateParams(INSTANCE)
+
+
+def test_another_instances_anchor_that_cannot_be_read_is_passed_over() -> None:
+    """X-Road's own private parameters have one whose certificate is the text "bar"."""
+    other = replace(ANCHOR, instance="FI")
+    written = build_private_params(PrivateParams(INSTANCE, (ANCHOR, other)))
+    start, end = b"<verificationCert>", b"</verificationCert>"
+    head, _, rest = written.partition(start)
+    spoilt = head + start + base64.b64encode(b"bar\n") + end + rest.partition(end)[2]
+    assert parse_private_params(spoilt) == PrivateParams(INSTANCE, (other,))
 
 
 def test_the_provider_of_management_services_may_be_a_member_in_configurations_of_others() -> None:
