@@ -110,8 +110,17 @@ def _broken(signature_id: str, error: Malformed, document: Ddoc) -> SignatureRep
         sub_indication=Sub.FORMAT_FAILURE,
         level="NA",
         certificate=None,
-        messages=(Message(Severity.ERROR, error.code, text),),
+        messages=(Message(Severity.ERROR, error.code, text), *_old_format(document)),
     )
+
+
+def _old_format(document: Ddoc) -> list[Message]:
+    """What the programs of the field say of every signature in a format before DIGIDOC-XML 1.3."""
+    if document.version == "1.3":
+        return []
+    name = "SK-XML" if document.version == "1.0" else "DIGIDOC-XML"
+    text = f"Old and unsupported format: {name} version: {document.version}"
+    return [Message(Severity.WARNING, "validation.ddoc.old_format", text)]
 
 
 def _format(document: Ddoc) -> str:
@@ -149,7 +158,8 @@ def validate_ddoc_signature(
         Scope(reference.name, reference.hash_name, reference.digest, kind=_scope_kind(reference, document))
         for reference in signature.references
     )
-    return report._replace(signature_format=_format(document), scopes=scopes)
+    messages = (*report.messages, *_old_format(document))
+    return report._replace(signature_format=_format(document), scopes=scopes, messages=messages)
 
 
 def _scope_kind(reference: Reference, document: Ddoc) -> str:

@@ -71,6 +71,7 @@ HARMLESS: Final[Mapping[str, str]] = {
     "validation.ddoc.sha1": "Let the document be time-stamped, before SHA-1 does not hold at all any more.",
     "validation.ddoc.detached": "Compare the file that you have with that digest before you rely on it.",
     "validation.ddoc.size": "The content is what was signed; only its stated size is wrong.",
+    "validation.ddoc.old_format": "No program writes it any more; what was signed in it is judged all the same.",
     "validation.ddoc.alternate_digest": "An old program digested the file in its own way; the content is the same.",
     "validation.policy.level_not_asked": "The format is older than the levels; the level is told for information.",
     "validation.nested.pdf": "The time-stamp says since when the file exists, and nothing about signatures in it.",

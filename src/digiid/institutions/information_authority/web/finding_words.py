@@ -188,6 +188,7 @@ SENTENCES: Final[Mapping[str, str]] = {
         "In a document of this age the signature covers what stands in the files, and not their names."
     ),
     "validation.ddoc.nonce": N_("The confirmation of the certificate was given for another signature."),
+    "validation.ddoc.old_format": N_("The signature is in an old format that no program writes any more."),
     "validation.ddoc.path": N_("The name of a file leads into a folder. Save the file under a name of your own."),
     "validation.ddoc.sha1": N_(
         "The document was signed with an old algorithm (SHA-1) that does not count as reliable any more."
@@ -221,6 +222,7 @@ MEANINGS: Final = (
     N_("Let the document be time-stamped, before SHA-1 does not hold at all any more."),
     N_("Compare the file that you have with that digest before you rely on it."),
     N_("The content is what was signed; only its stated size is wrong."),
+    N_("No program writes it any more; what was signed in it is judged all the same."),
     N_("An old program digested the file in its own way; the content is the same."),
     N_("The format is older than the levels; the level is told for information."),
     N_("The time-stamp says since when the file exists, and nothing about signatures in it."),
