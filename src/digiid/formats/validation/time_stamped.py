@@ -42,6 +42,7 @@ MAX_NESTED_BYTES: Final = 64 * 1024 * 1024  # of a compressed container inside; 
 _MAX_TOKENS: Final = 500
 _MAX_MANIFESTS_BYTES: Final = 24 * 1024 * 1024  # two hundred renewals need 13
 SNIFFED_BYTES: Final = 4096
+_MAX_CONTENTS_TOLD: Final = 10_000  # names in a container inside, once for every token over it
 
 _NOT_COVERING: Final = "The time-stamp token does not cover container datafile!"
 _NOT_GRANTED_NOW: Final = "The certificate is not related to a granted status at time-stamp lowest POE time!"
@@ -161,8 +162,30 @@ def validate_time_stamped(
     if judge_nested is None:
         text = f"{data_file.name} was not judged: containers are judged {MAX_NESTED_DEPTH} deep"
         return _with(report, Severity.ERROR, "validation.nested.depth", text)
-    nested = judge_nested(open_nested(container, data_file), data_file.name, verdict.proven_at)
-    return report if nested is None else merge_nested(report, nested, name=data_file.name)
+    inside = open_nested(container, data_file)
+    nested = judge_nested(inside, data_file.name, verdict.proven_at)
+    if nested is None:
+        return report
+    if kind == "ZIP":
+        report = _tell_contents(report, inside, name=data_file.name)
+    return merge_nested(report, nested, name=data_file.name)
+
+
+def _tell_contents(report: Report, inside: BinaryIO, *, name: str) -> Report:
+    """The report with what stands in the container inside among what the tokens over it cover, as SiVa tells it."""
+    inside.seek(0)
+    names = [entry.name for entry in parse_archive(inside).entries if not entry.is_directory]
+    over = [token.is_valid and any(scope.name == name for scope in token.scopes) for token in report.time_stamp_tokens]
+    if sum(over) * len(names) > _MAX_CONTENTS_TOLD:
+        names = []
+    contents = tuple(Scope(each, "", b"", kind="ARCHIVED", content="ASiCS archive content") for each in names)
+
+    def told(token: TimeStampTokenReport) -> TimeStampTokenReport:
+        scopes = [each._replace(content="ASiCS archive") if each.name == name else each for each in token.scopes]
+        return replace(token, scopes=(*scopes, *contents))
+
+    tokens = zip(report.time_stamp_tokens, over, strict=True)
+    return replace(report, time_stamp_tokens=tuple(told(token) if is_over else token for token, is_over in tokens))
 
 
 def _with_pdf(report: Report, container: Container, proven_at: datetime, judge_nested: JudgeNested | None) -> Report:

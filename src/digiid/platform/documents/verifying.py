@@ -239,7 +239,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(_signature_table(report))
     for token in report.time_stamp_tokens:
         at = f"{token.gen_at:%Y-%m-%d %H:%M:%S} UTC" if token.gen_at else "at no readable time"
-        covered = ", ".join(make_visible(scope.name) for scope in token.scopes) or "nothing"
+        covered = ", ".join(make_visible(scope.name) for scope in token.scopes if scope.kind != "ARCHIVED") or "nothing"
         console.print(
             f"  time-stamp {at}, {token.level}: {token.indication}; covers {escape(covered)}", highlight=False
         )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digiid.formats import der
-from digiid.formats.asic import build_container
+from digiid.formats.asic import DataFile, build_container
 from digiid.formats.asic.manifest import ARCHIVE_MANIFEST_NAME, DataObject, build_asic_manifest, parse_asic_manifest
 from digiid.formats.asic.simple import TOKEN_NAME
 from digiid.formats.trusted_list import GRANTED, TSA_QTST, WITHDRAWN, ListedService, VerifiedTrust
@@ -379,6 +379,33 @@ def test_a_container_inside_is_judged() -> None:
     report = judge(stamped(bad, name="signed.asice"))
     assert not report.is_valid
     assert [signature.sub_indication for signature in report.signatures] == ["HASH_FAILURE"]
+
+
+def test_what_stands_in_a_container_inside_is_told_of_every_token_that_holds_over_it() -> None:
+    once = stamped(SIGNED, name="signed.asice")
+    (token,) = judge(once).to_simple_report()["timeStampTokens"]
+    archived = [
+        {"name": name, "scope": "ARCHIVED", "content": "ASiCS archive content"}
+        for name in ("mimetype", "META-INF/manifest.xml", FILES[0].name, "META-INF/signatures0.xml")
+    ]
+    whole = {"name": "signed.asice", "scope": "FULL", "content": "ASiCS archive"}
+    assert token["timestampScopes"][0] == whole
+    assert sorted(token["timestampScopes"][1:], key=str) == sorted(archived, key=str)
+    bad_first = renewed(stamped(SIGNED, name="signed.asice", over=b"other"), at=SIGNED_AT + HOUR)
+    first, second = judge(bad_first).to_simple_report()["timeStampTokens"]
+    assert [scope["content"] for scope in first["timestampScopes"]] == ["Full document"]
+    assert second["timestampScopes"][2:] == token["timestampScopes"]
+    plain = judge(stamped(pack({"a.txt": b"x"}), name="plain.zip")).to_simple_report()["timeStampTokens"][0]
+    assert plain["timestampScopes"] == [{"name": "plain.zip", "scope": "FULL", "content": "Full document"}]
+
+
+def test_a_container_inside_with_very_many_files_is_told_as_a_whole() -> None:
+    many = PKI.container([DataFile(f"{number}.txt", "text/plain", b"x") for number in range(900)])
+    container = stamped(many, name="many.asice")
+    assert len(judge(container).time_stamp_tokens[0].scopes) == 1 + 900 + 3
+    for number in range(11):
+        container = renewed(container, at=SIGNED_AT + timedelta(seconds=number + 1))
+    assert {scope.kind for token in judge(container).time_stamp_tokens for scope in token.scopes} == {"FULL"}
 
 
 def test_a_container_inside_is_judged_as_of_the_proven_time() -> None:
