@@ -42,7 +42,7 @@ def check_revocation(
     # 1 a list that says revoked is heeded whatever an answer says
     is_cleared, problem = judge_lists(facts, parts, issuer, best_at, has_proof=has_proof)
 
-    # 2 the answers, oldest first
+    # 2 the answers, oldest first; and what one says is not passed over for another's good word
     answers: list[tuple[ocsp.VerifiedOcsp, datetime | None]] = []
     for response_der in facts.signature.ocsp_values_der:
         try:
@@ -54,6 +54,8 @@ def check_revocation(
             text = f"The revocation data cannot be used: {error.detail}"
             problem = NotValid(INDETERMINATE, Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE, error.code, text)
     answers.sort(key=lambda found: found[0].produced_at)
+    for answer, _ in answers:
+        _refuse_revoked(facts, answer, best_at, has_proof=has_proof)
     for answer, proven_at in answers:
         facts.ocsp_produced_at, facts.responder = answer.produced_at, answer.responder
         try:
@@ -141,6 +143,16 @@ def _check_strength(signers: Sequence[x509.Certificate], proven_at: datetime | N
                 "validation.ocsp_weak_key",
                 f"The key of the {who} is too weak by now, and nothing proves an earlier answer: {weakness}",
             )
+
+
+def _refuse_revoked(facts: Facts, answer: ocsp.VerifiedOcsp, best_at: datetime, *, has_proof: bool) -> None:
+    """Raises: NotValid, the certificate had been revoked for good. That may be known later than it was in force; on
+    hold it may have been for a while, at another time."""
+    if answer.status is not ocsp.CertStatus.REVOKED or answer.reason == "certificateHold":
+        return
+    if answer.revoked_at is not None and answer.revoked_at <= best_at.replace(microsecond=0):
+        facts.ocsp_produced_at, facts.responder = answer.produced_at, answer.responder
+        raise revoked(answer.reason, has_proof=has_proof)
 
 
 def judge_status(facts: Facts, answer: ocsp.VerifiedOcsp, best_at: datetime, *, has_proof: bool) -> None:

@@ -429,6 +429,37 @@ def test_a_revocation_before_the_time_stamp_is_told_as_one() -> None:
     assert meaning == "The certificate is revoked, and nothing proves that it was used before that."
 
 
+def with_answers(*answers: bytes) -> bytes:
+    """A container whose signature carries these answers in this order."""
+    values = "".join(
+        f"<xades:EncapsulatedOCSPValue>{b64encode(one).decode()}</xades:EncapsulatedOCSPValue>" for one in answers
+    )
+    return edited(GOOD, lambda xml: re.sub("(?<=<xades:OCSPValues>).*(?=</xades:OCSPValues>)", values, xml))
+
+
+def about_signer(**how: object) -> bytes:
+    return PKI.ocsp(PKI.signer.certificate, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({"revoked_at": SIGNED_AT - DAY}, unknown("REVOKED_NO_POE")),
+        ({"revoked_at": SIGNED_AT, "reason": "key_compromise"}, unknown("REVOKED_NO_POE")),
+        ({"revoked_at": SIGNED_AT + timedelta(seconds=1)}, PASSED),
+        ({"revoked_at": SIGNED_AT - DAY, "reason": "certificate_hold"}, PASSED),  # not when the good word was given
+        ({"revoked_at": SIGNED_AT - DAY, "responder": PKI.tsu}, PASSED),  # nobody who may answer
+    ],
+)
+def test_one_answer_that_says_revoked_is_not_passed_over_for_a_good_one(
+    other: dict[str, object], expected: tuple[str, str]
+) -> None:
+    good, told_later = about_signer(at=SIGNED_AT), about_signer(at=SIGNED_AT + DAY, status="revoked", **other)
+    assert verdict(with_answers(good), at=AT + 3 * DAY) == PASSED
+    assert verdict(with_answers(good, told_later), at=AT + 3 * DAY) == expected
+    assert verdict(with_answers(told_later, good), at=AT + 3 * DAY) == expected
+
+
 def test_a_confirmation_that_is_late_is_valid_with_a_warning() -> None:
     for late, warned in ((15 * MINUTE, False), (15 * MINUTE + timedelta(seconds=1), True)):
         (signature,) = judge(confirmed(at=SIGNED_AT + late)).signatures
