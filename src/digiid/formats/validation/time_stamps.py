@@ -202,9 +202,7 @@ def find_aged(
         return None
     weakness = find_weak_key(public_key_of(service.certificate), at=proven_at)
     if weakness:
-        text = (
-            f"The key of the unit's CA is too weak by now, and nothing proves an earlier use: {weakness}"
-        )
+        text = f"The key of the unit's CA is too weak by now, and nothing proves an earlier use: {weakness}"
         return Sub.CRYPTO_CONSTRAINTS_FAILURE_NO_POE, text
     if proven_at > token.tsu_parts.not_after_at:
         text = "The time-stamping unit's certificate has run out, and nothing proves that it was used before that"
@@ -256,9 +254,9 @@ def judge_time_stamps(facts: Facts, files: SignedFiles, *, trust: VerifiedTrust,
     proofs = Proofs(at)
     if signature.archive_time_stamps:
         _judge_archive_time_stamps(facts, files, proofs, trust=trust, at=at)
-        facts.ocsp_proven_at = proofs.proven_at(signature.revocation_place)
-    else:
-        facts.ocsp_proven_at = at
+        places = signature.revocation_places.items()
+        facts.ocsp_proofs = {value_der: proofs.proven_at(place) for value_der, place in places}
+    facts.ocsp_proven_at = at
 
     def over_value(c14n: str) -> ImprintOf:
         return lambda hash_name: hash_bytes(hash_name, signature.canonical_signature_value(c14n))

@@ -7,8 +7,10 @@ reference but to a data file and to the one SignedProperties, any unknown algori
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lxml import etree
@@ -151,7 +153,7 @@ class UnverifiedSignature(NamedTuple):
     element: etree._Element
     time_stamp_ocsp_values_der: tuple[bytes, ...] = ()  # about time-stamping units
     time_stamp_crl_values_der: tuple[bytes, ...] = ()
-    revocation_place: int = 0  # of the last RevocationValues among the unsigned properties
+    revocation_places: Mapping[bytes, int] = MappingProxyType({})  # of each value, the first among the properties
     properties_position: int | None = None  # of the signed properties among the references; None: the last one
     policy_qualifier: str | None = None  # how the policy's identifier says that it is written (§5.2.9)
     policy_uri: str | None = None  # where the policy's document is to be had
@@ -324,7 +326,7 @@ def _parse_signature(signature: etree._Element) -> UnverifiedSignature:
         element=signature,
         time_stamp_ocsp_values_der=unsigned.time_stamp_ocsp_der,
         time_stamp_crl_values_der=unsigned.time_stamp_crls_der,
-        revocation_place=unsigned.revocation_place,
+        revocation_places=unsigned.revocation_places,
         properties_position=position,
         policy_qualifier=policy.qualifier,
         policy_uri=policy.uri,
@@ -550,7 +552,7 @@ class _Unsigned:
     time_stamp_ocsp_der: tuple[bytes, ...] = ()
     crls_der: tuple[bytes, ...] = ()
     time_stamp_crls_der: tuple[bytes, ...] = ()
-    revocation_place: int = 0
+    revocation_places: dict[bytes, int] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
 
 
@@ -570,9 +572,10 @@ def _parse_unsigned(qualifying: etree._Element) -> _Unsigned:
         elif tag == _ARCHIVE_TIME_STAMP:
             found.archive_time_stamps += (_parse_time_stamp(element, place),)
         elif tag in (_CERTIFICATE_VALUES, _REVOCATION_VALUES):
+            ocsp_count, crl_count = len(found.ocsp_der), len(found.crls_der)
             _parse_values(element, found)
-            if tag == _REVOCATION_VALUES:
-                found.revocation_place = place
+            for value_der in (*found.ocsp_der[ocsp_count:], *found.crls_der[crl_count:]):
+                found.revocation_places.setdefault(value_der, place)
         elif tag == _TIME_STAMP_VALIDATION_DATA:
             for values in element:
                 _parse_values(values, found, about_time_stamps=True)

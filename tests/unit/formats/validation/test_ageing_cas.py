@@ -5,6 +5,7 @@ The CAs here have RSA keys of 2048 bits, which are accepted until 2029; everybod
 """
 
 import io
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ from digiid.platform.documents.extending import find_due
 from digiid.platform.pdf import read_pdf
 from tests.support.archived import YEAR, archived, make_unit, with_unit
 from tests.support.cades import CadesMaker
+from tests.support.containers import edited
 from tests.support.pdf import pades_maker, plain_pdf, sign_inside, with_store, with_time_stamp
 from tests.support.pki import (
     AT,
@@ -114,6 +116,28 @@ def test_an_archive_time_stamp_from_before_proves_the_answer(make) -> None:  # t
     assert judge(archive(make()), at=AFTER).is_valid
     assert judge(archive(make(), at=BEFORE), at=AFTER + YEAR).is_valid
     assert not judge(archive(make(), at=AFTER), at=AFTER + YEAR).is_valid
+
+
+def test_validation_data_behind_an_archive_time_stamp_takes_nothing_from_what_it_covers() -> None:
+    """Each answer by itself: others that somebody put behind are as old as today, and so are those alone."""
+
+    def behind(document: bytes, *answers: bytes) -> bytes:
+        values = "".join(
+            f"<xades:EncapsulatedOCSPValue>{b64encode(one).decode()}</xades:EncapsulatedOCSPValue>" for one in answers
+        )
+        more = f"<xades:RevocationValues><xades:OCSPValues>{values}</xades:OCSPValues></xades:RevocationValues>"
+        end = "</xades:UnsignedSignatureProperties>"
+        return edited(document, lambda xml: xml.replace(end, more + end))
+
+    another = PKI.ocsp(SIGNER.certificate, at=SIGNED_AT + timedelta(seconds=2))
+    covered = archive(xades())
+    for answers in ((), (ANSWER,), (another,), (another, ANSWER)):
+        assert judge(behind(covered, *answers), at=AFTER).is_valid
+    stale = PKI.ocsp(SIGNER.certificate, at=SIGNED_AT - DAY)
+    late = behind(archive(with_unit(PKI, LISTED_UNIT).container(signer=SIGNER, ocsp_der=stale)), ANSWER)
+    assert judge(late, at=BEFORE).is_valid
+    assert error_codes(judge(late, at=AFTER)) == {"validation.ocsp_weak_key"}
+    assert judge(archive(late, at=BEFORE), at=AFTER).is_valid
 
 
 @FORMS
