@@ -144,7 +144,7 @@ def test_a_word_inside_the_token_that_its_unit_was_revoked_is_heeded(make: Calla
         lambda token: beside(token, STRANGERS),
         lambda token: in_attribute(token, OTHER_UNITS),
         lambda token: answer_beside(token, UNAUTHORISED),
-        lambda token: beside(token, b"\x30\x00", LIST[:-1] + b"\x00"),
+        lambda token: beside(token, b"\x30\x00", LIST[:-1] + bytes([LIST[-1] ^ 1])),
         lambda token: add_unsigned(token, attribute(cms.ID_REVOCATION_VALUES, der.integer(1))),
     ],
     ids=["nothing", "by a stranger", "about another", "unauthorised", "broken lists", "a broken attribute"],
