@@ -51,7 +51,7 @@ def make_deps(db: Database, clock: Clock, *, exchange: Client | None = None, set
     nobody = Client(CONSENT_SERVICE, server_url="http://127.0.0.1:9", http=HttpClient(), entropy=entropy)
     identity = consent_sealer().identity
     sealer = Sealer(lambda: KeySigner(identity.certificate, identity.key))
-    made = Deps(db, clock, entropy, exchange or nobody, sealer, lambda: None, settings or Settings(), ADDRESS)
+    made = Deps(db, clock, entropy, exchange or nobody, sealer, settings or Settings(), ADDRESS)
     declaring.declare(made, demonstration())
     declaring.declare(made, unsigned())
     return made

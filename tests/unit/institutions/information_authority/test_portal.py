@@ -44,7 +44,6 @@ def deps(new_database: Callable[[str], Database], clock: ManualClock) -> Deps:
         clock,
         SystemEntropy(),
         Client(INFORMATION_AUTHORITY, server_url=NOBODY_IS_ASKED, http=HttpClient(), entropy=SystemEntropy()),
-        lambda: None,
         TrustServices(
             TsaClient(HttpClient(), SystemEntropy(), clock, address=NOBODY_IS_ASKED),
             OcspClient(HttpClient(), SystemEntropy(), clock, hosts=AllowedHosts.of_urls(NOBODY_IS_ASKED)),
