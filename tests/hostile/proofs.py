@@ -237,11 +237,11 @@ STAMP_CASES = [
         "time_stamp",
         "future",
     ),
-    failed(
+    unproven(
         STAMPS,
         "after the certificate expired",
         lambda: PKI.container(signer=EXPIRED_SIGNER, stamped_at=SIGNED_AT),
-        "EXPIRED",
+        "OUT_OF_BOUNDS_NO_POE",
         "validation.expired",
     ),
 ]

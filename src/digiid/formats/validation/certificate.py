@@ -144,12 +144,17 @@ def _check_validity(parts: CertificateParts, best_at: datetime, *, has_proof: bo
             "validation.out_of_bounds",
             "The current time is not in the validity range of the signer's certificate!",
         )
-    late = best_at > parts.not_after_at
+    if best_at > parts.not_after_at:
+        # §5.5.4: a time-stamp says that the signature is not younger, so it may be older than the certificate's end.
+        raise NotValid(
+            INDETERMINATE,
+            Sub.OUT_OF_BOUNDS_NO_POE,
+            "validation.expired",
+            "The best-signature-time is not before the expiration date of the signing certificate!",
+        )
     raise NotValid(
         FAILED,
-        Sub.EXPIRED if late else Sub.NOT_YET_VALID,
-        "validation.expired" if late else "validation.not_yet_valid",
-        "The best-signature-time is not before the expiration date of the signing certificate!"
-        if late
-        else "The best-signature-time is not at or after the issuance date of the signing certificate!",
+        Sub.NOT_YET_VALID,
+        "validation.not_yet_valid",
+        "The best-signature-time is not at or after the issuance date of the signing certificate!",
     )

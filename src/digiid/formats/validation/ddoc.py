@@ -195,7 +195,12 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
     best_at = facts.best_signature_at or at
 
     # 5 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
-    find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=mark is not None)
+    try:
+        find_issuer(facts, verified.certificate, parts, trust, best_at, has_proof=mark is not None)
+    except NotValid as end:
+        if end.code != "validation.expired":
+            raise
+        raise NotValid(FAILED, Sub.EXPIRED, end.code, end.text) from None  # as its programs call it; see step 6
     check_usage(parts)
 
     # 6 it was not revoked when the mark was made (§5.2.5)

@@ -238,6 +238,7 @@ def confirmed(**how: object) -> bytes:
         ({"this_update": SIGNED_AT - DAY}, "INDETERMINATE/TRY_LATER"),
         ({"responder": PKI.tsu}, "INDETERMINATE/CERTIFICATE_CHAIN_GENERAL_FAILURE"),
         ({"at": AT - 60 * DAY}, "TOTAL-FAILED/NOT_YET_VALID"),
+        ({"at": AT + 301 * DAY}, "TOTAL-FAILED/EXPIRED"),  # the signer's certificate is good for 300
         ({"at": AT + DAY}, "INDETERMINATE/TRY_LATER"),
     ],
 )

@@ -178,6 +178,12 @@ def test_archive_time_stamps_of_cades_are_told_of_and_prove_nothing_in_a_pdf_fil
         assert judge(inside, at=AT + DAY).signature_format == "PAdES_BASELINE_LT"
 
 
+def test_a_document_time_stamp_from_after_the_signers_certificate_proves_too_little() -> None:
+    """§5.5.4: the signature may be older than the certificate's end; nothing says that it was made after it."""
+    late = with_list(with_time_stamp(sign_inside(plain_pdf(), maker(level="B")), at=AT + YEAR))
+    assert verdict(late, at=AT + YEAR + DAY) == ("INDETERMINATE", "OUT_OF_BOUNDS_NO_POE", {"validation.expired"})
+
+
 def broken(content: bytes) -> bytes:
     return with_time_stamp(content, at=AT, over=b"something else")
 

@@ -96,7 +96,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "validation.crl_weak_key": N_(
         "The key of the list of annulled certificates is too weak now, and nothing proves that it was made earlier."
     ),
-    "validation.expired": N_("The signer's certificate had expired when it was used."),
+    "validation.expired": N_("The signer's certificate had expired at the time that is proven for the signature."),
     "validation.key_usage": N_("The signer's certificate was not made for signing documents."),
     "validation.no_chain": N_("Nobody on the trusted list vouches for the signer's certificate."),
     "validation.no_revocation_data": N_("There is no confirmation that the signer's certificate was in force."),
