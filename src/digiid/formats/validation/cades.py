@@ -43,6 +43,7 @@ from digiid.formats.validation.time_stamps import (
     refuse_unfit_archive,
     refuse_without_time_stamp,
     settle_signature_time,
+    tell_end,
 )
 from digiid.formats.xades.algorithms import hash_bytes
 from digiid.kernel.errors import Malformed
@@ -182,7 +183,7 @@ def _validate(case: _Case, trust: VerifiedTrust, at: datetime) -> SignatureRepor
     try:
         _climb(facts, case, trust, at)
     except NotValid as end:
-        facts.error(end.code, end.text)
+        tell_end(facts, end)
         indication, sub = end.indication, end.sub
     except Malformed as error:
         if error.code.startswith("asic.zip."):

@@ -43,6 +43,7 @@ from digiid.formats.validation.time_stamps import (
     refuse_unfit_archive,
     refuse_without_time_stamp,
     settle_signature_time,
+    tell_end,
     tell_of_archive_time_stamp,
 )
 from digiid.formats.xades.algorithms import hash_bytes
@@ -246,7 +247,7 @@ def _validate(
     try:
         _climb(facts, case, cades, trust, at)
     except NotValid as end:
-        facts.error(end.code, end.text)
+        tell_end(facts, end)
         indication, sub = end.indication, end.sub
     except Malformed as error:
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")

@@ -26,6 +26,7 @@ from digiid.formats.validation.time_stamps import (
     refuse_unfit_archive,
     refuse_without_time_stamp,
     settle_signature_time,
+    tell_end,
 )
 from digiid.formats.x509.parts import parse_parts
 from digiid.formats.xades import UnverifiedSignature, VerifiedSignature, verify_signature
@@ -65,7 +66,7 @@ def validate_signature(
     try:
         _climb(facts, files, trust, at)
     except NotValid as end:
-        facts.error(end.code, end.text)
+        tell_end(facts, end)
         return build_report(facts, file_name, end.indication, end.sub, kind=files.kind)
     except Malformed as error:
         # Something inside the signature cannot be processed at all (§5.2.2).

@@ -339,6 +339,14 @@ def refuse_unfit_archive(facts: Facts) -> None:
         raise problem
 
 
+def tell_end(facts: Facts, end: NotValid) -> None:
+    """Why the ladder ended; and that an archive time-stamp is unfit, which may be what lies behind."""
+    facts.error(end.code, end.text)
+    unfit = find_unfit(facts.archive_time_stamps)
+    if unfit is not None and unfit.code != end.code:
+        facts.error(unfit.code, unfit.text)
+
+
 def find_unfit(archive_time_stamps: Sequence[TimeStampReport]) -> NotValid | None:
     """Something was changed after it was archived, or a unit made the time-stamp that no list names as a qualified one.
     The standard passes over such time-stamps where the rest stands by itself (§5.6.3.4); the state's policy and the

@@ -264,6 +264,8 @@ def test_an_archive_time_stamp_over_something_else_is_never_passed_over() -> Non
     assert [message.code for message in only(other).messages] == ["validation.archive_time_stamp_broken"]
     needed = archived(FIRST, PKI, at=AT + 2 * YEAR, unit=UNITS[1], imprint=bytes(64))
     assert verdict(needed, at=AT + 4 * YEAR) == ("INDETERMINATE", "OUT_OF_BOUNDS_NO_POE")
+    codes = [message.code for message in only(needed, at=AT + 4 * YEAR).messages if message.severity == "error"]
+    assert codes == ["validation.time_stamp", "validation.out_of_bounds", "validation.archive_time_stamp_broken"]
 
 
 def test_an_archive_time_stamp_by_a_unit_that_nobody_listed() -> None:
