@@ -80,7 +80,7 @@ HARMLESS: Final[Mapping[str, str]] = {
     "validation.token.not_covering_all": "Another time-stamp covers it.",
     "validation.token.not_granted_now": "It was right when it was made; let the container be stamped again.",
     "validation.ocsp_late": "The certificate was confirmed later than is usual; it was in force all the same.",
-    "validation.weak_hash": "It was good enough when it was signed, and would not be accepted in a new signature.",
+    "validation.weak_hash": "Old programs signed with it. In a new signature it must not be used.",
     "validation.property_ignored": "It does not change the verdict.",
     "validation.archive_time_stamp": "The verdict stands without it; have the document stamped anew if it is to last.",
     "validation.hashcode": "Compare your files with those digests before you rely on it.",

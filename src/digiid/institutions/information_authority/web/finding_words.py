@@ -231,7 +231,7 @@ MEANINGS: Final = (
     N_("Another time-stamp covers it."),
     N_("It was right when it was made; let the container be stamped again."),
     N_("The certificate was confirmed later than is usual; it was in force all the same."),
-    N_("It was good enough when it was signed, and would not be accepted in a new signature."),
+    N_("Old programs signed with it. In a new signature it must not be used."),
     N_("It does not change the verdict."),
     N_("The verdict stands without it; have the document stamped anew if it is to last."),
     N_("Compare your files with those digests before you rely on it."),
