@@ -5,7 +5,7 @@ ESSCertID and ESSCertIDv2 (RFC 5035); CMSAlgorithmProtection (RFC 6211); detache
 certificates (RFC 5940). Not supported: attribute certificates (skipped), counter-signatures.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -358,7 +358,7 @@ def _find_certificate(
     signed_data: SignedData, signer: SignerInfo, extra_der: Sequence[bytes]
 ) -> tuple[x509.Certificate, bytes, CertificateParts]:
     offered = list(zip(signed_data.certificates, signed_data.certificates_der, strict=True))
-    offered += [(load_certificate(encoded), encoded) for encoded in extra_der]
+    offered += _readable(extra_der)
     known = signed_data.known
     for certificate, encoded in offered:
         parts = known[encoded][1] if encoded in known else parse_parts(encoded)
@@ -368,6 +368,17 @@ def _find_certificate(
         elif parts.subject_key_identifier() == signer.subject_key_identifier:
             return certificate, encoded, parts
     raise Refused("cms.signer_certificate", "no certificate for the signer")
+
+
+def _readable(certificates_der: Iterable[bytes]) -> Iterator[tuple[x509.Certificate, bytes]]:
+    """Certificates from beside a message, which is none the worse for others that cannot be read."""
+    for encoded in certificates_der:
+        try:
+            certificate = load_certificate(encoded)
+            parse_parts(encoded)
+        except Malformed:
+            continue
+        yield certificate, encoded
 
 
 def _check_ess_certificate(signer: SignerInfo, encoded: bytes, parts: CertificateParts) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from lxml import etree
 
+from digiid.formats import cms, der
 from digiid.formats.asic import DataFile, add_signature_file, parse_container
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation import Report, SignatureReport, facts, validate_container
@@ -412,6 +413,74 @@ def test_validation_data_about_time_stamps_is_read() -> None:
     signature = only(archived(proven, PKI, at=AT + 2 * DAY), at=AT + 3 * DAY)
     assert signature.is_valid
     assert signature.time_stamps[0].indication == "PASSED"
+
+
+def test_validation_data_between_two_archive_time_stamps() -> None:
+    """EN 319 132-1 §5.5.1: the second one covers what a reader needs for the first; behind it nothing proves that."""
+
+    def bare(token: bytes) -> bytes:
+        outer = der.read_whole(token, max_bytes=100_000)
+        outer.take(der.OBJECT_IDENTIFIER)
+        parts = outer.take(der.CONTEXT_0).enter().take(der.SEQUENCE).enter().all(limit=8)
+        kept = [one.raw for one in parts if one.tag != der.CONTEXT_0]
+        return der.sequence(der.oid(cms.ID_SIGNED_DATA), der.tlv(der.CONTEXT_0, der.sequence(*kept)))
+
+    def with_data(container: bytes, unit: Identity) -> bytes:
+        return edited(container, lambda xml: xml.replace(end, data(unit) + end))
+
+    def data(unit: Identity) -> str:
+        return (
+            '<x:TimeStampValidationData xmlns:x="http://uri.etsi.org/01903/v1.4.1#"><xades:CertificateValues>'
+            f"<xades:EncapsulatedX509Certificate>{base64.b64encode(unit.der).decode()}"
+            "</xades:EncapsulatedX509Certificate></xades:CertificateValues></x:TimeStampValidationData>"
+        )
+
+    def stamps(container: bytes, at: datetime) -> list[str]:
+        return [stamp.indication for stamp in only(container, at=at).archive_time_stamps]
+
+    end = "</xades:UnsignedSignatureProperties>"
+    without = archived(FIRST, PKI, at=AT + 2 * YEAR, unit=UNITS[1], edit_token=bare)
+    assert stamps(without, AT + 2 * YEAR + DAY) == ["INDETERMINATE"]
+    assert stamps(with_data(without, UNITS[2]), AT + 2 * YEAR + DAY) == ["INDETERMINATE"]  # another unit's
+    once = with_data(without, UNITS[1])
+    assert stamps(once, AT + 2 * YEAR + DAY) == ["PASSED"]
+    # certificates that cannot be read, which anybody may have put beside it
+    junk = encapsulated("EncapsulatedX509Certificate", "CertificateValues")
+    crowded = edited(without, lambda xml: xml.replace(end, junk + data(UNITS[1]) + end))
+    assert stamps(crowded, AT + 2 * YEAR + DAY) == ["PASSED"]
+    twice = archived(once, PKI, at=AT + 4 * YEAR, unit=UNITS[2])
+    later = AT + 5 * YEAR + DAY  # when the second unit's certificate has run out as well
+    assert (stamps(twice, later), verdict(twice, at=later)) == (["PASSED", "PASSED"], PASSED)
+    # taken away, or moved behind what covers it
+    for change in (
+        lambda xml: xml.replace(data(UNITS[1]), ""),
+        lambda xml: xml.replace(data(UNITS[1]), "").replace(end, data(UNITS[1]) + end),
+    ):
+        assert stamps(edited(twice, change), later)[1] == "FAILED"
+        assert verdict(edited(twice, change), at=later) == ("INDETERMINATE", "OUT_OF_BOUNDS_NO_POE")
+    # put there after the second one: that one covers the token itself
+    late = with_data(archived(without, PKI, at=AT + 4 * YEAR, unit=UNITS[2]), UNITS[1])
+    assert verdict(late, at=later) == PASSED
+
+
+def encapsulated(name: str, holder: str) -> str:
+    return f"<xades:{holder}><xades:{name}>AAAA</xades:{name}></xades:{holder}>"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "<xades:CounterSignature/>",
+        "<xades:RevocationValues/>",
+        encapsulated("EncapsulatedX509Certificate", "CertificateValues"),
+        encapsulated("EncapsulatedTimeStamp", "SignatureTimeStamp"),
+    ],
+)
+def test_what_anybody_puts_behind_the_newest_archive_time_stamp_decides_nothing(behind: str) -> None:
+    end = "</xades:UnsignedSignatureProperties>"
+    container = edited(renewed(FIRST, 2), lambda xml: xml.replace(end, behind + end))
+    assert verdict(container, at=AT + 6 * YEAR) == PASSED
+    assert [stamp.indication for stamp in only(container, at=AT + 6 * YEAR).archive_time_stamps] == ["PASSED", "PASSED"]
 
 
 def test_a_unit_whose_certificate_is_only_among_the_values() -> None:
