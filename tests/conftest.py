@@ -15,12 +15,14 @@ from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
 from digiid.platform.entropy import SeededEntropy
 from tests.support.postgres import ThrowAwayDatabases, find_server_programs, running_server
+from tests.support.strict_sqlite import be_strict
 
 AT = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Each worker takes its ports from a part of its own: two that choose at once cannot meet."""
+    be_strict()
     told = getattr(config, "workerinput", None)
     if told is not None:
         number, count = int(told["workerid"].removeprefix("gw")), int(told["workercount"])

@@ -39,7 +39,7 @@ def status_table(metadata: MetaData) -> Table:
         metadata,
         Column("serial_number", String(32), primary_key=True),
         Column("document_number", String(20), nullable=False),
-        Column("purpose", String(20), nullable=False),
+        Column("purpose", String(30), nullable=False),
         Column("state", String(20), nullable=False),
         Column("changed_at", UtcDateTime, nullable=False),
         Column("not_after_at", UtcDateTime, nullable=False),
