@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from digiid.apps.databases import check_databases
 from digiid.apps.institutions import Common, build_institutions
 from digiid.apps.local_tls import local_tls
 from digiid.apps.security_servers import ExchangeOfState, ServerProcesses
@@ -84,6 +85,7 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     Raises: Malformed `config.…`, Broken or Unavailable when a part of the state cannot be opened.
     """
     settings = folder.load()
+    check_databases(settings)
     closing = ExitStack()
     # 1 the hierarchy, whose certificates name this state's addresses for good
     hierarchy_settings = TrustServicesSettings(

@@ -54,6 +54,14 @@ err = Console(stderr=True)
 
 StateOption = Annotated[Path, typer.Option("--state", help="The folder of the state.", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DatabaseOption = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="A new state keeps its data in PostgreSQL: postgresql+psycopg://USER@HOST/{institution}.",
+    ),
+]
 DEFAULT_STATE = Path("var")
 _FIRST_PORT = 8800
 
@@ -84,6 +92,7 @@ def up(
         ),
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="A new state serves https, as the real Web eID needs.")] = False,
+    database: DatabaseOption = "",
 ) -> None:
     """Start the e-state in the background, wait until it is ready and say what to try."""
     from digiid.apps import background, welcome
@@ -92,9 +101,10 @@ def up(
     folder = StateFolder(state.resolve())
     is_new = not folder.exists
     if is_new:
-        folder.create(StatePorts.from_first(_FIRST_PORT if port is None else port), tls=tls)
+        first = StatePorts.from_first(_FIRST_PORT if port is None else port)
+        folder.create(first, tls=tls, database_url=database)
     settings = folder.load()
-    _check_wanted(folder, settings, port=port, tls=tls)
+    _check_wanted(folder, settings, port=port, tls=tls, database=database)
     if background.is_serving(folder):
         out.print(f"digiid is already running ({folder.path}).")
     else:
@@ -103,13 +113,20 @@ def up(
     out.print(welcome.text(folder, settings))
 
 
-def _check_wanted(folder: "StateFolder", settings: "StateSettings", *, port: int | None, tls: bool) -> None:
-    """Ports and TLS are chosen once, since certificates name the addresses. Raises: Conflict `state.fixed`."""
+def _check_wanted(
+    folder: "StateFolder", settings: "StateSettings", *, port: int | None, tls: bool, database: str
+) -> None:
+    """Ports and TLS are chosen once, since certificates name the addresses; data does not move by itself.
+
+    Raises: Conflict `state.fixed`.
+    """
     instead = "start it without the option, or start a new state in another folder with --state"
     if port is not None and port != settings.port:
         raise Conflict("state.fixed", f"the state in {folder.path} keeps to its first port {settings.port}; {instead}")
     if tls and not settings.tls:
         raise Conflict("state.fixed", f"the state in {folder.path} was made without --tls; {instead}")
+    if database and database != settings.database.url:
+        raise Conflict("state.fixed", f"the state in {folder.path} has its data elsewhere; {instead}")
 
 
 def _start(folder: "StateFolder", settings: "StateSettings", *, is_new: bool) -> None:
@@ -175,13 +192,14 @@ def tour(
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every step and check to this file.")] = None,
     pace: Annotated[str, typer.Option(help="`slow` waits for you to read.")] = "quick",
+    database: DatabaseOption = "",
 ) -> None:
     """The whole story in this terminal: a person abroad becomes an e-resident, signs in, signs, loses the card."""
     from digiid.apps.tour import run_tour
 
     if pace not in ("quick", "slow"):
         raise typer.BadParameter("quick or slow", param_hint="--pace")
-    raise typer.Exit(run_tour(state, json_file=json_file, slow=pace == "slow"))
+    raise typer.Exit(run_tour(state, json_file=json_file, slow=pace == "slow", database_url=database))
 
 
 @app.command()
@@ -228,6 +246,15 @@ def restore(file: Path, state: StateOption = DEFAULT_STATE) -> None:
     with out.status("Restoring …"):
         summary = read_backup(file, folder)
     out.print(f"{counted(summary.files, 'file')} restored to {folder.path}. `digiid up --state {state}` starts it.")
+
+
+@config_app.command("databases")
+def config_databases() -> None:
+    """The databases of a state on PostgreSQL, a name a line: each institution has its own."""
+    from digiid.apps.databases import NAMES
+
+    for name in NAMES:
+        out.print(name, highlight=False)
 
 
 @config_app.command("check")

@@ -1,6 +1,7 @@
 """The folder of a running state: its settings, its secrets, where everything lies."""
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from digiid.exchange.central_server.settings import Limits as CentralLimits
 from digiid.institutions.information_authority.signing_service.settings import Limits as SigningLimits
 from digiid.institutions.information_authority.validation_service.settings import Settings as ValidationSettings
-from digiid.kernel.errors import Conflict
+from digiid.kernel.errors import Conflict, Malformed
 from digiid.platform.config import Settings, load_settings
 from digiid.platform.entropy import Entropy, token_urlsafe
 from digiid.platform.ports import free_ports, is_free
@@ -186,8 +187,12 @@ class StateFolder:
         """Read the settings. Raises: Malformed `config.…`."""
         return load_settings(self.settings_file, StateSettings)
 
-    def create(self, ports: StatePorts, *, tls: bool = False) -> StateSettings:
-        """Write the settings of a new state. Everything else is made when it first starts."""
+    def create(self, ports: StatePorts, *, tls: bool = False, database_url: str = "") -> StateSettings:
+        """Write the settings of a new state. Everything else is made when it first starts.
+
+        Raises: Malformed `config.database_url`.
+        """
+        _check_database_url(database_url)
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         text = (
             "# The settings of this state; `digiid config check` explains every error.\n"
@@ -199,6 +204,8 @@ class StateFolder:
         )
         for name, server in (("state_server", ports.state_server), ("private_server", ports.private_server)):
             text += f"\n[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in server.model_dump().items())
+        if database_url:
+            text += f"\n[database]\nurl = {json.dumps(database_url)}\n"
         write_new(self.settings_file, text.encode(), 0o644)
         return self.load()
 
@@ -220,6 +227,17 @@ class StateFolder:
             except OSError as error:
                 raise Conflict("state.in_use", f"another process serves {self.path}") from error
             yield
+
+
+def _check_database_url(url: str) -> None:
+    try:
+        DatabaseSettings(url=url)
+    except ValidationError as error:
+        raise Malformed(
+            "config.database_url",
+            "the address of the databases is postgresql+psycopg://USER@HOST/{institution}, where {institution} stands "
+            "for the name of each; passwords belong into the role's ~/.pgpass",
+        ) from error
 
 
 def write_new(file: Path, content: bytes, mode: int) -> None:

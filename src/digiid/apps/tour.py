@@ -142,15 +142,18 @@ class Tour:
         return status
 
 
-def run_tour(folder: Path | None, *, json_file: Path | None = None, slow: bool = False) -> int:
-    """Run the story. Returns the exit code: 0, or 1 at the first thing that is not as it should be."""
+def run_tour(folder: Path | None, *, json_file: Path | None = None, slow: bool = False, database_url: str = "") -> int:
+    """Run the story. Returns the exit code: 0, or 1 at the first thing that is not as it should be.
+
+    Raises: Conflict `tour.not_empty`; Malformed `config.database_url`; Unavailable `state.database…`.
+    """
     console = Console()
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise Conflict("tour.not_empty", f"{folder} is not empty; the tour needs a new folder")
     with tempfile.TemporaryDirectory(prefix="digiid-tour-") as scratch:
         state_folder = StateFolder((folder or Path(scratch)).resolve())
         begun = time.monotonic()
-        state_folder.create(StatePorts.free())
+        state_folder.create(StatePorts.free(), database_url=database_url)
         configure_logging(state_folder.log_file)
         with console.status("Building an e-state: hierarchy, institutions, first people …"):
             state = build_state(state_folder, clock=SystemClock(), entropy=SystemEntropy())
