@@ -49,7 +49,9 @@ def judge_lists(
                 problem = _unusable(error.code, text)
             continue
         entry = crl.find(parts.serial_number)
-        if entry is not None and entry.revoked_at <= signed_at:
+        # On hold when an older list was made, it may have been taken off before it was used.
+        is_older = has_proof and crl.this_update_at < signed_at
+        if entry is not None and entry.revoked_at <= signed_at and not (is_older and entry.reason == "certificateHold"):
             raise revoked(entry.reason, has_proof=has_proof)
         proven_at = facts.ocsp_proofs.get(crl_der, facts.ocsp_proven_at)
         found = _find_problem(crl, parts, issuer, signed_at if has_proof else None, proven_at)

@@ -119,6 +119,19 @@ def test_a_certificate_on_hold_is_no_proof_either_way() -> None:
     assert (report.indication, report.sub_indication) == (Indication.INDETERMINATE, "TRY_LATER")
 
 
+def test_a_hold_in_an_older_list_says_nothing_about_the_time_of_signing() -> None:
+    old = crl((SERIAL, SIGNED_AT - 2 * DAY, "certificateHold"), at=SIGNED_AT - DAY)
+    assert judge(with_lists(old, keep_ocsp=True)).is_valid
+    report = judge(with_lists(old))  # and clears nobody
+    assert (report.indication, report.sub_indication) == (Indication.INDETERMINATE, "TRY_LATER")
+    assert "validation.crl_before_time_stamp" in codes(report)
+    assert "validation.on_hold" in codes(judge(with_lists(old, level="B")))  # with no time proven it is the last word
+    newer = crl((SERIAL, SIGNED_AT - 2 * DAY, "certificateHold"))
+    assert not judge(with_lists(newer, keep_ocsp=True)).is_valid
+    final = crl((SERIAL, SIGNED_AT - 2 * DAY, "keyCompromise"), at=SIGNED_AT - DAY)
+    assert not judge(with_lists(final, keep_ocsp=True)).is_valid
+
+
 @pytest.mark.parametrize(
     ("made", "code", "sub"),
     [
