@@ -519,7 +519,7 @@ def _pins(tour: Tour, holder: CardHolder, puk: str) -> None:
         try:
             eid_card.authenticate(card, pin1=wrong, digest=bytes(48))
         except eid_card.PinRefused as error:
-            tour.check(f"a wrong PIN1: {error.tries_left} tries left", error.tries_left == left)
+            tour.check(f"a wrong PIN1; tries left: {error.tries_left}", error.tries_left == left)
     tour.refused(
         "the right PIN1 on the blocked card",
         lambda: eid_card.authenticate(card, pin1=holder.pin1, digest=bytes(48)),
