@@ -29,7 +29,7 @@ MAX_RESPONSE_BYTES: Final = 256 * 1024
 IMPRINT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
 _MAX_NONCE_BITS: Final = 512
 _MAX_SERIAL_BITS: Final = 160  # RFC 3161 §2.4.2
-_MAX_REVOCATION_VALUES: Final = 8  # of each kind that are passed on, of the token of one unit
+_MAX_REVOCATION_VALUES: Final = 4  # of each kind that are passed on, of the token of one unit
 _ACCURACY_ONE_SECOND: Final = b"\x30\x03\x02\x01\x01"
 _SIGNING: Final = frozenset((x509_parts.DIGITAL_SIGNATURE, x509_parts.CONTENT_COMMITMENT))
 _ONE_SECOND: Final = timedelta(seconds=1)

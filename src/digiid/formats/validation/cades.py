@@ -38,6 +38,7 @@ from digiid.formats.validation.revocation import check_not_from_future, check_re
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamped import check_manifests_size, judge_archive_tokens
 from digiid.formats.validation.time_stamps import (
+    AboutUnits,
     find_unfit,
     judge_token,
     refuse_unfit_archive,
@@ -238,7 +239,10 @@ def _judge_time_stamps(
     Raises: NotValid, the time-stamps contradict one another; Malformed `der.…`, `asic.zip.…`.
     """
     cades = case.cades
-    proofs = judge_archive_time_stamps(facts, cades, content_digest, trust=trust, at=at, known_at=case.known_at)
+    about_units = AboutUnits(cades.ocsp_der, cades.crls_der)
+    proofs = judge_archive_time_stamps(
+        facts, cades, content_digest, about_units, trust=trust, at=at, known_at=case.known_at
+    )
     facts.ocsp_proven_at, facts.ocsp_proofs = case.known_at, proofs.of_revocation(cades)
     for token_der in cades.signature_time_stamps_der:
         report = judge_token(
@@ -248,8 +252,7 @@ def _judge_time_stamps(
             at=at,
             proven_at=proofs.proven_at(ID_SIGNATURE_TIME_STAMP, token_der),
             certificates_der=cades.signed_data.certificates_der,
-            ocsp_values_der=cades.ocsp_der,
-            crl_values_der=cades.crls_der,
+            about_units=about_units,
         )
         facts.time_stamps.append(report)
     check_order(facts, proofs)

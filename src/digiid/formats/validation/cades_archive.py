@@ -21,7 +21,7 @@ from digiid.formats.cades import (
 )
 from digiid.formats.trusted_list import VerifiedTrust
 from digiid.formats.validation.facts import INDETERMINATE, Facts, NotValid, Sub
-from digiid.formats.validation.time_stamps import judge_token, tell_of_archive_time_stamp
+from digiid.formats.validation.time_stamps import AboutUnits, judge_token, tell_of_archive_time_stamp
 from digiid.kernel.errors import Malformed
 
 
@@ -64,6 +64,7 @@ def judge_archive_time_stamps(
     facts: Facts,
     cades: UnverifiedCades,
     content_digest: Callable[[str], bytes],
+    about_units: AboutUnits,
     *,
     trust: VerifiedTrust,
     at: datetime,
@@ -85,8 +86,7 @@ def judge_archive_time_stamps(
                 at=at,
                 proven_at=proofs.proven_at(ID_ARCHIVE_TIME_STAMP_V3, stamp.token_der),
                 certificates_der=cades.signed_data.certificates_der,
-                ocsp_values_der=cades.ocsp_der,
-                crl_values_der=cades.crls_der,
+                about_units=about_units,
             )
             facts.archive_time_stamps.insert(0, report)
             if report.indication == "PASSED" and report.gen_at is not None:

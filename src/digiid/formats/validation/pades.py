@@ -39,6 +39,7 @@ from digiid.formats.validation.report import (
 from digiid.formats.validation.revocation import check_not_from_future, check_revocation
 from digiid.formats.validation.signature import build_report
 from digiid.formats.validation.time_stamps import (
+    AboutUnits,
     judge_token,
     refuse_unfit_archive,
     refuse_without_time_stamp,
@@ -156,9 +157,10 @@ class _Met:
 def _judge_time_stamps(pdf: UnverifiedPdf, *, trust: VerifiedTrust, at: datetime) -> list[_DocumentTimeStamp]:
     """Oldest first. The newest is judged now, the others as of the next one that holds (EN 319 102-1 §5.6.2.3)."""
     judged: list[_DocumentTimeStamp] = []
+    about_units = AboutUnits(pdf.store.ocsp_der, pdf.store.crls_der)
     proven_at = at
     for signature in reversed([one for one in pdf.signatures if one.is_time_stamp]):
-        report = _judge_time_stamp(pdf, signature, trust=trust, at=at, proven_at=proven_at)
+        report = _judge_time_stamp(pdf, signature, about_units, trust=trust, at=at, proven_at=proven_at)
         judged.insert(0, _DocumentTimeStamp(signature, report))
         if report.indication == "PASSED" and report.gen_at is not None:
             proven_at = min(proven_at, report.gen_at)
@@ -166,7 +168,13 @@ def _judge_time_stamps(pdf: UnverifiedPdf, *, trust: VerifiedTrust, at: datetime
 
 
 def _judge_time_stamp(
-    pdf: UnverifiedPdf, signature: PdfSignature, *, trust: VerifiedTrust, at: datetime, proven_at: datetime
+    pdf: UnverifiedPdf,
+    signature: PdfSignature,
+    about_units: AboutUnits,
+    *,
+    trust: VerifiedTrust,
+    at: datetime,
+    proven_at: datetime,
 ) -> TimeStampReport:
     try:
         _check_form(signature, RFC3161)
@@ -182,8 +190,7 @@ def _judge_time_stamp(
         at=at,
         proven_at=proven_at,
         certificates_der=pdf.store.certificates_der,
-        ocsp_values_der=pdf.store.ocsp_der,
-        crl_values_der=pdf.store.crls_der,
+        about_units=about_units,
     )
 
 
@@ -352,6 +359,7 @@ def _judge_signature_time_stamps(
 ) -> list[datetime]:
     proofs = [stamp.proves_at for stamp in case.stamps if stamp.proves_at is not None]
     proven_at = min(proofs, default=at)
+    about_units = AboutUnits(facts.signature.ocsp_values_der, facts.signature.crl_values_der)
     for token_der in cades.signature_time_stamps_der:
         report = judge_token(
             token_der,
@@ -360,8 +368,7 @@ def _judge_signature_time_stamps(
             at=at,
             proven_at=proven_at,
             certificates_der=(*cades.signed_data.certificates_der, *case.pdf.store.certificates_der),
-            ocsp_values_der=facts.signature.ocsp_values_der,
-            crl_values_der=facts.signature.crl_values_der,
+            about_units=about_units,
         )
         facts.time_stamps.append(report)
     passed = [report.gen_at for report in facts.time_stamps if report.indication == "PASSED" and report.gen_at]

@@ -7,8 +7,11 @@ The same goes for keys that have become too weak.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+
+from cryptography import x509
 
 from digiid.formats import ocsp, tsp
 from digiid.formats.trusted_list import TSA_QTST, ServiceCertificate, VerifiedTrust, granted_period
@@ -81,13 +84,12 @@ def judge_token(
     at: datetime,
     proven_at: datetime | None = None,
     certificates_der: Sequence[bytes] = (),
-    ocsp_values_der: Sequence[bytes] = (),
-    crl_values_der: Sequence[bytes] = (),
+    about_units: "AboutUnits | None" = None,
 ) -> TimeStampReport:
     """The verdict about one token at `at`. `proven_at` is when the token is proven to have existed; without it, `at`.
 
-    `certificates_der` may hold the unit's certificate when the token does not; `ocsp_values_der` answers about it, and
-    `crl_values_der` lists in which it may stand, beside those in the token.
+    `certificates_der` may hold the unit's certificate when the token does not; `about_units` is what is said about it
+    beside what is in the token.
     """
     proven_at = proven_at or at
     # 1 the token holds by itself
@@ -130,7 +132,7 @@ def judge_token(
     report = report._replace(tsu_issuer=None if service.der == token.tsu_der else service.certificate)
     if not_at_hand is not None:
         return _worse(report, "INDETERMINATE", Sub.SIGNED_DATA_NOT_FOUND, not_at_hand)
-    problem = find_aged(token, service, proven_at, ocsp_values_der, crl_values_der)
+    problem = find_aged(token, service, proven_at, about_units)
     if problem is not None:
         return _worse(report, "INDETERMINATE", *problem)
     return refuse_from_future(report, at)
@@ -185,11 +187,10 @@ def find_aged(
     token: tsp.VerifiedTimeStamp,
     service: ServiceCertificate,
     proven_at: datetime,
-    ocsp_values_der: Sequence[bytes] = (),
-    crl_values_der: Sequence[bytes] = (),
+    about_units: "AboutUnits | None" = None,
 ) -> tuple[SubIndication, str] | None:
-    """Why a token that is first proven to have existed at `proven_at` can be no proof any more; None if it can. The
-    answers and lists may be about its unit, as may those in the token."""
+    """Why a token that is first proven to have existed at `proven_at` can be no proof any more; None if it can. What is
+    said about its unit counts here and in the token."""
     key = public_key_of(token.tsu)
     weakness = find_weak_key(key, at=token.gen_at)
     if weakness:
@@ -207,31 +208,40 @@ def find_aged(
     if proven_at > token.tsu_parts.not_after_at:
         text = "The time-stamping unit's certificate has run out, and nothing proves that it was used before that"
         return Sub.OUT_OF_BOUNDS_NO_POE, text
-    return _find_revoked(
-        token, service, proven_at, (*token.ocsp_der, *ocsp_values_der), (*token.crls_der, *crl_values_der)
-    )
-
-
-def _find_revoked(
-    token: tsp.VerifiedTimeStamp,
-    service: ServiceCertificate,
-    proven_at: datetime,
-    ocsp_values_der: Sequence[bytes],
-    crl_values_der: Sequence[bytes],
-) -> tuple[SubIndication, str] | None:
-    """What is said about the unit of a listed CA, when something is; nobody has to say anything about a unit."""
-    found = find_revocation(crl_values_der, token.tsu_parts, service.certificate)
-    if found is not None and found <= proven_at:
-        return _REVOKED_UNIT
-    for response_der in ocsp_values_der:
-        try:
-            answer = ocsp.verify_response(response_der, certificate=token.tsu, issuer=service.certificate)
-        except (Refused, Malformed):
-            continue  # about another certificate, or by somebody who may not answer: says nothing
-        revoked_at = answer.revoked_at if answer.status is ocsp.CertStatus.REVOKED else None
+    for told in (AboutUnits(token.ocsp_der, token.crls_der), about_units):
+        revoked_at = None if told is None else told.find_revocation(token, service)
         if revoked_at is not None and revoked_at <= proven_at:
             return _REVOKED_UNIT
     return None
+
+
+@dataclass(slots=True)
+class AboutUnits:
+    """Answers and lists that may be about units of listed CAs; nobody has to say anything about one. They are held
+    against each unit once, however many time-stamps it made."""
+
+    ocsp_values_der: Sequence[bytes] = ()
+    crl_values_der: Sequence[bytes] = ()
+    _found: dict[tuple[bytes, bytes], datetime | None] = field(default_factory=dict, repr=False)
+
+    def find_revocation(self, token: tsp.VerifiedTimeStamp, service: ServiceCertificate) -> datetime | None:
+        """When the token's unit was revoked, by the earliest word of who may speak for its CA."""
+        key = (token.tsu_der, service.der)
+        if key not in self._found:
+            self._found[key] = self._find_revocation(token, service.certificate)
+        return self._found[key]
+
+    def _find_revocation(self, token: tsp.VerifiedTimeStamp, issuer: x509.Certificate) -> datetime | None:
+        listed_at = find_revocation(self.crl_values_der, token.tsu_parts, issuer)
+        found = [] if listed_at is None else [listed_at]
+        for response_der in self.ocsp_values_der:
+            try:
+                answer = ocsp.verify_response(response_der, certificate=token.tsu, issuer=issuer)
+            except (Refused, Malformed):
+                continue  # about another certificate, or by somebody who may not answer: says nothing
+            if answer.status is ocsp.CertStatus.REVOKED and answer.revoked_at is not None:
+                found.append(answer.revoked_at)
+        return min(found, default=None)
 
 
 def refuse_from_future(report: TimeStampReport, at: datetime) -> TimeStampReport:
@@ -252,8 +262,12 @@ def judge_time_stamps(facts: Facts, files: SignedFiles, *, trust: VerifiedTrust,
     """
     signature = facts.signature
     proofs = Proofs(at)
+    about_units = AboutUnits(
+        (*signature.time_stamp_ocsp_values_der, *signature.ocsp_values_der),
+        (*signature.time_stamp_crl_values_der, *signature.crl_values_der),
+    )
     if signature.archive_time_stamps:
-        _judge_archive_time_stamps(facts, files, proofs, trust=trust, at=at)
+        _judge_archive_time_stamps(facts, files, proofs, about_units, trust=trust, at=at)
         places = signature.revocation_places.items()
         facts.ocsp_proofs = {value_der: proofs.proven_at(place) for value_der, place in places}
     facts.ocsp_proven_at = at
@@ -269,8 +283,7 @@ def judge_time_stamps(facts: Facts, files: SignedFiles, *, trust: VerifiedTrust,
             at=at,
             proven_at=proofs.proven_at(stamp.place),
             certificates_der=signature.certificate_values_der,
-            ocsp_values_der=(*signature.time_stamp_ocsp_values_der, *signature.ocsp_values_der),
-            crl_values_der=(*signature.time_stamp_crl_values_der, *signature.crl_values_der),
+            about_units=about_units,
         )
         facts.time_stamps.append(report)
     _check_order(facts, signature)
@@ -278,7 +291,7 @@ def judge_time_stamps(facts: Facts, files: SignedFiles, *, trust: VerifiedTrust,
 
 
 def _judge_archive_time_stamps(
-    facts: Facts, files: SignedFiles, proofs: Proofs, *, trust: VerifiedTrust, at: datetime
+    facts: Facts, files: SignedFiles, proofs: Proofs, about_units: AboutUnits, *, trust: VerifiedTrust, at: datetime
 ) -> None:
     """§5.6.3.4: the newest is judged now; each that holds proves what it covers, and so the ones before it."""
     signature = facts.signature
@@ -295,8 +308,7 @@ def _judge_archive_time_stamps(
             at=at,
             proven_at=proofs.proven_at(stamp.place),
             certificates_der=signature.certificate_values_der,
-            ocsp_values_der=(*signature.time_stamp_ocsp_values_der, *signature.ocsp_values_der),
-            crl_values_der=(*signature.time_stamp_crl_values_der, *signature.crl_values_der),
+            about_units=about_units,
         )
         facts.archive_time_stamps.insert(0, report)
         if report.indication == "PASSED" and report.gen_at is not None:
