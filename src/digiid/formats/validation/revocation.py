@@ -18,7 +18,7 @@ from digiid.formats.validation.revocation_lists import judge_lists, revoked
 from digiid.formats.x509.parts import CertificateParts, certificate_der, parts_of, public_key_of
 from digiid.formats.x509.signature import read_hash_identifier
 from digiid.formats.xades.algorithms import hash_bytes
-from digiid.kernel.errors import Refused
+from digiid.kernel.errors import Malformed, Refused
 
 OCSP_LATE_AFTER: Final = timedelta(minutes=15)
 _STATUS_BEFORE_TIME_STAMP: Final = timedelta(minutes=15)  # how much older than the time-stamp a status may be
@@ -37,13 +37,14 @@ def check_revocation(
 ) -> None:
     """The certificate was not revoked when it was used, in the words of an answer or a list inside the signature.
 
-    Raises: NotValid.
+    Raises: NotValid; Malformed `ocsp.…`, `der.…`: nothing is said about it, and an answer cannot be read.
     """
     # 1 a list that says revoked is heeded whatever an answer says
     is_cleared, problem = judge_lists(facts, parts, issuer, best_at, has_proof=has_proof)
 
     # 2 the answers, oldest first; and what one says is not passed over for another's good word
     answers: list[tuple[ocsp.VerifiedOcsp, datetime | None]] = []
+    malformed: Malformed | None = None
     for response_der in facts.signature.ocsp_values_der:
         try:
             answer = verify_ocsp(response_der, certificate, parts, issuer, trust)
@@ -53,6 +54,8 @@ def check_revocation(
                 continue  # about another certificate; nothing about the signer
             text = f"The revocation data cannot be used: {error.detail}"
             problem = NotValid(INDETERMINATE, Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE, error.code, text)
+        except Malformed as error:
+            malformed = malformed or error  # beside one that can be read anybody may have put it there
     answers.sort(key=lambda found: found[0].produced_at)
     for answer, _ in answers:
         _refuse_revoked(facts, answer, best_at, has_proof=has_proof)
@@ -72,6 +75,8 @@ def check_revocation(
     if is_cleared:
         facts.ocsp_produced_at, facts.responder = None, None  # nothing rests on an answer that was of no use
         return
+    if malformed is not None and problem is None:
+        raise malformed
     if not has_proof and not facts.time_stamps:
         facts.error("validation.no_time_stamp", "There is no signature time-stamp: nothing proves when it was signed")
     raise problem or NotValid(
@@ -222,7 +227,7 @@ def find_time_mark(
         for response_der in facts.signature.ocsp_values_der:
             try:
                 answer = verify_ocsp(response_der, certificate, parts, item, trust)
-            except Refused:
+            except (Refused, Malformed):
                 continue  # what is wrong with it is said where revocation is judged
             responder_der = certificate_der(answer.responder)
             if TIME_MARK_RESPONDERS.isdisjoint(parts_of(answer.responder).policies()):

@@ -462,6 +462,16 @@ def test_one_answer_that_says_revoked_is_not_passed_over_for_a_good_one(
     assert verdict(with_answers(told_later, good), at=AT + 3 * DAY) == expected
 
 
+@pytest.mark.parametrize("junk", [b"junk", b"\x30\x00", b"\x30\x80"])
+def test_an_answer_that_cannot_be_read_does_no_harm_beside_one_that_can(junk: bytes) -> None:
+    good = about_signer(at=SIGNED_AT)
+    assert verdict(with_answers(junk, good)) == verdict(with_answers(good, junk)) == PASSED
+    assert verdict(with_answers(junk, junk)) == failed("FORMAT_FAILURE")
+    revoked = about_signer(at=SIGNED_AT, status="revoked", revoked_at=SIGNED_AT - DAY)
+    assert verdict(with_answers(junk, revoked)) == unknown("REVOKED_NO_POE")
+    assert verdict(with_answers(junk, about_signer(at=SIGNED_AT - DAY))) == unknown("TRY_LATER")
+
+
 def test_a_confirmation_that_is_late_is_valid_with_a_warning() -> None:
     for late, warned in ((15 * MINUTE, False), (15 * MINUTE + timedelta(seconds=1), True)):
         (signature,) = judge(confirmed(at=SIGNED_AT + late)).signatures
