@@ -22,10 +22,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import DateTime, Dialect, create_engine, event, func, make_url, select
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
-from digiid.kernel.errors import Broken, Unavailable
+from digiid.kernel.errors import Broken, Malformed, Unavailable
 
 _BUSY_TIMEOUT_SECONDS = 5
 _SQLITE_CONNECTIONS = 20  # a thread of either pool mostly finds one ready
@@ -103,7 +103,8 @@ class Database:
         appends nothing to the journal, waits for no turn there and decides on rows alone that it also changes: of
         two that change the same row on PostgreSQL one is told `db.busy`, which `retry` is for.
 
-        Raises: Unavailable `db.busy` when the lock was not had in time or the server is gone.
+        Raises: Unavailable `db.busy` when the lock was not had in time or the server is gone; Malformed `db.nul` for a
+            text that PostgreSQL cannot hold.
         """
         if not self.is_sqlite:
             is_in_turn = durable and self._keeps_journal()
@@ -157,6 +158,8 @@ class Database:
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) in ("40001", "40P01"):  # serialization failure, deadlock
                 raise Unavailable("db.busy", str(error.orig), public="Too busy now; try again.") from error
+            if isinstance(error, DataError) and "NUL" in str(error.orig):
+                raise Malformed("db.nul", "a text with the character NUL, which PostgreSQL does not store") from error
             raise
 
     def retry(self, work: Callable[[], T]) -> T:

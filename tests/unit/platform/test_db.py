@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, insert, select
+from sqlalchemy import Column, Integer, MetaData, Table, insert, literal, select
 
-from digiid.kernel.errors import Unavailable
+from digiid.kernel.errors import Malformed, Unavailable
 from digiid.platform.db import Database, UtcDateTime
 
 metadata = MetaData()
@@ -66,3 +66,13 @@ def test_postgres_and_sqlite_keep_the_same_instant(new_database: Callable[[str],
     with db.read() as tx:
         assert tx.execute(select(TIMES.c.at)).scalar_one() == datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
     db.check()
+
+
+def test_a_text_that_postgresql_cannot_hold_is_malformed_input(new_database: Callable[[str], Database]) -> None:
+    db = new_database("tests.support.empty_schema")
+    if db.is_sqlite:
+        pytest.skip("SQLite stores it")
+    with pytest.raises(Malformed, match=r"db\.nul"), db.read() as tx:
+        tx.execute(select(literal("a\0b")))
+    with db.read() as tx:  # and the connection goes on
+        assert tx.execute(select(literal("a"))).scalar_one() == "a"
