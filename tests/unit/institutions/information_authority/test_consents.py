@@ -15,7 +15,7 @@ from digiid.contracts.members import BANK, INFORMATION_AUTHORITY, POLICE_BOARD, 
 from digiid.exchange.consent import RevocationView, verify_consent
 from digiid.formats.consent_receipt import parse_receipt, parse_revocations, verify_receipt
 from digiid.formats.personal_code import build_personal_code
-from digiid.institutions.information_authority.consents import store
+from digiid.institutions.information_authority.consents import jobs, store
 from digiid.institutions.information_authority.consents.declarations import Declarations, read_declarations
 from digiid.institutions.information_authority.consents.domain import (
     AUTHORITY,
@@ -36,6 +36,7 @@ from digiid.kernel.identifiers import ServiceId
 from digiid.platform import journal
 from digiid.platform.clock import ManualClock
 from digiid.platform.db import Database
+from digiid.platform.outbox import OutboxMessage
 from tests.support.consent_service import (
     CALLBACK,
     CHILD,
@@ -550,6 +551,18 @@ def test_refused_can_be_asked_again(deps: Deps, bank: Asker) -> None:
     deciding.refuse(deps, MARY, requested(deps).consent_id)
     expect(bank.references(PURPOSE), 404, "HTTP_NOT_FOUND")
     assert granted(deps).state is S.APPROVED
+
+
+def test_a_party_that_never_answers_is_given_up_and_can_still_ask(deps: Deps, bank: Asker) -> None:
+    """Nobody listens where these pushes go, as at a client that does not offer `consents-revoked`."""
+    consent = granted(deps)
+    deciding.withdraw(deps, MARY, consent.consent_id)
+    push = jobs.outbox_handlers(deps)[PUSH]
+    message = OutboxMessage("m-1", PUSH, {"audience": str(BANK), "number": 1}, jobs.MAX_PUSHES - 1)
+    with pytest.raises(Unavailable):
+        push(message)
+    push(replace(message, attempts=jobs.MAX_PUSHES))
+    assert revocations(deps, BANK) == [(consent.consent_reference, "withdrawn")]
 
 
 def test_withdrawal_ends_the_consent_and_tells_both_parties(deps: Deps, bank: Asker) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -13,6 +14,7 @@ from digiid.kernel.identifiers import parse_client_id
 from digiid.platform.outbox import Handler, OutboxMessage
 from digiid.platform.timers import Timer
 
+MAX_PUSHES: Final = 300  # the outbox tries every five minutes in the end: about a day
 log = structlog.get_logger("consent")
 
 
@@ -24,8 +26,11 @@ def outbox_handlers(deps: Deps) -> Mapping[str, Handler]:
         try:
             notice = RevocationNotice(statement=statement)
             deps.exchange.call(consents_revoked(audience), notice, message_id=message.message_id)
-        except Unavailable:
-            raise  # tried again
+        except Unavailable as error:
+            if message.attempts < MAX_PUSHES:
+                raise  # tried again
+            # A client need not offer this service at all, and nothing tells that from a server that is away.
+            log.warning("consent.push_given_up", audience=str(audience), code=error.code)
         except DigiidError as error:
             # It cannot or will not be told. It polls, or it answers nothing: no person here can do anything about it.
             log.error("consent.push_refused", audience=str(audience), code=error.code)
