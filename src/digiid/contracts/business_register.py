@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from digiid.contracts.members import BANK, BUSINESS_REGISTER, CONSENT_SERVICE, INFORMATION_AUTHORITY, POLICE_BOARD
-from digiid.contracts.operation import Message, Operation
+from digiid.contracts.operation import NO_PERSONS, Message, Operation
 from digiid.contracts.population_register import Name, PersonalCode
 from digiid.kernel.identifiers import ServiceId
 
@@ -109,7 +109,7 @@ _ANYBODY = frozenset({BANK, INFORMATION_AUTHORITY, POLICE_BOARD})
 _PUBLIC = "Commercial Register Act § 17: the register is public"
 _CHECKS = "Identity Documents Act § 20^6: checks before and after the issue of a digi-ID"
 _OWN = "GDPR art. 15: asked by the person"
-FIND_COMPANIES = Operation(_service("find-companies"), FindCompanies, CompaniesFound, _ANYBODY)
+FIND_COMPANIES = Operation(_service("find-companies"), FindCompanies, CompaniesFound, _ANYBODY, for_others=NO_PERSONS)
 GET_COMPANY = Operation(
     _service("get-company"),
     GetCompany,
@@ -118,6 +118,7 @@ GET_COMPANY = Operation(
     discloses=("role", "representation", "share"),
     about=("reply.roles.personal_code",),
     legal_bases=dict.fromkeys(_ANYBODY, _PUBLIC),
+    for_others=_PUBLIC,
 )
 ROLES_OF_PERSON = Operation(
     _service("roles-of-person"),

@@ -51,6 +51,21 @@ ENDPOINTS: Final = (
 )
 # Who may knock at all; which consent is whose is looked up with each call.
 CALLERS: Final = frozenset({BANK, POPULATION_REGISTER, BUSINESS_REGISTER, POLICE_BOARD, INFORMATION_AUTHORITY})
+# What an operator may open to others: what a client needs. What only a data provider asks is for those above.
+FOR_OTHERS: Final = frozenset(
+    {
+        REQUEST_CONSENT,
+        REQUEST_CONSENT_REPRESENTABLE,
+        GET_REFERENCES,
+        VALIDATE_FOR_CLIENT,
+        FILTER_BY_STATUS,
+        GET_RECEIPT,
+        GET_REVOCATIONS,
+        GET_TITLES,
+        GET_HEALTH,
+        GET_DESCRIPTION,
+    }
+)
 
 MAX_PURPOSES: Final = 50
 MAX_REFERENCES: Final = 5000

@@ -10,6 +10,8 @@ from digiid.kernel.identifiers import ClientId, ServiceId
 
 CONSENT: Final = "consent of the person"
 """Stands in the place of a law: this client is answered with a consent receipt only."""
+NO_PERSONS: Final = "tells nothing about persons"
+"""Stands in the place of a law where none is needed: the service discloses nothing."""
 
 
 class Message(BaseModel):
@@ -39,6 +41,10 @@ class Operation(Generic[Request, Reply]):
     only by another identifier, and the asker says about whom it asks. `legal_bases` says by what right each client is
     answered: a law, or CONSENT. `may_delay` are the clients whose look the law lets be kept back from the person for a
     time (Personal Data Protection Act § 24 (2)): they may order that with the request; everybody else is refused.
+
+    `for_others` says by what right a client is answered that `allowed` does not name, once the operator of the state
+    has given it an access right: a law, CONSENT, or NO_PERSONS where nothing is disclosed. None: nobody else is ever
+    answered, whatever an operator does.
     """
 
     service: ServiceId
@@ -50,10 +56,15 @@ class Operation(Generic[Request, Reply]):
     about: tuple[str, ...] = ("request.personal_code",)
     legal_bases: Mapping[ClientId, str] = field(default_factory=dict, compare=False)
     may_delay: frozenset[ClientId] = frozenset()
+    for_others: str | None = None
+
+    def basis_of(self, client: ClientId) -> str | None:
+        """By what right this client is answered: its own, or that of others; None when the contract has neither."""
+        return self.legal_bases.get(client) if client in self.allowed else self.for_others
 
     def needs_consent(self, client: ClientId) -> bool:
         """Whether this client has to bring the person's consent."""
-        return self.legal_bases.get(client) == CONSENT
+        return self.basis_of(client) == CONSENT
 
     @property
     def path(self) -> str:

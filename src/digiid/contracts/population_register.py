@@ -240,6 +240,7 @@ GET_ADDRESS = Operation(
     frozenset({BANK, BUSINESS_REGISTER, INFORMATION_AUTHORITY}),
     discloses=tuple(f"address.{name}" for name in ADDRESS_FIELDS),
     legal_bases={BANK: CONSENT, BUSINESS_REGISTER: _ENTRY, INFORMATION_AUTHORITY: _OWN},
+    for_others=CONSENT,
 )
 IS_OVER_AGE = Operation(
     _service("is-over-age"),

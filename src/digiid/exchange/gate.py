@@ -2,7 +2,8 @@
 
 The gate stands behind its institutions' own security server and is served so that nobody else can reach it
 (`apps/serving`: TLS, and only that server's certificate). Who asks is therefore whom that server has established, by
-signature and configuration. The gate still lets through only the subsystems that a service names.
+signature and configuration. The gate still lets through only the subsystems that a service names, and, where its
+contract opens it to others, those to which the operator has given a right (`Granted`).
 
 Two kinds of service answer: an operation (`POST` of a typed request, for what institutions agree on themselves) and a
 REST service, for published protocols that have paths and verbs of their own.
@@ -12,7 +13,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
 import structlog
@@ -106,15 +107,25 @@ class RestAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RestService:
-    """A service with paths and verbs of its own. `endpoints` are (method, path) pairs, matched to the letter."""
+    """A service with paths and verbs of its own. `endpoints` are (method, path) pairs, matched to the letter.
+
+    `for_others` are those of them that a client may be answered at that `allowed` does not name, with a right.
+    """
 
     service: ServiceId
     endpoints: tuple[tuple[str, str], ...]
     allowed: frozenset[ClientId]
     answer: Callable[[Caller, RestCall], RestAnswer]
+    for_others: frozenset[tuple[str, str]] = frozenset()
 
 
 AnyService = Service | RestService
+
+
+class Granted(Protocol):
+    """The rights that the operator gave beside the contracts (`exchange.granted_rights`). Asked on a pool's thread."""
+
+    def may(self, client: ClientId, service: ServiceId, method: str, path: str) -> bool: ...
 
 
 class Gate:
@@ -127,9 +138,11 @@ class Gate:
         pools: Pools,
         descriptions: Mapping[str, bytes] | None = None,
         delays: DelayRules | None = None,
+        granted: Granted | None = None,
     ) -> None:
         """`descriptions`: OpenAPI documents by path (`exchange.openapi.Descriptions`), for who reaches the gate.
-        `delays`: how orders to keep a look back are judged; without it all are refused."""
+        `delays`: how orders to keep a look back are judged; without it all are refused. `granted`: who besides those
+        of the contracts may ask; without it nobody."""
         self._operations: dict[str, Service] = {}
         self._endpoints: dict[str, dict[str, RestService]] = {}
         for service in services:
@@ -141,6 +154,7 @@ class Gate:
                 else:
                     self._endpoints.setdefault(path, {})[method] = service
         self._pools, self._descriptions, self._delays = pools, descriptions or {}, delays
+        self._granted = granted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -178,9 +192,9 @@ class Gate:
             parse_service_path(raw_path)
         except Malformed as error:
             return _refusal(400, problems.INVALID_REQUEST, error.detail)
-        # 3 may they: only the subsystems that the service names
+        # 3 may they: only the subsystems that the service names, or that were given a right where it is open to others
         if operation := self._operations.get(raw_path):
-            if refusal := _refuse(caller, operation.operation.service, operation.operation.allowed):
+            if refusal := await self._refuse(caller, operation, scope["method"], raw_path):
                 return refusal
             if scope["method"] != "POST":
                 return _refusal(400, problems.INVALID_REQUEST, "services are called with POST")
@@ -192,7 +206,7 @@ class Gate:
         if by_method := self._endpoints.get(raw_path):
             any_of_them = next(iter(by_method.values()))
             rest = by_method.get(scope["method"])
-            if refusal := _refuse(caller, any_of_them.service, (rest or any_of_them).allowed):
+            if refusal := await self._refuse(caller, rest or any_of_them, scope["method"], raw_path):
                 return refusal
             if rest is None:
                 return _refusal(400, problems.INVALID_REQUEST, f"this path is called with {', '.join(by_method)}")
@@ -252,6 +266,28 @@ class Gate:
             log.exception("exchange.failed", service=str(service), message_id=caller.message_id)
             return _refusal(500, problems.SERVICE_FAILED, "the service failed")
 
+    async def _refuse(
+        self, caller: Caller, service: AnyService, method: str, raw_path: str
+    ) -> tuple[int, bytes, Mapping[str, str]] | None:
+        if isinstance(service, Service):
+            named, allowed = service.operation.service, service.operation.allowed
+            path = raw_path.removeprefix(named.path)
+            is_open = service.operation.for_others is not None
+        else:
+            named, allowed = service.service, service.allowed
+            path = raw_path.removeprefix(named.path)
+            is_open = (method, path) in service.for_others
+        if caller.client in allowed:
+            return None
+        if is_open and (granted := self._granted) is not None:
+            try:
+                if await self._pools.services.run(lambda: granted.may(caller.client, named, method, path)):
+                    return None
+            except DigiidError as error:
+                return _problem(error)
+        log.warning("exchange.access_denied", client=str(caller.client), service=str(named))
+        return _refusal(500, problems.ACCESS_DENIED, f"Request is not allowed: {named}")
+
     def _delayed(self, scope: Scope, caller: Caller, may_delay: frozenset[ClientId]) -> Caller:
         """The caller with what it ordered to be kept back. Raises: as `parse_delay` and `accept_delay`."""
         order = parse_delay(_header_list(scope))
@@ -298,15 +334,6 @@ def _routes(service: AnyService) -> list[tuple[str, str]]:
     if isinstance(service, Service):
         return [("POST", service.operation.path)]
     return [(method, service.service.path + path) for method, path in service.endpoints]
-
-
-def _refuse(
-    caller: Caller, service: ServiceId, allowed: frozenset[ClientId]
-) -> tuple[int, bytes, Mapping[str, str]] | None:
-    if caller.client in allowed:
-        return None
-    log.warning("exchange.access_denied", client=str(caller.client), service=str(service))
-    return _refusal(500, problems.ACCESS_DENIED, f"Request is not allowed: {service}")
 
 
 def _consent(value: str | None) -> str | None:

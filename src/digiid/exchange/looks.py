@@ -26,7 +26,7 @@ def look_of(
         raise Refused(
             "exchange.no_purpose", str(operation.service), public="Say why this is asked: no purpose is given."
         )
-    basis = operation.legal_bases.get(caller.client)
+    basis = operation.basis_of(caller.client)
     if basis is None:
         raise Broken("exchange.no_basis", f"{operation.service} names no right of {caller.client}")
     if basis == CONSENT and consent_reference is None:

@@ -131,6 +131,8 @@ def _describe_operation(service: Service) -> dict[str, Any]:
         post["x-digiid-discloses"] = list(operation.discloses)
         bases = {str(client): basis for client, basis in operation.legal_bases.items()}
         post["x-digiid-legal-bases"] = dict(sorted(bases.items()))
+        if operation.for_others:
+            post["x-digiid-legal-basis-for-others"] = operation.for_others
     if operation.may_delay:
         post["x-digiid-may-delay"] = sorted(map(str, operation.may_delay))
     return _document(operation.service, str(operation.version), {f"/v{operation.version}": {"post": post}}, schemas)

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from digiid.contracts.members import BANK, POLICE_BOARD, POPULATION_REGISTER
-from digiid.contracts.operation import Message, Operation
+from digiid.contracts.operation import NO_PERSONS, Message, Operation
 from digiid.exchange.gate import Caller, Gate, RestAnswer, RestCall, RestService, Service
+from digiid.exchange.granted_rights import GrantedRight, GrantedRightsFile, dump_granted_rights, load_granted_rights
 from digiid.kernel.errors import Conflict, Refused
-from digiid.kernel.identifiers import ServiceId
+from digiid.kernel.identifiers import ClientId, Party, ServiceId
 from digiid.platform.pools import Pools
 from tests.support.loops import run_async
 
@@ -209,6 +213,113 @@ def test_a_rest_service_answers_only_its_own_paths_and_verbs(gate: Gate) -> None
     denied = {"x_road_client": str(BANK)}
     assert ask(gate, path=USAGE.path + "/v2/usage", **denied)[1]["type"] == "server.serverproxy.access_denied"
     assert ask(gate, path=USAGE.path + "/v2/usage", method="GET", query=b"&".join([b"a=1"] * 60))[0] == 400
+
+
+OTHER = ClientId("EE", "COM", "10000298", "school")
+OPEN = replace(OPERATION, service=ServiceId(POPULATION_REGISTER, "open"), for_others=NO_PERSONS)
+OPEN_REST = replace(REST, service=ServiceId(POPULATION_REGISTER, "half"), for_others=frozenset({("GET", "/v2/usage")}))
+
+
+class Schools:
+    def is_in_group(self, client: Party, code: str) -> bool:
+        return (client, code) == (OTHER, "schools")
+
+
+@pytest.fixture
+def rights(tmp_path: Path) -> Path:
+    return tmp_path / "granted-rights.toml"
+
+
+@pytest.fixture
+def opened(rights: Path) -> Iterator[Gate]:
+    """A gate of services of which some are open to others, with the operator's rights in the file `rights`."""
+    pools = Pools(pages=1, services=1)
+    offered = [Service(OPERATION, double), Service(OPEN, double), REST, OPEN_REST]
+    yield Gate(offered, pools=pools, granted=GrantedRightsFile(rights, Schools()))
+    pools.close()
+
+
+def give(file: Path, *given: tuple[ServiceId, str, str], **subject: str) -> None:
+    """Put the rights into the file as the operator's command does, in place of the former."""
+    subject = subject or {"client": str(OTHER)}
+    rights = [
+        GrantedRight(
+            service=str(service),
+            method=method,
+            path=path,
+            granted_at=datetime(2026, 11, 29, tzinfo=UTC),
+            granted_by="x",
+            **subject,
+        )
+        for service, method, path in given
+    ]
+    part = file.with_suffix(".part")
+    part.write_bytes(dump_granted_rights(rights))
+    part.replace(file)
+
+
+def answered(
+    gate: Gate, service: ServiceId, *, method: str = "POST", path: str = "/v1", client: ClientId = OTHER
+) -> bool:
+    status, body, _ = ask(gate, path=service.path + path, method=method, x_road_client=str(client))
+    assert status in (200, 201) or body["type"] == "server.serverproxy.access_denied", body
+    return status in (200, 201)
+
+
+def test_a_right_of_the_operator_counts_where_the_contract_is_open_and_while_it_is_there(
+    opened: Gate, rights: Path
+) -> None:
+    assert not answered(opened, OPEN.service)
+    give(rights, (OPEN.service, "POST", "/v1"), (OPERATION.service, "POST", "/v1"), (USAGE, "GET", "/v2/usage"))
+    assert answered(opened, OPEN.service)
+    assert not answered(opened, OPEN.service, client=BANK)
+    assert answered(opened, OPEN.service, client=POLICE_BOARD)
+    # what the contract does not open stays closed, whatever the file says
+    assert not answered(opened, OPERATION.service)
+    assert not answered(opened, USAGE, method="GET", path="/v2/usage")
+    give(rights)
+    assert not answered(opened, OPEN.service)
+
+
+def test_a_right_is_one_to_an_endpoint(opened: Gate, rights: Path) -> None:
+    give(rights, (OPEN_REST.service, "GET", "/v2/usage"), (OPEN_REST.service, "POST", "/v2/usage"))
+    assert answered(opened, OPEN_REST.service, method="GET", path="/v2/usage")
+    assert not answered(opened, OPEN_REST.service, method="POST", path="/v2/usage")  # not open to others
+    assert not answered(opened, OPEN_REST.service, method="DELETE", path="/v2/usage")
+
+
+def test_a_right_of_a_group_is_its_members_right(opened: Gate, rights: Path) -> None:
+    give(rights, (OPEN.service, "POST", "/v1"), global_group="schools")
+    assert answered(opened, OPEN.service)
+    assert not answered(opened, OPEN.service, client=BANK)
+    give(rights, (OPEN.service, "POST", "/v1"), global_group="others")
+    assert not answered(opened, OPEN.service)
+
+
+@pytest.mark.parametrize("broken", [b"rights = 3", b"\xff", b"version = 2", b"[[rights]]\n"])
+def test_a_file_of_rights_that_cannot_be_read_gives_none(opened: Gate, rights: Path, broken: bytes) -> None:
+    give(rights, (OPEN.service, "POST", "/v1"))
+    assert answered(opened, OPEN.service)
+    rights.write_bytes(broken)
+    assert not answered(opened, OPEN.service)
+    assert answered(opened, OPEN.service, client=POLICE_BOARD)
+    give(rights, (OPEN.service, "POST", "/v1"))
+    assert answered(opened, OPEN.service)
+    rights.unlink()
+    assert not answered(opened, OPEN.service)
+
+
+def test_what_is_written_is_read_again_whatever_an_officer_is_called(rights: Path) -> None:
+    given = GrantedRight(
+        client=str(OTHER),
+        service=str(OPEN.service),
+        method="POST",
+        path="/v1",
+        granted_at=datetime(2026, 11, 29, tzinfo=UTC),
+        granted_by='O\'Connež "\\" \x7f\n\u2028 𝒳',
+    )
+    rights.write_bytes(dump_granted_rights([given, given]))
+    assert load_granted_rights(rights) == (given, given)
 
 
 def test_two_services_never_answer_at_one_path() -> None:

@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from digiid import contracts
 from digiid.contracts import business_register, consents, population_register
 from digiid.contracts.members import BANK, BUSINESS_REGISTER, POLICE_BOARD, POPULATION_REGISTER
-from digiid.contracts.operation import Message, Operation
+from digiid.contracts.operation import CONSENT, Message, Operation
 from digiid.exchange.gate import AnyService, Gate, RestService, Service
 from digiid.exchange.openapi import Descriptions, describe, description_path
 from digiid.exchange.usage import Tracker, tracker_services
@@ -89,6 +89,15 @@ def test_who_may_need_a_consent_reads_so() -> None:
     assert {"X-Digiid-Consent", "X-Digiid-Purpose"} <= headers(population_register.GET_ADDRESS)
     assert "X-Digiid-Consent" not in headers(population_register.IS_OVER_AGE)
     assert "X-Digiid-Purpose" not in headers(business_register.FIND_COMPANIES)
+
+
+def test_by_what_right_others_are_answered_is_described_where_they_may_be() -> None:
+    def described(operation: Operation[Any, Any]) -> Any:
+        post = describe(Service(operation, never))["paths"]["/v1"]["post"]
+        return post.get("x-digiid-legal-basis-for-others")
+
+    assert described(population_register.GET_ADDRESS) == CONSENT
+    assert described(population_register.GET_PERSON) is None
 
 
 def test_a_service_with_paths_of_its_own_that_nobody_described_is_noticed() -> None:

@@ -13,9 +13,12 @@ import pytest
 
 import digiid.contracts
 import digiid.institutions
-from digiid.contracts.members import POLICE_BOARD
-from digiid.contracts.operation import Message, Operation
+from digiid.contracts import consents
+from digiid.contracts.members import BUSINESS_REGISTER, POLICE_BOARD
+from digiid.contracts.openings import list_openings
+from digiid.contracts.operation import CONSENT, NO_PERSONS, Message, Operation
 from digiid.institutions.information_authority.web.tracker import CATEGORIES, LEGAL_BASES
+from digiid.kernel.identifiers import ClientId
 
 SOURCE = Path(digiid.institutions.__file__).parent
 
@@ -88,6 +91,39 @@ def test_only_who_asks_by_a_law_may_have_a_look_at_a_person_kept_back(name: str)
     assert not operation.may_delay or name in DISCLOSING
     assert not any(operation.needs_consent(client) for client in operation.may_delay)
     assert operation.may_delay <= set(operation.legal_bases)
+
+
+# What an operator may open to others than the contracts name. One more is a decision about a right: it belongs here.
+OPEN_TO_OTHERS = {
+    "EE/GOV/70000103/population/get-address": CONSENT,
+    "EE/GOV/70000106/business/find-companies": NO_PERSONS,
+    "EE/GOV/70000106/business/get-company": "Commercial Register Act § 17: the register is public",
+}
+
+
+def test_only_what_stands_here_can_be_opened_to_others() -> None:
+    assert {name: each.for_others for name, each in OPERATIONS.items() if each.for_others is not None} == OPEN_TO_OTHERS
+    listed = {str(service): dict(endpoints) for service, endpoints in list_openings().items()}
+    of_consents = listed.pop(str(consents.CONSENT))
+    assert listed == {name: {("POST", "/v1"): basis} for name, basis in OPEN_TO_OTHERS.items()}
+    assert set(of_consents) == set(consents.ENDPOINTS) - {
+        consents.VALIDATE_FOR_DATA_PROVIDER,
+        consents.REPORT_TRANSMISSION,
+    }
+
+
+@pytest.mark.parametrize("name", sorted(OPEN_TO_OTHERS))
+def test_others_are_told_of_nobody_without_a_right(name: str) -> None:
+    operation, other = OPERATIONS[name], ClientId("EE", "COM", "10000298", "school")
+    assert (operation.for_others == NO_PERSONS) == (not operation.discloses)
+    assert operation.basis_of(other) == operation.for_others
+    assert operation.needs_consent(other) == (operation.for_others == CONSENT)
+
+
+def test_who_is_named_is_answered_by_its_own_right_and_what_is_closed_has_none_for_others() -> None:
+    address, person = (OPERATIONS[f"EE/GOV/70000103/population/get-{name}"] for name in ("address", "person"))
+    assert address.basis_of(BUSINESS_REGISTER) == address.legal_bases[BUSINESS_REGISTER] != CONSENT
+    assert person.basis_of(BUSINESS_REGISTER) is None and not person.needs_consent(BUSINESS_REGISTER)
 
 
 @pytest.mark.parametrize("name", sorted(DISCLOSING))

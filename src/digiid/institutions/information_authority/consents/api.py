@@ -123,7 +123,7 @@ def services(deps: Deps) -> list[RestService]:
             return _problem(error, caller)
         return RestAnswer(200, _JSON, _encode(reply))
 
-    service = RestService(contract.CONSENT, tuple(handlers), contract.CALLERS, answer)
+    service = RestService(contract.CONSENT, tuple(handlers), contract.CALLERS, answer, contract.FOR_OTHERS)
     return [service]
 
 
