@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from digiid.contracts import business_register, card_bureau, police_board, population_register, trust_services
-from digiid.contracts.consents import CALLERS, CONSENT
+from digiid.contracts.consents import CALLERS, CONSENT, FOR_OTHERS
+from digiid.contracts.consents import ENDPOINTS as CONSENT_ENDPOINTS
 from digiid.contracts.members import NAMES
+from digiid.contracts.openings import CONTRACTS
 from digiid.contracts.operation import CONSENT as NEEDS_CONSENT
 from digiid.contracts.operation import Operation
 from digiid.exchange.openapi import ENDPOINTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "services.md"
-CONTRACTS = (population_register, business_register, police_board, card_bureau, trust_services)
 HEAD = """# Services on the exchange
 
 Generated from the contracts by `make services`. Each service is `POST /r1/<provider>/<service>/v1` with a JSON body
@@ -29,6 +29,9 @@ person can read them. Where the right is **the consent of the person**, the cons
 
 Where the table says who may keep a look back, that client may send `X-Digiid-Hidden-Until` and `X-Digiid-Hidden-Reason`
 ([protocol](../protocols/data-tracker.md), § 2). Anybody else is refused (`exchange.delay_not_allowed`).
+
+Where the table says **others, when given the right**, the operator of the state may give it to any subsystem
+([how](../how-to/give-a-right.md)). Everything else is answered to those only whom the table names.
 """
 REST = """
 ## Services with paths of their own
@@ -39,7 +42,8 @@ REST = """
 REST_TAIL = """
 `findUsage` and `askedAbout` stand at every institution and answer the portal only, on behalf of the person who is
 signed in there ([protocol](../protocols/data-tracker.md)). `consent` is the consent service's (`{consent}`,
-[protocol](../protocols/consent.md)), open to {callers}.
+[protocol](../protocols/consent.md)), open to {callers};
+to others, when given the right, at {endpoints}: each is told of its own consents only.
 Every party of consents also offers `consents-revoked`, by which the consent service tells of withdrawals.
 """
 
@@ -69,7 +73,8 @@ def build_page() -> str:
             f"| `{code}` | `{method} {path}` | {shape.summary} |\n" for (method, path), shape in endpoints.items()
         ]
     callers = ", ".join(sorted(NAMES[client] for client in CALLERS))
-    parts.append(REST_TAIL.format(consent=CONSENT, callers=callers))
+    endpoints = ", ".join(f"`{method} {path}`" for method, path in CONSENT_ENDPOINTS if (method, path) in FOR_OTHERS)
+    parts.append(REST_TAIL.format(consent=CONSENT, callers=callers, endpoints=endpoints))
     return "".join(parts)
 
 
@@ -89,6 +94,9 @@ def _row(operation: Operation[Any, Any]) -> str:
         who = ", ".join(sorted(NAMES[client] for client in operation.allowed))
     if operation.may_delay:
         who += f"<br>may be kept back by: {', '.join(sorted(NAMES[client] for client in operation.may_delay))}"
+    if operation.for_others:
+        basis = "**the consent of the person**" if operation.for_others == NEEDS_CONSENT else operation.for_others
+        who += f"<br>**others, when given the right**: {basis}"
     return f"| `{operation.service.service_code}` | {answers} | {data} | {who} |\n"
 
 

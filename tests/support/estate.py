@@ -35,10 +35,16 @@ class RunningEState:
 
 
 @contextmanager
-def running_estate(folder: Path) -> Iterator[RunningEState]:
-    """Build, serve and seed a state in `folder`; stop it at the end."""
+def running_estate(folder: Path, *, settings: str = "") -> Iterator[RunningEState]:
+    """Build, serve and seed a state in `folder`; stop it at the end. One that is there starts as it is.
+
+    `settings`: lines for the top of a new state's settings.
+    """
     state_folder = StateFolder(folder)
-    state_folder.create(StatePorts.free())
+    if not state_folder.exists:
+        state_folder.create(StatePorts.free())
+        written = state_folder.settings_file.read_text(encoding="utf-8")
+        state_folder.settings_file.write_text(settings + written, encoding="utf-8")
     state = build_state(state_folder, clock=SystemClock(), entropy=SystemEntropy())
     servers = ServerGroup(state.listeners, before_stop=state.security_servers.stop)
     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from digiid.apps.access_rights import GroupsNow
 from digiid.apps.databases import check_databases
 from digiid.apps.institutions import Common, build_institutions
 from digiid.apps.local_tls import local_tls
@@ -138,7 +139,8 @@ def build_state(folder: StateFolder, *, clock: Clock, entropy: Entropy) -> EStat
     answering = _WithHealth(_ByPrefix(built.programs, programs), built.running, pools, ready)
     services = [service for institution in built.running for service in institution.services]
     listeners = _listeners(settings, sites=sites, programs=answering, agent=agent)
-    listeners += exchange.gates(services, pools, longest_delay=built.police.longest_delay)
+    groups = GroupsNow(built.central)
+    listeners += exchange.gates(services, pools, longest_delay=built.police.longest_delay, groups=groups)
     exchange.write(built.provisioned, services)
     if tls:
         secure = HostDispatch(sites, programs={})

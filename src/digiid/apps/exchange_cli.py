@@ -7,6 +7,7 @@ from digiid.apps import (
     exchange_evidence_cli,
     exchange_messages_cli,
     exchange_registry_cli,
+    exchange_rights_cli,
     exchange_server_cli,
     exchange_status,
 )
@@ -26,6 +27,9 @@ exchange_app.command("status")(exchange_status.status)
 exchange_app.command("maintenance")(exchange_status.maintenance)
 exchange_app.command("new-server")(exchange_server_cli.new_server)
 exchange_app.command("serve")(exchange_server_cli.serve)
+exchange_app.command("grant")(exchange_rights_cli.grant)
+exchange_app.command("revoke")(exchange_rights_cli.revoke)
+exchange_app.command("rights")(exchange_rights_cli.rights)
 exchange_app.command("members")(exchange_registry_cli.list_members)
 exchange_app.command("servers")(exchange_registry_cli.list_servers)
 exchange_app.command("requests")(exchange_registry_cli.list_requests)

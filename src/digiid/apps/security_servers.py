@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 
 import structlog
 
+from digiid.apps.access_rights import OFFERED, RIGHTS, put_in_force
 from digiid.apps.central import PRIVATE_SERVER, STATE_SERVER
 from digiid.apps.exchange_status import STATUS_ADDRESSES
 from digiid.apps.serving import Listener
@@ -27,6 +28,7 @@ from digiid.exchange.central_server.registering import KeyFiles, ProvisionedServ
 from digiid.exchange.client import Client
 from digiid.exchange.delay import DelayRules
 from digiid.exchange.gate import AnyService, Gate, Service
+from digiid.exchange.granted_rights import FILE_NAME, GrantedRightsFile, Groups, locked
 from digiid.exchange.openapi import Descriptions, description_path
 from digiid.exchange.security_server.local_conf import Offer, build_local_conf, write_local_conf
 from digiid.exchange.security_server.status import write_status_addresses
@@ -118,16 +120,20 @@ class ExchangeOfState:
 
     # ------------------------------------------------------------------ answering
 
-    def gates(self, services: Sequence[AnyService], pools: Pools, *, longest_delay: timedelta) -> list[Listener]:
+    def gates(
+        self, services: Sequence[AnyService], pools: Pools, *, longest_delay: timedelta, groups: Groups
+    ) -> list[Listener]:
         """For each server the gate behind it, which lets in that server alone, and knows only its own services.
 
-        `longest_delay`: for how long a look may be kept back from its person.
+        `longest_delay`: for how long a look may be kept back from its person. `groups`: who is in a global group to
+        which the operator gave a right.
         """
         delays = DelayRules(self._clock, longest_delay)
+        granted = GrantedRightsFile(self._folder / FILE_NAME, groups)
         listeners = []
         for server in self.servers.values():
             own = [service for service in services if self.server_of(_id_of(service).provider) is server]
-            gate = Gate(own, pools=pools, descriptions=Descriptions(own), delays=delays)
+            gate = Gate(own, pools=pools, descriptions=Descriptions(own), delays=delays, granted=granted)
             identity = self._gate_identity(server)
             listeners.append(
                 Listener(
@@ -147,16 +153,21 @@ class ExchangeOfState:
     # ------------------------------------------------------------------ what the processes are given
 
     def write(self, provisioned: Sequence[ProvisionedServer], services: Sequence[AnyService]) -> None:
-        """Settings, rights and addresses of both servers, as this version of the program has its services."""
+        """Settings, rights and addresses of both servers, as this version of the program has its services.
+
+        Raises: Malformed `config.…` when the rights that the operator gave cannot be read.
+        """
         for made in provisioned:
             server = self.servers[made.id]
             own = [service for service in services if self.server_of(_id_of(service).provider) is server]
-            self._write_rights(server, own)
+            self._write_offered(server, own)
             write_new(server.folder / "server.toml", self._settings_text(server, made).encode(), 0o600)
+        with locked(self._folder):
+            put_in_force(self._folder)
         addresses = {str(server.id): f"{server.health_url}/status" for server in self.servers.values()}
         write_status_addresses(self._state.path / STATUS_ADDRESSES, addresses)
 
-    def _write_rights(self, server: PlacedServer, services: Sequence[AnyService]) -> None:
+    def _write_offered(self, server: PlacedServer, services: Sequence[AnyService]) -> None:
         gate_url, certificate = f"https://127.0.0.1:{server.ports.gate}", self._gate_identity(server).certificate_der
         clients: Mapping[Party, Iterable[bytes]] = {
             member: (identity.certificate_der,)
@@ -174,7 +185,8 @@ class ExchangeOfState:
             )
             for service in services
         ]
-        write_local_conf(server.folder / "rights.toml", build_local_conf(clients, offers))
+        note = "What the contracts give, written by the state at each start. Changes are lost."
+        write_local_conf(server.folder / OFFERED, build_local_conf(clients, offers), note=note)
 
     def _settings_text(self, server: PlacedServer, made: ProvisionedServer) -> str:
         name = f"exchange_{server.id.server_code}"
@@ -183,7 +195,7 @@ class ExchangeOfState:
             made,
             folder=server.folder,
             database=self._database_url.replace("{institution}", name) if self._database_url else file_url,
-            local_conf=server.folder / "rights.toml",
+            local_conf=server.folder / RIGHTS,
             listeners=Listeners(
                 host="127.0.0.1",
                 message_port=server.ports.message,

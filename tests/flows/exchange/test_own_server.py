@@ -5,32 +5,94 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from digiid.apps import story
+from digiid.apps.all_in_one import EState
 from digiid.apps.exchange_registry_cli import opened_central
+from digiid.apps.seed import E_RESIDENT_ROLE
+from digiid.contracts.business_register import FIND_COMPANIES, FindCompanies
+from digiid.contracts.population_register import GET_ADDRESS, GET_PERSON, GetAddress
 from digiid.exchange.central_server.use_cases import members
+from digiid.exchange.client import Client
+from digiid.exchange.consent_client import ConsentClient
+from digiid.exchange.problems import ACCESS_DENIED
+from digiid.kernel.errors import DigiidError, Refused
 from digiid.kernel.identifiers import parse_server_id
 from digiid.platform.ports import free_ports
 from tests.support.estate import RunningEState, running_estate
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "how-to" / "join-the-exchange.md").read_text(encoding="utf-8")
+RIGHTS_PAGE = (ROOT / "docs" / "how-to" / "give-a-right.md").read_text(encoding="utf-8")
+SCHOOL, LIBRARY = "EE/COM/10000298/school", "EE/COM/10000299/library"
+COMPANIES = "EE/GOV/70000106/business/find-companies"
+PURPOSE, CALLBACK = "library-letters", "http://127.0.0.1:8499/"
+DECLARATION = f"""
+[[purpose]]
+identifier = "{PURPOSE}"
+client = "{SCHOOL}"
+recipient_name = "TEST School"
+recipient_code = "10000298"
+service_declaration = "population-address"
+privacy_policy_url = ""
+callbacks = ["{CALLBACK}"]
+expires_at = 2099-01-01T00:00:00Z
+service_name = {{ en = "Library", et = "Raamatukogu" }}
+name = {{ en = "To send books", et = "Raamatute saatmiseks" }}
+purpose = {{ en = "The school sends books to your address.", et = "Kool saadab raamatud Teie aadressile." }}
+refusal = {{ en = "You fetch the books.", et = "Tulete raamatutele järele." }}
+"""
+
+
+class RestartableEState:
+    """The state of this module's tests, with a purpose declaration of a member that is still to join."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._stack = folder / "state", ExitStack()
+        declarations = folder / "declarations.toml"
+        declarations.write_text(DECLARATION, encoding="utf-8")
+        self._settings = f'consent_declarations = ["{declarations}"]\n'
+        self.now = self._start()
+
+    def _start(self) -> RunningEState:
+        return self._stack.enter_context(running_estate(self._folder, settings=self._settings))
+
+    @property
+    def state(self) -> EState:
+        return self.now.state
+
+    def restart(self) -> None:
+        self.stop()
+        self.now = self._start()
+
+    def stop(self) -> None:
+        self._stack.close()
 
 
 @pytest.fixture(scope="module")
-def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEState]:
-    with running_estate(tmp_path_factory.mktemp("own-server") / "state") as running:
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartableEState]:
+    running = RestartableEState(tmp_path_factory.mktemp("own-server"))
+    try:
         yield running
+    finally:
+        running.stop()
+
+
+def blocks(page: str, heading: str) -> list[str]:
+    section = page.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return [textwrap.dedent(found) for found in re.findall(r"^ *```sh\n(.*?)```", section, re.DOTALL | re.MULTILINE)]
 
 
 def commands() -> list[str]:
     """Those of the page below "Try it": register, serve and provide, ask, ask the state."""
-    return re.findall(r"```sh\n(.*?)```", PAGE.split("## Try it\n", 1)[1].split("\n## ", 1)[0], re.DOTALL)
+    return blocks(PAGE, "Try it")
 
 
 def environment() -> dict[str, str]:
@@ -61,7 +123,7 @@ def in_a_terminal_of_its_own(folder: Path, command: str) -> Iterator[None]:
         process.wait(timeout=30)
 
 
-def test_a_program_joins_the_exchange_by_the_commands_of_the_page(estate: RunningEState, tmp_path: Path) -> None:
+def test_a_program_joins_the_exchange_by_the_commands_of_the_page(estate: RestartableEState, tmp_path: Path) -> None:
     message, http, health, provider = free_ports(4)
     register, beside, ask, ask_the_state = commands()
     serve, provide = beside.strip().splitlines()
@@ -106,7 +168,9 @@ def test_a_program_joins_the_exchange_by_the_commands_of_the_page(estate: Runnin
         assert first == '{"service":[]}' or "known everywhere in two minutes" in first
         said = _until_answered(tmp_path, own(ask_the_state).rstrip() + " | grep -F '{\"service\":[]}'")
         assert said.returncode == 0, run(tmp_path, own(ask_the_state)).stdout
-        # 6 archived at once, as soon as all have time stamps
+        # 6 given rights, and deprived of them
+        _rights_are_given_and_taken(estate, tmp_path, f"http://127.0.0.1:{http}")
+        # 7 archived at once, as soon as all have time stamps
         archived = _until_answered(tmp_path, "digiid exchange archive servers/own/server.toml")
         assert archived.returncode == 0, archived.stdout + archived.stderr
     key = "--key message-log-archives:servers/own/message-log-archives"
@@ -114,7 +178,90 @@ def test_a_program_joins_the_exchange_by_the_commands_of_the_page(estate: Runnin
     assert judged.returncode == 0 and "EE_COM_10000298" in judged.stdout, judged.stdout
 
 
-def test_what_cannot_be_registered_is_said(estate: RunningEState, tmp_path: Path) -> None:
+def _rights_are_given_and_taken(estate: RestartableEState, folder: Path, server: str) -> None:
+    """By the commands of docs/how-to/give-a-right.md, word by word."""
+    school, library = Client.connect(SCHOOL, server=server), Client.connect(LIBRARY, server=server)
+    find, no_right = FindCompanies(text="TEST"), "exchange.access_denied"
+
+    def operator(command: str) -> str:
+        done = run(folder, f"{command.strip()} --state {estate.state.folder.path}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def refused(client: Client) -> str:
+        with pytest.raises(DigiidError) as error:
+            client.call(FIND_COMPANIES, find)
+        return error.value.code
+
+    (give, look, take) = blocks(RIGHTS_PAGE, "Give it, take it back")[0].strip().splitlines()
+    (of_address,) = blocks(RIGHTS_PAGE, "Open a service that needs a consent")
+    of_data, of_consents = of_address.strip().split("\n", 1)
+    # 1 refused before, answered after, refused after it was taken back
+    assert refused(school) == no_right
+    assert COMPANIES in operator(blocks(RIGHTS_PAGE, "See what can be given")[0])
+    assert f"Granted to {SCHOOL}" in operator(give)
+    assert school.call(FIND_COMPANIES, find).companies
+    assert refused(library) == no_right
+    assert f"{SCHOOL}: POST /v1 of {COMPANIES}" in operator(look)
+    operator(take)
+    assert refused(school) == no_right
+    # 2 what no operator can give
+    denied = run(folder, give.replace(COMPANIES, str(GET_PERSON.service)) + f" --state {estate.state.folder.path}")
+    assert denied.returncode == 1 and "exchange.rights.closed" in denied.stderr
+    # 3 a right in the security server's file alone opens nothing: the institution's gate has its own look
+    rights = estate.state.folder.path / "exchange" / "state" / "rights.toml"
+    operator(give)
+    forged = rights.read_text(encoding="utf-8").replace(SCHOOL, LIBRARY)
+    part = rights.with_suffix(".forged")
+    part.write_text(forged, encoding="utf-8")
+    part.replace(rights)
+    assert refused(library) == ACCESS_DENIED
+    # 4 as set after a restart, when what stood in that file alone is gone
+    for given in (of_data, of_consents):
+        operator(given)
+    estate.restart()
+    assert school.call(FIND_COMPANIES, find).companies
+    assert refused(library) == no_right and LIBRARY not in rights.read_text(encoding="utf-8")
+    # 5 data of a person only under the person's consent, and while it holds
+    _asks_under_a_consent(estate.now, school)
+    operator(take)
+    assert refused(school) == no_right
+
+
+def _asks_under_a_consent(estate: RunningEState, school: Client) -> None:
+    holder, code = estate.holder(E_RESIDENT_ROLE), estate.person(E_RESIDENT_ROLE).personal_code
+    consents, origins = ConsentClient(school), estate.origins
+
+    def address(receipt: str | None) -> str | None:
+        asked = GetAddress(personal_code=code)
+        return school.call(GET_ADDRESS, asked, user_id=f"EE{code}", consent=receipt, purpose=PURPOSE).locality
+
+    with pytest.raises(Refused, match=r"exchange\.consent\.missing"):
+        address(None)
+    link = consents.request(code, [PURPOSE], callback=CALLBACK).url
+    story.sign_in(holder, origins["consent"])
+    signed = story.sign(holder, holder.visitor.open(link))
+    held = consents.find_receipt(code, PURPOSE)
+    assert held is not None
+    assert address(held.receipt) == "Helsinki"
+    story.sign_in(holder, origins["portal"])
+    assert SCHOOL in holder.visitor.open(f"{origins['portal']}/who-looked").text
+    consent = signed.url.split("?")[0]
+    holder.visitor.submit(holder.visitor.open(f"{consent}/withdraw"), action="/withdraw")
+    refusal = story.wait_for(lambda: _refusal(address, held.receipt), "the withdrawal to reach the register")
+    assert refusal == "exchange.consent.revoked"
+
+
+def _refusal(address: Callable[[str], object], receipt: str) -> str | None:
+    """By which code the register refuses; None while it answers."""
+    try:
+        address(receipt)
+    except Refused as error:
+        return error.code
+    return None
+
+
+def test_what_cannot_be_registered_is_said(estate: RestartableEState, tmp_path: Path) -> None:
     command = f"digiid exchange new-server {{}} -d servers --state {estate.state.folder.path} --officer 48801209001"
     nameless = run(tmp_path, command.format("EE/COM/10000297/x --client EE/COM/10000297/shop"))
     assert nameless.returncode == 2 and "--member EE/COM/10000297=NAME" in nameless.stderr
@@ -133,7 +280,7 @@ def test_what_cannot_be_registered_is_said(estate: RunningEState, tmp_path: Path
 
 
 def test_what_an_officer_removed_is_entered_again_when_it_is_brought_back(
-    estate: RunningEState, tmp_path: Path
+    estate: RestartableEState, tmp_path: Path
 ) -> None:
     state, server = f"--state {estate.state.folder.path}", "EE/COM/10000296/shop"
     by = f"--officer 48801209001 {state}"

@@ -90,6 +90,7 @@ class Action(StrEnum):
     DECIDE_REQUESTS = "decide_requests"
     MANAGE_MEMBERS = "manage_members"
     MANAGE_GROUPS = "manage_groups"
+    MANAGE_ACCESS_RIGHTS = "manage_access_rights"
     MANAGE_TRUST_SERVICES = "manage_trust_services"
     MANAGE_SIGNING_KEYS = "manage_signing_keys"
     MANAGE_PARAMETERS = "manage_parameters"
@@ -101,6 +102,8 @@ RIGHTS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.DECIDE_REQUESTS: frozenset({Role.REGISTRATION_OFFICER}),
     Action.MANAGE_MEMBERS: frozenset({Role.REGISTRATION_OFFICER}),
     Action.MANAGE_GROUPS: frozenset({Role.REGISTRATION_OFFICER}),
+    # At each security server X-Road has a service administrator for them; one operator runs all servers of a state.
+    Action.MANAGE_ACCESS_RIGHTS: frozenset({Role.REGISTRATION_OFFICER}),
     Action.MANAGE_TRUST_SERVICES: frozenset({Role.SECURITY_OFFICER}),
     Action.MANAGE_SIGNING_KEYS: frozenset({Role.SECURITY_OFFICER}),
     Action.MANAGE_PARAMETERS: frozenset({Role.SYSTEM_ADMINISTRATOR}),

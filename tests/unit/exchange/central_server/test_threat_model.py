@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from digiid.exchange.central_server import store
 from digiid.exchange.central_server.domain import REGISTRATION, RIGHTS, Action, RequestState, Role
 from digiid.exchange.central_server.registering import Identity
-from digiid.exchange.central_server.use_cases import configuration, members, officers, requests
+from digiid.exchange.central_server.use_cases import access_rights, configuration, members, officers, requests
 from digiid.exchange.central_server.use_cases.deps import Deps
 from digiid.formats.exchange.management import (
     Operation,
@@ -72,6 +72,14 @@ WRITES: dict[str, tuple[Action, Write]] = {
     "ungroup": (Action.MANAGE_GROUPS, lambda d, by, _: members.remove_group(d, "there", by=by)),
     "join": (Action.MANAGE_GROUPS, lambda d, by, _: members.add_to_group(d, "there", BANK, by=by)),
     "part": (Action.MANAGE_GROUPS, lambda d, by, _: members.remove_from_group(d, "there", BOARD, by=by)),
+    "grant": (
+        Action.MANAGE_ACCESS_RIGHTS,
+        lambda d, by, _: access_rights.note_granted(d, "there", ["POST /v1"], service="s", basis="a law", by=by),
+    ),
+    "revoke": (
+        Action.MANAGE_ACCESS_RIGHTS,
+        lambda d, by, _: access_rights.note_revoked(d, BANKING, ["POST /v1"], service="s", by=by),
+    ),
     "ca": (
         Action.MANAGE_TRUST_SERVICES,
         lambda d, by, _: members.approve_ca(
@@ -152,6 +160,7 @@ def test_tm01_the_matrix_of_roles() -> None:
         "decide_requests": ["registration_officer"],
         "manage_members": ["registration_officer"],
         "manage_groups": ["registration_officer"],
+        "manage_access_rights": ["registration_officer"],
         "manage_trust_services": ["security_officer"],
         "manage_signing_keys": ["security_officer"],
         "manage_parameters": ["system_administrator"],

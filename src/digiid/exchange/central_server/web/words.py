@@ -56,6 +56,8 @@ EVENTS: Final = {
     "group.removed": N_("a group was removed"),
     "group.joined": N_("somebody joined a group"),
     "group.left": N_("somebody left a group"),
+    "access_right.granted": N_("an access right was given"),
+    "access_right.revoked": N_("an access right was taken back"),
     "ca.approved": N_("a certification authority was approved"),
     "ca.withdrawn": N_("a certification authority was withdrawn"),
     "tsa.approved": N_("a time-stamping authority was approved"),
@@ -77,9 +79,11 @@ EVENTS: Final = {
 
 # What the journal's entries tell, by the names in their payloads. `by` and `envelope_sha256` are not among the details.
 DETAILS: Final = {
+    "basis": N_("by what right"),
     "certificate": N_("certificate"),
     "client": N_("client"),
     "code": N_("code"),
+    "endpoint": N_("endpoint"),
     "group": N_("group"),
     "item": N_("name in the plan"),
     "key": N_("key"),
@@ -93,6 +97,7 @@ DETAILS: Final = {
     "request": N_("request"),
     "roles": N_("roles"),
     "server": N_("security server"),
+    "service": N_("service"),
     "value": N_("value"),
 }
 ROLES: Final = {

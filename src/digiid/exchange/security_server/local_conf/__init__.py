@@ -33,10 +33,12 @@ from digiid.exchange.security_server.local_conf.shape import (
     RESERVED_CODES,
     LocalConfSettings,
     Mode,
+    RightSettings,
 )
 from digiid.exchange.security_server.local_conf.watched import LocalConfAlarm, LocalConfFile
 from digiid.exchange.security_server.local_conf.writing import (
     Offer,
+    add_rights,
     build_local_conf,
     dump_local_conf,
     write_local_conf,
@@ -59,7 +61,9 @@ __all__ = [
     "LocalService",
     "Mode",
     "Offer",
+    "RightSettings",
     "Target",
+    "add_rights",
     "build_local_conf",
     "dump_local_conf",
     "load_local_conf",

@@ -75,6 +75,30 @@ def build_local_conf(
         raise Malformed("exchange.local_conf.invalid", str(error)) from error
 
 
+def add_rights(settings: LocalConfSettings, rights: Iterable[tuple[ServiceId, RightSettings]]) -> LocalConfSettings:
+    """The settings with these rights at services of theirs besides; one that is there already stays once.
+
+    Raises: Malformed `exchange.local_conf.invalid`, no such service or endpoint.
+    """
+    by_provider: dict[str, list[RightSettings]] = {}
+    for service, right in rights:
+        by_provider.setdefault(str(service.provider), []).append(right)
+    if unknown := by_provider.keys() - {client.id for client in settings.clients}:
+        raise Malformed("exchange.local_conf.invalid", f"services of no client of this server: {', '.join(unknown)}")
+    try:
+        clients = [
+            # made anew and not copied, so that it is checked
+            ClientSettings(
+                **{name: getattr(client, name) for name in ClientSettings.model_fields if name != "rights"},
+                rights=tuple(dict.fromkeys((*client.rights, *by_provider.get(client.id, ())))),
+            )
+            for client in settings.clients
+        ]
+        return LocalConfSettings(version=settings.version, clients=tuple(clients))
+    except ValidationError as error:
+        raise Malformed("exchange.local_conf.invalid", str(error)) from error
+
+
 def _service_settings(service: ServiceId, offers: Sequence[Offer]) -> ServiceSettings:
     first = offers[0]
     endpoints = dict.fromkeys(endpoint for offer in offers for endpoint in offer.endpoints)
@@ -141,12 +165,15 @@ def _toml(value: object) -> str:
     return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in text) + '"'
 
 
-def write_local_conf(file: Path, settings: LocalConfSettings) -> None:
-    """Write the file whole or not at all; a running server takes it up with its next message.
+def write_local_conf(file: Path, settings: LocalConfSettings, *, note: str = "") -> None:
+    """Write the file whole or not at all; a running server takes it up with its next message. `note`: a line for who
+    opens it.
 
     Raises: Malformed `exchange.local_conf.…` when what would be written cannot be read again.
     """
     content = dump_local_conf(settings)
+    if note:
+        content = f"# {note}\n".encode() + content
     compile_settings(parse_local_conf(content, name=str(file)), CertificateFiles(file.parent), content)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
