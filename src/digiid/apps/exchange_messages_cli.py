@@ -1,11 +1,11 @@
 """`digiid exchange messages|archive`: which requests have no answer, by a message log, what became of a single one, and
 an archive at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -18,11 +18,10 @@ from digiid.kernel.errors import DigiidError, Malformed, Unavailable
 from digiid.platform.command_output import EXIT_UNREADABLE, print_error, print_json
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
-
     from digiid.exchange.message_log import LoggedMessage
     from digiid.exchange.message_log.database import LogDatabase
     from digiid.exchange.message_log.store import Unanswered
+    from digiid.platform.db import Database
 
 out = Console(emoji=False)  # or the `:AB:` of an identifier would become a picture
 err = Console(stderr=True)
@@ -39,15 +38,18 @@ def messages(
 ) -> None:
     """The requests to which no response was logged: the provider may have acted, and who asked does not know it.
 
-    With a message id: everything that was logged of that message. It works while the server runs, and while it is
-    down. Exit codes: 0 every request has its response; 1 some have none, or there is no such message; 2 no log.
+    One that the other security server refused is told as that: a fault came back, which is no signed message. With a
+    message id: everything that was logged of that message. It works while the server runs, and while it is down. Exit
+    codes: 0 every request has its response or was refused; 1 some have none, or there is no such message; 2 no log.
     """
     from digiid.exchange.message_log import store
+    from digiid.exchange.security_server.settings import load_security_server_settings
     from digiid.platform.clock import SystemClock
 
     now = SystemClock().now()
     try:
-        with _reading(settings) as tx:
+        told = load_security_server_settings(settings)
+        with _opened(told.database) as log, log.read() as tx:
             if message_id is not None:
                 found = store.find_messages(tx, message_id, party=None, is_response=None, limit=_MAX_SHOWN)
                 stamped = store.find_stamped_through(tx)
@@ -57,15 +59,21 @@ def messages(
         print_error(error, out if as_json else err, as_json=as_json)
         raise typer.Exit(EXIT_UNREADABLE) from None
     if message_id is not None:
-        _show_message(message_id, found, stamped, as_json=as_json)
-        answered = {(each.party, each.request_id) for each in found if each.is_response}
-        is_complete = bool(found) and all((each.party, each.request_id) in answered for each in found)
-        raise typer.Exit(0 if is_complete else 1)
-    lost = [each for each in waiting if now - each.at >= _UNDER_WAY]
+        open_ones = _without_response(found)
+        faults = _find_faults(told.monitoring_url, open_ones)
+        _show_message(message_id, found, stamped, faults, as_json=as_json)
+        is_settled = bool(found) and all(_is_refused(each, faults) for each in open_ones)
+        raise typer.Exit(0 if is_settled else 1)
+    faults = _find_faults(told.monitoring_url, waiting)
+    lost = [
+        each
+        for each in waiting
+        if not _is_refused(each, faults) and (each.number in faults or now - each.at >= _UNDER_WAY)
+    ]
     if as_json:
-        print_json(out, [{**_unanswered_json(each), "mayBeUnderWay": each not in lost} for each in waiting])
+        print_json(out, [_unanswered_json(each, faults, is_lost=each in lost) for each in waiting])
     else:
-        _show_unanswered(waiting, lost)
+        _show_unanswered(waiting, lost, faults)
     raise typer.Exit(1 if lost else 0)
 
 
@@ -110,29 +118,94 @@ def archive(
 
 
 @contextmanager
-def _reading(settings: Path) -> "Iterator[Connection]":
-    from digiid.exchange.security_server.settings import load_security_server_settings
+def _opened(database: str) -> "Iterator[LogDatabase]":
+    from digiid.exchange.message_log.database import LogDatabase
 
-    with _opened(load_security_server_settings(settings).database) as log, log.read() as tx:
-        yield tx
+    with _opened_database(database) as opened:
+        log = LogDatabase(opened)
+        try:
+            yield log
+        finally:
+            log.close()
 
 
 @contextmanager
-def _opened(database: str) -> "Iterator[LogDatabase]":
+def _opened_database(database: str) -> "Iterator[Database]":
+    """What is there; nothing is made. Raises: Unavailable `exchange.logging_failed`."""
     from sqlalchemy import make_url
 
-    from digiid.exchange.message_log.database import LogDatabase
     from digiid.platform.db import Database
 
     url = make_url(database)
     is_file = url.get_backend_name() == "sqlite" and url.database
     if is_file and not Path(str(url.database)).exists():
-        raise Unavailable("exchange.logging_failed", f"the log's file {url.database} is not there")
-    log = LogDatabase(Database.sqlite(Path(str(url.database))) if is_file else Database(database))
+        raise Unavailable("exchange.logging_failed", f"the file {url.database} is not there")
+    opened = Database.sqlite(Path(str(url.database))) if is_file else Database(database)
     try:
-        yield log
+        yield opened
     finally:
-        log.close()
+        opened.close()
+
+
+# ------------------------------------------------------------------ what a fault tells
+
+_OF_THE_OTHER: Final = "server.serverproxy."
+# With these a security server says no before it asks its information system. Any other fault may come after it asked.
+_REFUSALS: Final = frozenset(
+    (
+        "access_denied",
+        "client_proxy_version_not_supported",
+        "invalid_security_server",
+        "maintenance_mode",
+        "service_disabled",
+        "ssl_authentication_failed",
+        "unknown_member",
+        "unknown_service",
+    )
+)
+
+
+def _find_faults(monitoring_url: str, messages: "Sequence[Unanswered | LoggedMessage]") -> dict[int, str]:
+    """By number in the log, with which fault a message ended here, as far as the operational records know it.
+
+    They are kept for days only, and the last seconds before a crash are lost: of what is not in it nothing is known.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from digiid.exchange.security_server.monitoring.store import find_failed
+
+    if not messages:
+        return {}
+    numbers = {_key_of(each): each.number for each in messages}
+    first = int(min(each.at for each in messages).timestamp())
+    found: dict[int, str] = {}
+    try:
+        with _opened_database(monitoring_url) as database, database.read() as tx:
+            for failed in find_failed(tx, first=first):
+                number = numbers.get((failed.role, failed.message_id, failed.request_id, failed.client))
+                if number is not None:
+                    found[number] = failed.fault_code
+    except (DigiidError, SQLAlchemyError) as error:
+        why = error.detail if isinstance(error, DigiidError) else "the operational records cannot be read"
+        err.print(f"Which were refused is not known: {escape(why)}", highlight=False)
+    return found
+
+
+def _key_of(message: "Unanswered | LoggedMessage") -> tuple[str, str, str, str]:
+    role = "Client" if message.party == message.client else "Producer"
+    return role, message.message_id, message.request_id, message.client
+
+
+def _is_refused(message: "Unanswered | LoggedMessage", faults: Mapping[int, str]) -> bool:
+    """Whether the other security server said no. What came to a provider here was let in before it was logged."""
+    code = faults.get(message.number, "")
+    is_of_the_other = message.party == message.client and code.startswith(_OF_THE_OTHER)
+    return is_of_the_other and code.removeprefix(_OF_THE_OTHER) in _REFUSALS
+
+
+def _without_response(found: "Sequence[LoggedMessage]") -> "list[LoggedMessage]":
+    answered = {(each.party, each.request_id) for each in found if each.is_response}
+    return [each for each in found if not each.is_response and (each.party, each.request_id) not in answered]
 
 
 def _table(*headings: str) -> Table:
@@ -146,9 +219,16 @@ def _table(*headings: str) -> Table:
 # ------------------------------------------------------------------ one message
 
 
-def _show_message(message_id: str, found: "Sequence[LoggedMessage]", stamped: int, *, as_json: bool) -> None:
+def _show_message(
+    message_id: str,
+    found: "Sequence[LoggedMessage]",
+    stamped: int,
+    faults: Mapping[int, str],
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
-        print_json(out, [_message_json(each, stamped) for each in found])
+        print_json(out, [_message_json(each, stamped) | _fault_json(each, faults) for each in found])
         return
     if not found:
         err.print(f"Nothing is logged of {escape(message_id)}.", highlight=False)
@@ -163,10 +243,14 @@ def _show_message(message_id: str, found: "Sequence[LoggedMessage]", stamped: in
             time_stamp,
         )
     out.print(table)
-    answered = {(each.party, each.request_id) for each in found if each.is_response}
-    for each in found:
-        if not each.is_response and (each.party, each.request_id) not in answered:
-            out.print(f"No response was logged for {escape(each.party)}. {_meaning(each.party != each.client)}")
+    for each in _without_response(found):
+        text = f"No response was logged for {escape(each.party)}."
+        if _is_refused(each, faults):
+            out.print(f"{text} The other security server refused the request: {escape(faults[each.number])}.")
+            continue
+        if each.number in faults:
+            text += f" It ended with {escape(faults[each.number])}."
+        out.print(f"{text} {_meaning(each.party != each.client)}")
 
 
 def _meaning(is_incoming: bool) -> str:
@@ -192,23 +276,32 @@ def _message_json(message: "LoggedMessage", stamped: int) -> dict[str, Any]:
 # ------------------------------------------------------------------ those without an answer
 
 
-def _show_unanswered(waiting: "Sequence[Unanswered]", lost: "Sequence[Unanswered]") -> None:
+def _fault_json(message: "Unanswered | LoggedMessage", faults: Mapping[int, str]) -> dict[str, Any]:
+    return {"fault": faults.get(message.number), "refused": _is_refused(message, faults)}
+
+
+def _show_unanswered(waiting: "Sequence[Unanswered]", lost: "Sequence[Unanswered]", faults: Mapping[int, str]) -> None:
     if not waiting:
         out.print("Every request has its response.")
         return
     table = _table("logged", "message id", "of", "service", "")
     for each in waiting:
         told = "it may have acted" if each.is_incoming else "asked"
-        table.add_row(
-            f"{each.at:%Y-%m-%d %H:%M:%S}",
-            *map(escape, (each.message_id, each.party, each.service)),
-            told if each in lost else f"{told}; may be under way",
-        )
+        if _is_refused(each, faults):
+            told = f"refused: {faults[each.number]}"
+        elif each.number in faults:
+            told = f"{told}; ended with {faults[each.number]}"
+        elif each not in lost:
+            told = f"{told}; may be under way"
+        table.add_row(f"{each.at:%Y-%m-%d %H:%M:%S}", *map(escape, (each.message_id, each.party, each.service, told)))
     out.print(table)
-    out.print(f"{len(lost)} of {len(waiting)} are older than two minutes: no response to them will come any more.")
+    refused = sum(_is_refused(each, faults) for each in waiting)
+    if refused:
+        out.print(f"{refused} of {len(waiting)} were refused by the other security server.")
+    out.print(f"{len(lost)} of {len(waiting)} have no response, and none will come any more.")
 
 
-def _unanswered_json(each: "Unanswered") -> dict[str, Any]:
+def _unanswered_json(each: "Unanswered", faults: Mapping[int, str], *, is_lost: bool) -> dict[str, Any]:
     return {
         "number": each.number,
         "loggedAt": each.at.isoformat(),
@@ -218,4 +311,6 @@ def _unanswered_json(each: "Unanswered") -> dict[str, Any]:
         "client": each.client,
         "service": each.service,
         "providerMayHaveActed": each.is_incoming,
+        "mayBeUnderWay": not is_lost and not _is_refused(each, faults),
+        **_fault_json(each, faults),
     }

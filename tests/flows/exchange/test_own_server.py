@@ -170,7 +170,10 @@ def test_a_program_joins_the_exchange_by_the_commands_of_the_page(estate: Restar
         assert said.returncode == 0, run(tmp_path, own(ask_the_state)).stdout
         # 6 given rights, and deprived of them
         _rights_are_given_and_taken(estate, tmp_path, f"http://127.0.0.1:{http}")
-        # 7 archived at once, as soon as all have time stamps
+        # 7 what was refused has no response, and is told as refused
+        refused = _until_answered(tmp_path, "digiid exchange messages servers/own/server.toml")
+        assert refused.returncode == 0 and "refused: server.serverproxy.access_denied" in refused.stdout, refused.stdout
+        # 8 archived at once, as soon as all have time stamps
         archived = _until_answered(tmp_path, "digiid exchange archive servers/own/server.toml")
         assert archived.returncode == 0, archived.stdout + archived.stderr
     key = "--key message-log-archives:servers/own/message-log-archives"

@@ -110,8 +110,7 @@ class SecurityServer:
             authorities=authorities_of(settings.message_log, self._http, entropy, clock),
             verify_unit=lambda certificate, at: self.configuration.current().verify_time_stamping_unit(certificate, at),
         )
-        monitoring_url = settings.monitoring_database or f"sqlite:///{(folder / 'monitoring.sqlite').resolve()}"
-        self.monitoring = Monitoring(_open_database(monitoring_url), clock, settings.monitoring)
+        self.monitoring = Monitoring(_open_database(settings.monitoring_url), clock, settings.monitoring)
 
         # 4 whom it calls
         self._client_context = self._make_client_context()

@@ -171,6 +171,11 @@ class SecurityServerSettings(Settings):
         return self
 
     @property
+    def monitoring_url(self) -> str:
+        """Where the operational records are, as an SQLAlchemy URL."""
+        return self.monitoring_database or f"sqlite:///{(self.folder / 'monitoring.sqlite').resolve()}"
+
+    @property
     def server_id(self) -> ServerId:
         return parse_server_id(self.server)
 

@@ -9,7 +9,11 @@ from typer.testing import CliRunner
 
 from digiid.apps import exchange_messages_cli
 from digiid.apps.exchange_cli import exchange_app
+from digiid.exchange.granted_rights import parse_service_id
 from digiid.exchange.message_log import store
+from digiid.exchange.security_server.monitoring import Monitoring, MonitoringSettings
+from digiid.exchange.security_server.monitoring.records import OperationalRecord
+from digiid.kernel.identifiers import parse_party
 from digiid.platform.clock import ManualClock, SystemClock
 from digiid.platform.db import Database
 from tests.support.global_conf import LOANS, POLICE
@@ -50,6 +54,31 @@ def recorded(tmp_path):
 
     record.clock = clock
     return record
+
+
+@pytest.fixture
+def ended(tmp_path, recorded):
+    """`ended(entry, code)` has the server's operational records say with which fault a message ended, or without."""
+    database = Database.sqlite(tmp_path / "monitoring.sqlite")
+    monitoring = Monitoring(database, recorded.clock, MonitoringSettings())
+
+    def end(entry, code, **changes):
+        record = OperationalRecord(
+            role="Client" if entry.party == entry.client else "Producer",
+            request_in_at=recorded.clock.now(),
+            succeeded=code is None,
+            client=parse_party(entry.client),
+            service=parse_service_id(entry.service),
+            message_id=entry.message_id,
+            request_id=entry.request_id,
+            fault_code=code,
+            fault_string='a text with "succeeded":false in it',
+        )
+        monitoring.record(replace(record, **changes))
+        monitoring.flush()
+
+    yield end
+    database.close()
 
 
 def run(*arguments):
@@ -94,7 +123,108 @@ def test_the_command_tells_people_what_became_of_a_message(recorded, monkeypatch
     assert (lost.exit_code, whole.exit_code, run(settings, "never").exit_code) == (1, 0, 1)
     assert "may have acted" in lost.stdout and PROVIDER in lost.stdout
     assert "response" in whole.stdout and "No response" not in whole.stdout
-    assert "older than two minutes" in run(settings).stdout
+    assert "1 of 1 have no response" in run(settings).stdout
+
+
+DENIED = "server.serverproxy.access_denied"
+
+
+def test_a_request_that_the_other_server_refused_is_told_from_a_lost_answer(recorded, ended, monkeypatch):
+    monkeypatch.setattr(exchange_messages_cli.out, "_width", 250)
+    refused, lost = request("refused"), request("lost")
+    settings = recorded(refused)
+    ended(refused, DENIED)
+    told = run(settings)
+    assert told.exit_code == 0 and f"refused: {DENIED}" in told.stdout and "1 of 1 were refused" in told.stdout
+    one = run(settings, "refused")
+    assert one.exit_code == 0 and "refused the request" in one.stdout and "provider acted" not in one.stdout
+    recorded(lost)
+    told = run(settings, "--json")
+    assert told.exit_code == 1
+    assert {each["messageId"]: (each["refused"], each["fault"]) for each in json.loads(told.stdout)} == {
+        "lost": (False, None),
+        "refused": (True, DENIED),
+    }
+    assert json.loads(run(settings, "refused", "--json").stdout)[0]["refused"] is True
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "server.serverproxy.service_failed",  # its information system may have acted, and its answer be unreadable
+        "server.serverproxy.internal_error",
+        "server.serverproxy.logging_failed",
+        "server.serverproxy.access_denied.more",
+        "server.clientproxy.access_denied",  # said here
+        "server.clientproxy.network_error",
+        "access_denied",
+    ],
+)
+def test_a_fault_after_which_the_provider_may_have_acted_is_no_refusal(recorded, ended, code, monkeypatch):
+    monkeypatch.setattr(exchange_messages_cli.out, "_width", 250)
+    entry = request("failed")
+    settings = recorded(entry)
+    ended(entry, code)
+    [told] = json.loads(run(settings, "--json").stdout)
+    assert (told["refused"], told["fault"], told["mayBeUnderWay"]) == (False, code, False)
+    listed, one = run(settings), run(settings, "failed")
+    assert (listed.exit_code, one.exit_code) == (1, 1)
+    assert f"ended with {code}" in listed.stdout and "refused" not in listed.stdout
+    assert "Whether the provider acted" in one.stdout
+
+
+def test_what_came_to_a_provider_was_let_in_so_that_it_may_always_have_acted(recorded, ended):
+    entry = request("came", party=PROVIDER)
+    settings = recorded(entry)
+    ended(entry, DENIED)
+    told = run(settings, "--json")
+    assert told.exit_code == 1
+    assert [(each["refused"], each["providerMayHaveActed"]) for each in json.loads(told.stdout)] == [(False, True)]
+    assert "may have acted" in run(settings, "came").stdout
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"role": "Producer"},
+        {"message_id": "other"},
+        {"request_id": "other"},
+        {"request_id": None},
+        {"client": parse_party("EE/GOV/70000999/other")},
+        {"succeeded": True},
+    ],
+    ids=str,
+)
+def test_a_fault_of_another_message_says_nothing_of_this_one(recorded, ended, other):
+    entry = request("lost")
+    settings = recorded(entry)
+    ended(entry, DENIED, **other)
+    [told] = json.loads(run(settings, "--json").stdout)
+    assert (told["refused"], told["fault"]) == (False, None)
+
+
+def test_a_fault_ends_a_message_that_would_be_under_way(recorded, ended):
+    recorded.clock.advance(timedelta(hours=1))
+    failed, waits = request("failed"), request("waits")
+    settings = recorded(failed, waits)
+    ended(failed, "server.serverproxy.service_failed")
+    told = {each["messageId"]: each["mayBeUnderWay"] for each in json.loads(run(settings, "--json").stdout)}
+    assert told == {"failed": False, "waits": True}
+
+
+def test_without_the_operational_records_nothing_is_claimed(recorded, ended, tmp_path):
+    entry = request("refused")
+    settings = recorded(entry)
+    ended(entry, DENIED)
+    for file in tmp_path.glob("monitoring.sqlite*"):
+        file.unlink()
+    gone = run(settings, "--json")
+    assert gone.exit_code == 1 and json.loads(gone.stdout)[0]["refused"] is False
+    assert "not known" in gone.stderr and not (tmp_path / "monitoring.sqlite").exists()
+    (tmp_path / "monitoring.sqlite").write_bytes(b"no database" * 1000)
+    damaged = run(settings, "--json")
+    assert damaged.exit_code == 1 and json.loads(damaged.stdout)[0]["refused"] is False
+    assert "not known" in damaged.stderr
 
 
 def test_a_narrow_terminal_cuts_no_message_id(recorded, monkeypatch):

@@ -1,7 +1,7 @@
 """The records' own database: it may be lost, and no message depends on it (docs/stores.md)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,30 @@ def list_records(
             query = query.where(or_(RECORDS.c.client == party, RECORDS.c.provider == party))
     query = query.order_by(RECORDS.c.stored_at, RECORDS.c.number).offset(skip).limit(limit)
     return [StoredRecord(row.stored_at, json.loads(row.body)) for row in tx.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedMessage:
+    """A message that ended with a fault here: in which role (Client, Producer), and which fault was told."""
+
+    role: str
+    message_id: str
+    request_id: str
+    client: str
+    fault_code: str
+
+
+def find_failed(tx: Connection, *, first: int) -> Iterator[FailedMessage]:
+    """Those stored from this second on. A record that names no request is left out."""
+    # as `record_all` writes it; in a text of the record the quotation marks would be escaped
+    failed = RECORDS.c.body.contains('"succeeded":false', autoescape=True)
+    query = select(RECORDS.c.client, RECORDS.c.body).where(RECORDS.c.stored_at >= first, failed)
+    for client, body in tx.execute(query.execution_options(yield_per=1000)):
+        fields = json.loads(body)
+        known = [fields.get(name) for name in ("securityServerType", "messageId", "xRequestId", "faultCode")]
+        if all(isinstance(each, str) for each in known):
+            role, message_id, request_id, code = known
+            yield FailedMessage(role, message_id, request_id, client, code)
 
 
 def purge(tx: Connection, *, before: int) -> int:
