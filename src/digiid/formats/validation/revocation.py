@@ -66,7 +66,9 @@ def check_revocation(
             _check_strength(signers, proven_at)
             judge_status(facts, answer, best_at, has_proof=has_proof)
         except NotValid as error:
-            if error.sub in (Sub.REVOKED, Sub.REVOKED_NO_POE):
+            # Of two words about the time of signing the first one counts, on hold too: it may be taken off later.
+            was_on_hold = error.code == "validation.on_hold" and has_proof and _find_other_time(answer, best_at) is None
+            if was_on_hold or error.sub in (Sub.REVOKED, Sub.REVOKED_NO_POE):
                 raise
             problem = error
             continue
@@ -174,27 +176,28 @@ def judge_status(facts: Facts, answer: ocsp.VerifiedOcsp, best_at: datetime, *, 
         raise revoked(answer.reason, has_proof=has_proof)
     if not has_proof:
         return  # without a time-stamp there is nothing to compare with; the ladder refuses for that
-    if answer.produced_at < signed_at:
-        raise NotValid(
-            INDETERMINATE,
-            Sub.TRY_LATER,
-            "validation.ocsp_before_time_stamp",
-            "OCSP response production time is before timestamp time",
-        )
-    stale = answer.next_update_at is not None and answer.next_update_at < signed_at
-    if stale or answer.this_update_at < signed_at - _STATUS_BEFORE_TIME_STAMP:
-        raise NotValid(
-            INDETERMINATE,
-            Sub.TRY_LATER,
-            "validation.ocsp_stale",
-            "The OCSP response tells an older status than that of the time of signing",
-        )
+    other_time = _find_other_time(answer, signed_at)
+    if other_time is not None:
+        raise other_time
     if answer.produced_at - signed_at > OCSP_LATE_AFTER:
         facts.warn(
             "validation.ocsp_late",
             "The time difference between the signature timestamp and the OCSP response exceeds 15 minutes, rendering "
             "the OCSP response not 'fresh'.",
         )
+
+
+def _find_other_time(answer: ocsp.VerifiedOcsp, best_at: datetime) -> NotValid | None:
+    """Why an answer says nothing about the time of the signature; None when it does."""
+    signed_at = best_at.replace(microsecond=0)
+    if answer.produced_at < signed_at:
+        text = "OCSP response production time is before timestamp time"
+        return NotValid(INDETERMINATE, Sub.TRY_LATER, "validation.ocsp_before_time_stamp", text)
+    stale = answer.next_update_at is not None and answer.next_update_at < signed_at
+    if stale or answer.this_update_at < signed_at - _STATUS_BEFORE_TIME_STAMP:
+        text = "The OCSP response tells an older status than that of the time of signing"
+        return NotValid(INDETERMINATE, Sub.TRY_LATER, "validation.ocsp_stale", text)
+    return None
 
 
 def check_not_from_future(facts: Facts, at: datetime) -> None:

@@ -5,7 +5,7 @@ import io
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -460,6 +460,19 @@ def test_one_answer_that_says_revoked_is_not_passed_over_for_a_good_one(
     assert verdict(with_answers(good), at=AT + 3 * DAY) == PASSED
     assert verdict(with_answers(good, told_later), at=AT + 3 * DAY) == expected
     assert verdict(with_answers(told_later, good), at=AT + 3 * DAY) == expected
+
+
+def test_a_certificate_on_hold_when_it_was_used_is_not_cleared_by_an_answer_from_after_the_hold() -> None:
+    def on_hold(at: datetime) -> bytes:
+        since = SIGNED_AT - 2 * DAY
+        return about_signer(at=at, status="revoked", revoked_at=since, reason="certificate_hold")
+
+    later = about_signer(at=SIGNED_AT + DAY)
+    told_then, told_before = on_hold(SIGNED_AT + MINUTE), on_hold(SIGNED_AT - DAY)
+    assert verdict(with_answers(told_then, later), at=AT + 3 * DAY) == unknown("TRY_LATER")
+    assert verdict(with_answers(later, told_then), at=AT + 3 * DAY) == unknown("TRY_LATER")
+    assert verdict(with_answers(told_before, later), at=AT + 3 * DAY) == PASSED  # it may have been taken off by then
+    assert verdict(with_answers(about_signer(at=SIGNED_AT), told_then), at=AT + 3 * DAY) == PASSED
 
 
 @pytest.mark.parametrize("junk", [b"junk", b"\x30\x00", b"\x30\x80"])
