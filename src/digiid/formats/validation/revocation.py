@@ -250,8 +250,11 @@ def find_time_mark(
 def _is_time_mark(nonce: bytes | None, signature_value: bytes) -> bool:
     if nonce is None:
         return False
-    reader = der.read_whole(nonce, max_bytes=256)  # DigestInfo, RFC 8017 §9.2
-    hash_name = read_hash_identifier(reader.take(der.SEQUENCE))
-    digest = reader.take(der.OCTET_STRING).content
-    reader.finish()
+    try:
+        reader = der.read_whole(nonce, max_bytes=256)  # DigestInfo, RFC 8017 §9.2
+        hash_name = read_hash_identifier(reader.take(der.SEQUENCE))
+        digest = reader.take(der.OCTET_STRING).content
+        reader.finish()
+    except Malformed:
+        return False  # a nonce may be any octets: of an answer that somebody asked for in the ordinary way
     return hash_name != "sha1" and digest == hash_bytes(hash_name, signature_value)

@@ -1,6 +1,7 @@
 """BDOC time-marks: what makes one, and what the published tests of digidoc4j and SiVa refuse."""
 
 import io
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from digiid.formats.trusted_list import GRANTED, OCSP_QC, ListedService, VerifiedTrust
 from digiid.formats.validation import SignatureReport, validate_container
 from tests.support.archived import archived
+from tests.support.containers import edited
 from tests.support.pki import AT, DAY, SIGNED_AT, shared_pki
 from tests.support.time_marked import POLICY, TimeMarkMaker, digest_info, mark_responder
 
@@ -50,14 +52,23 @@ def test_a_time_mark_is_proof_of_when() -> None:
     "maker",
     [
         TimeMarkMaker(nonce=lambda value: digest_info(b"x")),
+        TimeMarkMaker(nonce=lambda value: b"random octets"),
         TimeMarkMaker(responder=PKI.responder),
     ],
-    ids=["over another value", "by a responder that makes none"],
+    ids=["over another value", "an ordinary nonce", "by a responder that makes none"],
 )
 def test_what_is_no_time_mark_proves_nothing(maker: TimeMarkMaker) -> None:
     signature = only(maker.container())
     assert verdict(signature) == ("INDETERMINATE", "SIG_CONSTRAINTS_FAILURE")
     assert codes(signature) == ["validation.time_mark", "validation.no_time_stamp"]
+
+
+def test_an_ordinary_answer_of_the_same_responder_does_no_harm_beside_the_time_mark() -> None:
+    ordinary = PKI.ocsp(PKI.signer.certificate, at=SIGNED_AT, nonce=b"random octets", responder=mark_responder())
+    value = f"<xades:EncapsulatedOCSPValue>{b64encode(ordinary).decode()}</xades:EncapsulatedOCSPValue>"
+    marked = TimeMarkMaker().container()
+    assert only(edited(marked, lambda xml: xml.replace("<xades:OCSPValues>", f"<xades:OCSPValues>{value}"))).is_valid
+    assert only(edited(marked, lambda xml: xml.replace("</xades:OCSPValues>", f"{value}</xades:OCSPValues>"))).is_valid
 
 
 def test_the_responders_certificate_has_to_be_in_the_signature() -> None:
