@@ -42,7 +42,7 @@ _OVERDUE_AFTER: Final = timedelta(minutes=10)
 StateOption = Annotated[Path, typer.Option("--state", help="The folder of the state.", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 UnitArgument = Annotated[str, typer.Argument(help="Whose message it is, as `list` names it.")]
-PositionArgument = Annotated[int, typer.Argument(help="Its number there, as `list` tells it.", min=1)]
+PositionArgument = Annotated[int, typer.Argument(help="Its number there, as `list` tells it.", min=1, max=2**31 - 1)]
 
 
 @outbox_app.command("list")
@@ -80,7 +80,7 @@ def give_up(
     because: Annotated[str, typer.Option("--because", help="Why; it goes into the journal.")],
     state: StateOption = Path("var"),
 ) -> None:
-    """Leave a refused message unsent for good: its content is removed, and the journal tells who did not get what."""
+    """Leave a refused message unsent for good: its content is removed, and the journal tells which it was."""
     from digiid.platform.outbox import give_up_refused
 
     reason = because.strip()
@@ -129,6 +129,7 @@ def _act(state: Path, unit: str, position: int, change: "Change", *, kind: str, 
     from digiid.apps.journals import opened
     from digiid.platform.clock import SystemClock
     from digiid.platform.journal import JsonValue, journal_table, record
+    from digiid.platform.outbox import get_refused
 
     if unit not in UNITS:
         raise Malformed("outbox.unit", f"{unit}: outboxes are {', '.join(UNITS)}")
@@ -136,11 +137,13 @@ def _act(state: Path, unit: str, position: int, change: "Change", *, kind: str, 
 
     def work() -> None:
         with db.write() as tx:
-            if not change(tx, _table(), position, now):
+            message = get_refused(tx, _table(), position)
+            if message is None or not change(tx, _table(), position, now):
                 raise NotFound(
                     "outbox.not_refused", f"no message {position} of {unit} is refused; see `digiid outbox list`"
                 )
-            payload: dict[str, JsonValue] = {"position": position, "by": "operator", **reason}
+            what: dict[str, JsonValue] = {"kind": message.kind, "message_id": message.message_id}
+            payload: dict[str, JsonValue] = {"position": position, **what, "by": "operator", **reason}
             record(tx, journal_table(MetaData()), kind=kind, payload=payload, at=now)
 
     with opened(_folder(state), unit) as db:

@@ -242,6 +242,11 @@ def find_refused(tx: Connection, table: Table) -> list[UndeliveredMessage]:
     return _find(tx, table, table.c.state == "refused")
 
 
+def get_refused(tx: Connection, table: Table, position: int) -> UndeliveredMessage | None:
+    """None when the message of that number is not refused."""
+    return next(iter(_find(tx, table, table.c.state == "refused", table.c.position == position)), None)
+
+
 def find_overdue(tx: Connection, table: Table, *, put_before: datetime) -> list[UndeliveredMessage]:
     """What was tried and still waits since before then, oldest first, at most a hundred."""
     return _find(tx, table, table.c.state == "waiting", table.c.attempts > 0, table.c.created_at < put_before)

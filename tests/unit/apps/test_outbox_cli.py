@@ -28,6 +28,7 @@ from digiid.platform.clock import SystemClock
 from digiid.platform.db import Database
 
 AT = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+MESSAGE = {"position": 1, "kind": "report_anomaly", "message_id": "m-1"}
 PACKAGES = {
     "bank": bank.PACKAGE,
     "business_register": business_register.PACKAGE,
@@ -134,7 +135,7 @@ def test_a_message_is_sent_again_when_the_cause_is_mended(state: Path, bank_db: 
     )
     worker.deliver_due()
     assert delivered == ["m-1"]
-    assert journaled(bank_db) == [("outbox.sent_again", {"position": 1, "by": "operator"})]
+    assert journaled(bank_db) == [("outbox.sent_again", {**MESSAGE, "by": "operator"})]
 
 
 def test_a_message_is_given_up_with_a_reason_and_its_content_goes(state: Path, bank_db: Database) -> None:
@@ -143,9 +144,14 @@ def test_a_message_is_given_up_with_a_reason_and_its_content_goes(state: Path, b
     assert [tuple(row) for row in rows(bank_db)] == [("given_up", "{}")]
     outbox.check_none_refused(bank_db, store.OUTBOX)
     assert journaled(bank_db) == [
-        ("outbox.given_up", {"position": 1, "by": "operator", "because": "the receiver was closed"})
+        ("outbox.given_up", {**MESSAGE, "by": "operator", "because": "the receiver was closed"})
     ]
     assert isinstance(run(state, "send-again", "bank", "1").exception, NotFound)
+
+
+def test_a_number_that_no_database_has_is_wrong_use(state: Path) -> None:
+    answer = run(state, "send-again", "bank", str(2**63))
+    assert answer.exit_code == 2 and isinstance(answer.exception, SystemExit)
 
 
 @pytest.mark.parametrize(
