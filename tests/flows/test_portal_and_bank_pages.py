@@ -10,6 +10,7 @@ from pathlib import Path
 import pypdfium2
 import pytest
 
+from digiid.formats.asic import DataFile
 from digiid.institutions.bank.domain import is_iban
 from digiid.institutions.bank.settings import Settings as BankSettings
 from digiid.platform.clock import ManualClock
@@ -20,6 +21,7 @@ from tests.support.containers import changed
 from tests.support.page_client import PageClient
 from tests.support.pdf import plain_pdf
 from tests.support.pki import CA_EXTENSIONS, make_certificate, new_key, person, shared_pki
+from tests.support.time_stamped import stamped
 from tests.unit.formats.test_webeid import FOR_SIGNING_IN
 
 PDF = b"%PDF-1.7\n%test only\n"
@@ -119,6 +121,19 @@ def test_a_report_can_be_had_on_paper(room: ProviderRoom) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/pdf"
     assert draw_page(answer.content).pages >= 1
+
+
+def test_a_stamped_container_with_many_files_inside_is_told_as_one_file(room: ProviderRoom) -> None:
+    inside = [DataFile(f"one-of-many-files-{number}.txt", "text/plain", b"x") for number in range(300)]
+    container = stamped(shared_pki().container(inside), name="inside.asice")
+    files = {"container": ("a.asics", container, "application/zip")}
+    browser = room.browser("portal")
+    browser.get("/validate")
+    said = words(browser.post_form("/validate", {}, files=files).text)
+    assert "Files inside.asice" in said
+    assert "one-of-many-files-0.txt" not in said
+    answer = browser.post_form("/validate", {"format": "pdf"}, files=files)
+    assert answer.status_code == 200 and draw_page(answer.content).pages >= 1
 
 
 def test_what_is_odd_is_told_in_estonian_with_the_exact_words_beside_it(room: ProviderRoom) -> None:

@@ -18,6 +18,8 @@ _FAMILY: Final = "DejaVu"
 _INK, _GREY = (11, 12, 12), (80, 90, 95)
 TONES: Final = {"green": (0, 94, 56), "red": (148, 37, 20), "yellow": (89, 77, 0)}
 _LABEL_MM: Final = 52.0
+_MAX_CHARACTERS: Final = 1000  # characters; of the widest ones a page holds more
+_MAX_LISTED: Final = 200_000  # characters in all lists of a document; twice as many take four seconds
 
 
 class PrintedPage(FPDF):
@@ -26,6 +28,7 @@ class PrintedPage(FPDF):
     def __init__(self, *, title: str, language: str, foot: str, created_at: datetime) -> None:
         super().__init__(unit="mm", format="A4")
         self._foot = make_visible(foot)
+        self._may_list = _MAX_LISTED
         self.add_font(_FAMILY, "", _FONTS / "DejaVuSans.ttf")
         self.add_font(_FAMILY, "B", _FONTS / "DejaVuSans-Bold.ttf")
         self.set_title(make_visible(title))
@@ -60,7 +63,7 @@ class PrintedPage(FPDF):
         self.ln(3)
 
     def pairs(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Labels on the left, values on the right."""
+        """Labels on the left, values on the right, of which the beginning is printed: a row has to fit a page."""
         self._use(9)
         with self.table(
             borders_layout=TableBordersLayout.HORIZONTAL_LINES,
@@ -74,13 +77,18 @@ class PrintedPage(FPDF):
             for label, value in rows:
                 row = table.row()
                 row.cell(make_visible(label), style=FontFace(emphasis="BOLD"))
-                row.cell(make_visible(value) or "–")
+                row.cell(_shortened(make_visible(value)) or "–")
         self.ln(2)
 
     def bullets(self, texts: Sequence[str]) -> None:
+        """One below the other. Where strangers' text is without measure, the first ones and how many more there are."""
         self._use(10)
-        for text in texts:
-            self._write(f"•  {text}", 5.2)
+        for number, text in enumerate(texts):
+            self._may_list -= len(text)
+            if self._may_list < 0 and number:
+                self._write(f"•  … (+{len(texts) - number})", 5.2)
+                break
+            self._write(f"•  {_shortened(text)}", 5.2)
         self.ln(1.5)
 
     def to_bytes(self) -> bytes:
@@ -92,3 +100,7 @@ class PrintedPage(FPDF):
 
     def _write(self, text: str, height: float) -> None:
         self.multi_cell(0, height, make_visible(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+
+def _shortened(text: str) -> str:
+    return f"{text[:_MAX_CHARACTERS]} …" if len(text) > _MAX_CHARACTERS else text

@@ -103,7 +103,7 @@ def _judged(
             *rows,
             (translate(N_("Indication")), f"{report.indication}{sub}"),
             (translate(N_("Level")), report.level),
-            (translate(N_("Files")), ", ".join(scope.name for scope in report.scopes)),
+            (translate(N_("Files")), ", ".join(scope.name for scope in report.scopes if scope.kind != "ARCHIVED")),
         ]
     )
     page.bullets(say(judged.findings))
