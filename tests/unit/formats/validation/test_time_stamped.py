@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digiid.formats import der
-from digiid.formats.asic import DataFile, build_container
+from digiid.formats.asic import DataFile, Limits, build_container
 from digiid.formats.asic.manifest import ARCHIVE_MANIFEST_NAME, DataObject, build_asic_manifest, parse_asic_manifest
 from digiid.formats.asic.simple import TOKEN_NAME
 from digiid.formats.trusted_list import GRANTED, TSA_QTST, WITHDRAWN, ListedService, VerifiedTrust
@@ -406,6 +406,14 @@ def test_a_container_inside_with_very_many_files_is_told_as_a_whole() -> None:
     for number in range(11):
         container = renewed(container, at=SIGNED_AT + timedelta(seconds=number + 1))
     assert {scope.kind for token in judge(container).time_stamp_tokens for scope in token.scopes} == {"FULL"}
+
+
+def test_a_container_inside_that_is_larger_than_the_usual_is_judged_where_larger_ones_are() -> None:
+    many = PKI.container([DataFile(f"{number}.txt", "text/plain", b"x") for number in range(999)])
+    container = io.BytesIO(stamped(many, name="many.asice"))
+    report = validate_container(container, trust=TRUST, at=AT, limits=Limits(max_entries=1100))
+    assert report.is_valid and len(report.signatures) == 1
+    assert [scope.name for token in report.time_stamp_tokens for scope in token.scopes] == ["many.asice"]
 
 
 def test_a_container_inside_is_judged_as_of_the_proven_time() -> None:
