@@ -274,6 +274,11 @@ def _certificate(
     return [{**_chain(certificate, issuers, _MAX_CHAIN), "type": kind}]
 
 
+def _unit(stamp: TimeStampReport | TimeStampTokenReport, kind: str) -> list[dict[str, Any]]:
+    """The unit that made a time-stamp, inside it the listed CA that vouches for it."""
+    return _certificate(stamp.tsu, kind, () if stamp.tsu_issuer is None else (stamp.tsu_issuer,))
+
+
 def _chain(certificate: x509.Certificate, issuers: Sequence[x509.Certificate], depth: int) -> dict[str, Any]:
     """A certificate, inside it its issuer as far as it is at hand. For reading: the verdict rests on other code."""
     issuer = None
@@ -298,7 +303,7 @@ def _token(token: TimeStampTokenReport) -> dict[str, Any]:
             "subIndication": None if token.sub_indication is None else str(token.sub_indication),
             "signedBy": None if token.tsu is None else subject_value(token.tsu, NameOID.COMMON_NAME) or "",
             "signedTime": None if token.gen_at is None else _time(token.gen_at),
-            "certificates": _certificate(token.tsu, "CONTENT_TIMESTAMP"),
+            "certificates": _unit(token, "CONTENT_TIMESTAMP"),
             "error": _contents(errors) or None,  # the older names, which older clients of the service read
             "errors": _contents(errors) or None,
             "warning": _contents(warnings) or None,
@@ -352,9 +357,9 @@ def _signature(report: SignatureReport) -> dict[str, Any]:
         )
     certificates = _certificate(certificate, "SIGNING", issuers) + _certificate(report.responder, "REVOCATION", issuers)
     for stamp in stamps:
-        certificates += _certificate(stamp.tsu, "SIGNATURE_TIMESTAMP", issuers)
+        certificates += _unit(stamp, "SIGNATURE_TIMESTAMP")
     for stamp in report.archive_time_stamps:
-        certificates += _certificate(stamp.tsu, "ARCHIVE_TIMESTAMP", issuers)
+        certificates += _unit(stamp, "ARCHIVE_TIMESTAMP")
     info = {
         "bestSignatureTime": None if report.best_signature_at is None else _time(report.best_signature_at),
         "timestampCreationTime": None if first is None or first.gen_at is None else _time(first.gen_at),

@@ -1,5 +1,6 @@
 """Time-stamped ASiC-S: one case per rule, over containers that we make."""
 
+import base64
 import hashlib
 import io
 from dataclasses import replace
@@ -295,7 +296,20 @@ def test_a_unit_of_a_listed_authority() -> None:
     authority = make_certificate(distinguished_name("TEST TSA CA"), new_key(), PKI.root, CA_EXTENSIONS)
     unit = make_certificate(distinguished_name("TEST Unit of a CA"), new_key(), authority, UNIT_EXTENSIONS)
     listed = ListedService(TSA_QTST, "TEST TSA CA", authority.certificate, GRANTED, AT - 390 * DAY)
-    assert verdicts(stamped(TEXT, unit=unit), trust=PKI.trust(services=[*PKI.services(), listed])) == [PASSED]
+    trust = PKI.trust(services=[*PKI.services(), listed])
+    assert verdicts(stamped(TEXT, unit=unit), trust=trust) == [PASSED]
+    (token,) = judge(stamped(TEXT, unit=unit), trust=trust).to_simple_report()["timeStampTokens"]
+    (told,) = token["certificates"]
+    assert (told["type"], told["commonName"]) == ("CONTENT_TIMESTAMP", "TEST Unit of a CA")
+    assert told["issuer"] == {
+        "commonName": "TEST TSA CA",
+        "content": base64.b64encode(authority.der).decode(),
+    }
+
+
+def test_a_unit_that_a_list_names_itself_is_told_without_an_issuer() -> None:
+    (token,) = judge(GOOD).to_simple_report()["timeStampTokens"]
+    assert [sorted(told) for told in token["certificates"]] == [["commonName", "content", "type"]]
 
 
 def test_a_service_that_is_listed_and_not_qualified() -> None:
