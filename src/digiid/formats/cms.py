@@ -324,8 +324,7 @@ def verify_signer(
         Refused: `cms.signer_certificate`, `cms.attributes`, `cms.digest`, `cms.algorithm`, `cms.signature`.
     """
     # 1 the signer's certificate
-    certificate, encoded, parts = _find_certificate(signed_data, signer, extra_certificates_der)
-    _check_ess_certificate(signer, encoded, parts)
+    certificate, encoded, parts = find_signing_certificate(signed_data, signer, extra_certificates_der)
 
     # 2 what the attributes say about content and algorithms
     content_type = single_value(signer, ID_CONTENT_TYPE)
@@ -352,6 +351,18 @@ def verify_signer(
     except Refused as error:
         raise Refused("cms.signature", error.detail) from error
     return VerifiedSigner(certificate, encoded, parts, signer.digest_name)
+
+
+def find_signing_certificate(
+    signed_data: SignedData, signer: SignerInfo, extra_certificates_der: Sequence[bytes] = ()
+) -> tuple[x509.Certificate, bytes, CertificateParts]:
+    """The certificate that the signer's attributes commit to (RFC 5035 §5).
+
+    Raises: Refused `cms.signer_certificate`; Malformed `der.…`, `cms.…`, `x509.…`.
+    """
+    certificate, encoded, parts = _find_certificate(signed_data, signer, extra_certificates_der)
+    _check_ess_certificate(signer, encoded, parts)
+    return certificate, encoded, parts
 
 
 def _find_certificate(

@@ -21,6 +21,7 @@ from digiid.formats.validation.cms_signer import (
     check_attributes,
     check_hash,
     check_signing_time,
+    find_certificate,
     verify_cades,
 )
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid
@@ -41,11 +42,13 @@ from digiid.formats.validation.time_stamps import (
     AboutUnits,
     find_unfit,
     judge_token,
+    not_read,
     refuse_unfit_archive,
     refuse_without_time_stamp,
     settle_signature_time,
     tell_end,
 )
+from digiid.formats.validation.told import tell_rest
 from digiid.formats.xades.algorithms import hash_bytes
 from digiid.kernel.errors import Malformed
 
@@ -191,6 +194,14 @@ def _validate(case: _Case, trust: VerifiedTrust, at: datetime) -> SignatureRepor
             raise
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")
         indication, sub = FAILED, Sub.FORMAT_FAILURE
+    if indication is not Indication.TOTAL_PASSED:
+        tell_rest(
+            facts,
+            find_certificate=partial(find_certificate, case.cades),
+            prove_time=lambda: _judge_time_stamps(facts, case, not_read, trust=trust, at=at),
+            trust=trust,
+            at=at,
+        )
     report = build_report(facts, case.file_name, indication, sub)
     signature_format = "CAdES_BASELINE_" + case.cades.level.replace("B", "B_BES")
     return report._replace(signature_format=signature_format, scopes=tuple(case.scopes), place=case.cades.place)
@@ -238,6 +249,7 @@ def _judge_time_stamps(
 
     Raises: NotValid, the time-stamps contradict one another; Malformed `der.…`, `asic.zip.…`.
     """
+    facts.is_time_judged = True
     cades = case.cades
     about_units = AboutUnits(cades.ocsp_der, cades.crls_der)
     proofs = judge_archive_time_stamps(

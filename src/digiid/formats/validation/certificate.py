@@ -65,6 +65,7 @@ def find_issuer(
             text = f"The signer's certificate does not come from the listed CA: {error.detail}"
             problem = NotValid(INDETERMINATE, sub, error.code, text)
             continue
+        facts.issuer = item
         facts.issuers.append(item.certificate)
         facts.qualification = assess(parts, _periods(item, parts.not_before_at, best_at))
         _check_validity(parts, best_at, has_proof=has_proof)

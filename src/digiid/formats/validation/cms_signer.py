@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from cryptography import x509
 from lxml import etree
 
 from digiid.formats import cms
@@ -91,6 +92,12 @@ def verify_cades(facts: Facts, cades: UnverifiedCades, content_digest: bytes) ->
     for name in cades.unknown_attributes:
         facts.warn("validation.property_ignored", f"The attribute {name} was not taken into account")
     return verified
+
+
+def find_certificate(cades: UnverifiedCades) -> tuple[x509.Certificate, bytes]:
+    """Whose certificate the signed attributes name, whether or not the signature holds. Raises: Refused; Malformed."""
+    certificate, certificate_der, _ = cms.find_signing_certificate(cades.signed_data, cades.signer)
+    return certificate, certificate_der
 
 
 def check_signing_time(claimed_at: datetime | None) -> None:

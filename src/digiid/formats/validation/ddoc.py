@@ -8,6 +8,7 @@ The levels of a policy are not asked of these signatures, which are older than t
 import hashlib
 import re
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO, Final
 
 from cryptography import x509
@@ -30,9 +31,11 @@ from digiid.formats.validation.report import (
 )
 from digiid.formats.validation.revocation import check_not_from_future, judge_status
 from digiid.formats.validation.signature import VERIFY_VERDICTS, build_report, check_algorithms, claimed_certificate
+from digiid.formats.validation.told import tell_rest
 from digiid.formats.x509.parts import CertificateParts, certificate_der, parse_parts
 from digiid.formats.x509.signature import read_hash_identifier
 from digiid.formats.xades import Reference, UnverifiedSignature, VerifiedSignature, verify_signature
+from digiid.formats.xades.verify import find_signing_certificate
 from digiid.kernel.errors import Malformed, Refused
 
 Sub = SubIndication
@@ -153,6 +156,14 @@ def validate_ddoc_signature(
     except Malformed as error:
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")
         indication, sub = FAILED, Sub.FORMAT_FAILURE
+    if indication is not Indication.TOTAL_PASSED:
+        tell_rest(
+            facts,
+            find_certificate=partial(find_signing_certificate, signature),
+            prove_time=partial(_prove_time, facts, trust),
+            trust=trust,
+            at=at,
+        )
     report = build_report(facts, "", indication, sub)
     scopes = tuple(
         Scope(reference.name, reference.hash_name, reference.digest, kind=_scope_kind(reference, document))
@@ -187,11 +198,8 @@ def _climb(facts: Facts, document: Ddoc, trust: VerifiedTrust, at: datetime) -> 
         raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.ddoc.file_id", text)
 
     # 4 proof of when: the time-mark
-    mark, problem = _find_mark(signature, verified.certificate, parts, trust)
+    mark, problem = _find_time(facts, verified.certificate, parts, trust)
     facts.best_signature_at = None if mark is None else mark.produced_at
-    if mark is not None:
-        facts.ocsp_produced_at, facts.responder = mark.produced_at, mark.responder
-        facts.time_mark_nonce = mark.nonce
     best_at = facts.best_signature_at or at
 
     # 5 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
@@ -243,6 +251,25 @@ def _verify(facts: Facts, document: Ddoc) -> VerifiedSignature:
 
 
 # ------------------------------------------------------------------ the time-mark
+
+
+def _prove_time(facts: Facts, trust: VerifiedTrust) -> list[datetime]:
+    """Of a signature that does not hold. Raises: Refused, no certificate; Malformed."""
+    certificate, certificate_der = find_signing_certificate(facts.signature)
+    mark, _ = _find_time(facts, certificate, parse_parts(certificate_der), trust)
+    return [] if mark is None else [mark.produced_at]
+
+
+def _find_time(
+    facts: Facts, certificate: x509.Certificate, parts: CertificateParts, trust: VerifiedTrust
+) -> tuple[ocsp.VerifiedOcsp | None, NotValid]:
+    """The time-mark, which is the status of the certificate as well; else why there is none."""
+    facts.is_time_judged = facts.is_status_judged = True
+    mark, problem = _find_mark(facts.signature, certificate, parts, trust)
+    if mark is not None:
+        facts.ocsp_produced_at, facts.responder = mark.produced_at, mark.responder
+        facts.time_mark_nonce = mark.nonce
+    return mark, problem
 
 
 def _find_mark(

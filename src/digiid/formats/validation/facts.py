@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from cryptography import x509
 
 from digiid.formats.asic import Container
+from digiid.formats.trusted_list import ServiceCertificate
 from digiid.formats.validation.qualification import Qualification
 from digiid.formats.validation.report import (
     Indication,
@@ -72,6 +73,9 @@ class Facts:
     time_mark_nonce: bytes | None = None
     qualification: Qualification | None = None
     issuers: list[x509.Certificate] = field(default_factory=list)
+    issuer: ServiceCertificate | None = None  # the listed CA of the signer's certificate
+    is_time_judged: bool = False
+    is_status_judged: bool = False
 
     @property
     def is_time_mark(self) -> bool:

@@ -9,6 +9,7 @@ was not signed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from digiid.formats import cms
@@ -21,6 +22,7 @@ from digiid.formats.validation.cms_signer import (
     check_attributes,
     check_hash,
     check_signing_time,
+    find_certificate,
     verify_cades,
 )
 from digiid.formats.validation.facts import FAILED, INDETERMINATE, Facts, NotValid
@@ -47,6 +49,7 @@ from digiid.formats.validation.time_stamps import (
     tell_end,
     tell_of_archive_time_stamp,
 )
+from digiid.formats.validation.told import tell_rest
 from digiid.formats.xades.algorithms import hash_bytes
 from digiid.kernel.errors import Malformed
 
@@ -142,13 +145,26 @@ class _Met:
     """What the signatures so far were held against beside what is in the store."""
 
     pairs: int = 0
+    changed_pairs: int = 0  # of signatures that fail anyway: they take no room from the others
 
     def count(self, cades: UnverifiedCades) -> None:
         """Raises: Malformed `validation.too_many_proofs`."""
-        self.pairs += (1 + len(cades.signature_time_stamps_der)) * (len(cades.ocsp_der) + len(cades.crls_der))
+        self.pairs += _count_pairs(cades)
         if self.pairs > MAX_PROOFS:
             text = f"time-stamps and revocation data inside signatures make more than {MAX_PROOFS} pairs"
             raise Malformed("validation.too_many_proofs", text)
+
+    def has_room_for_changed(self, cades: UnverifiedCades) -> bool:
+        """Counts what is told of a signature whose document was changed, as far as there is room for it."""
+        more = _count_pairs(cades)
+        if self.changed_pairs + more > MAX_PROOFS:
+            return False
+        self.changed_pairs += more
+        return True
+
+
+def _count_pairs(cades: UnverifiedCades) -> int:
+    return (1 + len(cades.signature_time_stamps_der)) * (len(cades.ocsp_der) + len(cades.crls_der))
 
 
 # ------------------------------------------------------------------ document time-stamps
@@ -178,6 +194,9 @@ def _judge_time_stamp(
 ) -> TimeStampReport:
     try:
         _check_form(signature, RFC3161)
+        changed = _find_change(signature)
+        if changed is not None:
+            raise changed
         token_der = signature.cms_der
     except NotValid as end:
         return TimeStampReport("FAILED", end.sub, None, None, end.text)
@@ -209,7 +228,14 @@ def _as_token(pdf: UnverifiedPdf, stamp: _DocumentTimeStamp) -> TimeStampTokenRe
         )
     indication = FAILED if report.indication == "FAILED" else INDETERMINATE
     message = Message(Severity.ERROR, "validation.time_stamp", report.text)
-    return TimeStampTokenReport(indication, report.sub_indication, report.gen_at, report.tsu, messages=(message,))
+    return TimeStampTokenReport(
+        indication,
+        report.sub_indication,
+        report.gen_at,
+        report.tsu,
+        messages=(message,),
+        tsu_issuer=report.tsu_issuer,
+    )
 
 
 # ------------------------------------------------------------------ signatures
@@ -236,22 +262,28 @@ def _validate(
 ) -> SignatureReport:
     case = _Case(pdf, signature, [stamp for stamp in stamps if stamp.may_cover(signature.revision)])
     # 1 a CAdES signature by one signer, over the document as it was (EN 319 142-1 §4.1, §6.3)
+    changed = _find_change(signature)
     try:
         _check_form(signature, CADES_DETACHED)
         cades = _parse(signature)
     except NotValid as end:
-        return _unreadable(signature, end.sub, end.code, end.text)
+        return _unreadable(signature, end)
     except Malformed as error:
         text = f"The signature cannot be processed: {error.detail}"
-        return _unreadable(signature, Sub.FORMAT_FAILURE, error.code, text)
+        return _unreadable(signature, changed or NotValid(FAILED, Sub.FORMAT_FAILURE, error.code, text))
+    if changed is None:
+        met.count(cades)
+    elif not met.has_room_for_changed(cades):
+        return _unreadable(signature, changed)
 
     # 2 what it is worth
-    met.count(cades)
     facts = Facts(as_signature(cades, pdf.store.ocsp_der, pdf.store.crls_der))
     facts.ocsp_proofs = _prove_revocation_data(case, cades)
     facts.archive_time_stamps = [stamp.report for stamp in case.stamps]
     indication, sub = Indication.TOTAL_PASSED, None
     try:
+        if changed is not None:
+            raise changed
         _climb(facts, case, cades, trust, at)
     except NotValid as end:
         tell_end(facts, end)
@@ -259,6 +291,14 @@ def _validate(
     except Malformed as error:
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")
         indication, sub = FAILED, Sub.FORMAT_FAILURE
+    if indication is not Indication.TOTAL_PASSED:
+        tell_rest(
+            facts,
+            find_certificate=partial(find_certificate, cades),
+            prove_time=lambda: _judge_signature_time_stamps(facts, case, cades, trust=trust, at=at),
+            trust=trust,
+            at=at,
+        )
     place = cades.place or ((("city", signature.location),) if signature.location else ())
     return build_report(facts, signature.field_name, indication, sub)._replace(
         signature_format=f"PAdES_BASELINE_{_level(facts, case, cades)}",
@@ -277,10 +317,15 @@ def _check_form(signature: PdfSignature, sub_filter: str) -> None:
     if signature.sub_filter != sub_filter:
         text = f"The expected format is not found! ({signature.sub_filter or 'none'} in place of {sub_filter})"
         raise NotValid(FAILED, Sub.FORMAT_FAILURE, "validation.pades.sub_filter", text)
-    if signature.changes in _LATER or signature.changes is None:
-        code, text = _LATER.get(signature.changes or Changes.UNCLEAR, _LATER[Changes.UNCLEAR])
-        detail = f" ({signature.changed})" if signature.changed else ""
-        raise NotValid(FAILED, Sub.FORMAT_FAILURE, code, text + detail)
+
+
+def _find_change(signature: PdfSignature) -> NotValid | None:
+    """What was done to the document after it was signed, and must not have been."""
+    if signature.changes is not None and signature.changes not in _LATER:
+        return None
+    code, text = _LATER[signature.changes or Changes.UNCLEAR]
+    detail = f" ({signature.changed})" if signature.changed else ""
+    return NotValid(FAILED, Sub.FORMAT_FAILURE, code, text + detail)
 
 
 def _parse(signature: PdfSignature) -> UnverifiedCades:
@@ -292,18 +337,18 @@ def _parse(signature: PdfSignature) -> UnverifiedCades:
     return signers[0]
 
 
-def _unreadable(signature: PdfSignature, sub: SubIndication, code: str, text: str) -> SignatureReport:
+def _unreadable(signature: PdfSignature, end: NotValid) -> SignatureReport:
     # Counted as a signature that failed: what cannot be read must not disappear from the count.
     return SignatureReport(
         id=signature.field_name,
         file_name=signature.field_name,
         signature_format="PAdES",
         method_uri="",
-        indication=FAILED,
-        sub_indication=sub,
+        indication=end.indication,
+        sub_indication=end.sub,
         level="NA",
         certificate=None,
-        messages=(Message(Severity.ERROR, code, text),),
+        messages=(Message(Severity.ERROR, end.code, end.text),),
         claimed_signing_at=signature.claimed_at,
         reason=signature.reason,
     )
@@ -357,6 +402,7 @@ def _climb(facts: Facts, case: _Case, cades: UnverifiedCades, trust: VerifiedTru
 def _judge_signature_time_stamps(
     facts: Facts, case: _Case, cades: UnverifiedCades, *, trust: VerifiedTrust, at: datetime
 ) -> list[datetime]:
+    facts.is_time_judged = True
     proofs = [stamp.proves_at for stamp in case.stamps if stamp.proves_at is not None]
     proven_at = min(proofs, default=at)
     about_units = AboutUnits(facts.signature.ocsp_values_der, facts.signature.crl_values_der)

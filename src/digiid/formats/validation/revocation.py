@@ -39,6 +39,7 @@ def check_revocation(
 
     Raises: NotValid; Malformed `ocsp.…`, `der.…`: nothing is said about it, and an answer cannot be read.
     """
+    facts.is_status_judged = True
     # 1 a list that says revoked is heeded whatever an answer says
     is_cleared, problem = judge_lists(facts, parts, issuer, best_at, has_proof=has_proof)
 

@@ -11,6 +11,7 @@ merely cannot be relied on any more is told of, and matters only where what it s
 """
 
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from cryptography import x509
@@ -28,10 +29,11 @@ from digiid.formats.validation.time_stamps import (
     settle_signature_time,
     tell_end,
 )
+from digiid.formats.validation.told import tell_rest
 from digiid.formats.x509.parts import parse_parts
 from digiid.formats.xades import UnverifiedSignature, VerifiedSignature, verify_signature
 from digiid.formats.xades.parse import ProductionPlace
-from digiid.formats.xades.verify import signer_key
+from digiid.formats.xades.verify import find_signing_certificate, signer_key
 from digiid.kernel.errors import Malformed, Refused
 
 # What `verify_signature` refuses, in the words of EN 319 102-1 §5.2.3 and §5.2.7.
@@ -67,12 +69,21 @@ def validate_signature(
         _climb(facts, files, trust, at)
     except NotValid as end:
         tell_end(facts, end)
-        return build_report(facts, file_name, end.indication, end.sub, kind=files.kind)
+        indication, sub = end.indication, end.sub
     except Malformed as error:
         # Something inside the signature cannot be processed at all (§5.2.2).
         facts.error(error.code, f"The signature cannot be processed: {error.detail}")
-        return build_report(facts, file_name, FAILED, Sub.FORMAT_FAILURE, kind=files.kind)
-    return build_report(facts, file_name, Indication.TOTAL_PASSED, None, kind=files.kind)
+        indication, sub = FAILED, Sub.FORMAT_FAILURE
+    else:
+        return build_report(facts, file_name, Indication.TOTAL_PASSED, None, kind=files.kind)
+    tell_rest(
+        facts,
+        find_certificate=partial(find_signing_certificate, signature),
+        prove_time=lambda: _prove_time(facts, None, trust, at),
+        trust=trust,
+        at=at,
+    )
+    return build_report(facts, file_name, indication, sub, kind=files.kind)
 
 
 def _climb(facts: Facts, files: SignedFiles, trust: VerifiedTrust, at: datetime) -> None:
@@ -87,10 +98,7 @@ def _climb(facts: Facts, files: SignedFiles, trust: VerifiedTrust, at: datetime)
     _check_coverage(facts, files)
 
     # 3 proof of when: the earliest time-stamp that holds (§5.4, §5.5.4), itself protected by archive time-stamps (§5.6)
-    passed = judge_time_stamps(facts, files, trust=trust, at=at)
-    if facts.is_time_mark and not facts.time_stamps:
-        marked_at = find_time_mark(facts, verified.certificate, parts, trust)
-        passed = [] if marked_at is None else [marked_at]
+    passed = _prove_time(facts, files, trust, at)
     best_at = settle_signature_time(facts, passed, at=at)
 
     # 4 the signer's certificate comes from a listed CA, and was valid then (§5.2.6)
@@ -107,6 +115,16 @@ def _climb(facts: Facts, files: SignedFiles, trust: VerifiedTrust, at: datetime)
     refuse_unfit_archive(facts)
     _check_signed_properties(facts)
     check_algorithms(facts, verified, best_at)
+
+
+def _prove_time(facts: Facts, files: SignedFiles | None, trust: VerifiedTrust, at: datetime) -> list[datetime]:
+    """The times of the signature time-stamps that hold, or of the time-mark. Raises: NotValid; Malformed."""
+    passed = judge_time_stamps(facts, files, trust=trust, at=at)
+    if facts.is_time_mark and not facts.time_stamps:
+        certificate, certificate_der = find_signing_certificate(facts.signature)
+        marked_at = find_time_mark(facts, certificate, parse_parts(certificate_der), trust)
+        return [] if marked_at is None else [marked_at]
+    return passed
 
 
 def _verify(facts: Facts, files: SignedFiles) -> VerifiedSignature:

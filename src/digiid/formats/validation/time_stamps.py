@@ -252,14 +252,21 @@ def refuse_from_future(report: TimeStampReport, at: datetime) -> TimeStampReport
     return _worse(report, "INDETERMINATE", Sub.SIG_CONSTRAINTS_FAILURE, text)
 
 
+def not_read(_hash_name: str) -> bytes:
+    """Stands for the digest of what is not read again to judge a time-stamp. Raises: Refused."""
+    raise Refused("validation.not_read", "the signature does not hold, so its files were not read again")
+
+
 # ------------------------------------------------------------------ the time-stamps of one signature
 
 
-def judge_time_stamps(facts: Facts, files: SignedFiles, *, trust: VerifiedTrust, at: datetime) -> list[datetime]:
-    """Judge archive time-stamps, newest first, then signature time-stamps; the times of the latter that hold.
+def judge_time_stamps(facts: Facts, files: SignedFiles | None, *, trust: VerifiedTrust, at: datetime) -> list[datetime]:
+    """Judge archive time-stamps, newest first, then signature time-stamps; the times of the latter that hold. Without
+    `files` archive time-stamps are not held against what they cover, and prove nothing.
 
     Raises: NotValid, the time-stamps contradict one another.
     """
+    facts.is_time_judged = True
     signature = facts.signature
     proofs = Proofs(at)
     about_units = AboutUnits(
@@ -291,15 +298,21 @@ def judge_time_stamps(facts: Facts, files: SignedFiles, *, trust: VerifiedTrust,
 
 
 def _judge_archive_time_stamps(
-    facts: Facts, files: SignedFiles, proofs: Proofs, about_units: AboutUnits, *, trust: VerifiedTrust, at: datetime
+    facts: Facts,
+    files: SignedFiles | None,
+    proofs: Proofs,
+    about_units: AboutUnits,
+    *,
+    trust: VerifiedTrust,
+    at: datetime,
 ) -> None:
     """§5.6.3.4: the newest is judged now; each that holds proves what it covers, and so the ones before it."""
     signature = facts.signature
-    imprints = ArchiveImprints(signature, files.stream, files.hashed)
+    imprints = None if files is None else ArchiveImprints(signature, files.stream, files.hashed)
     for stamp in reversed(signature.archive_time_stamps):
 
         def imprint_of(hash_name: str, stamp: EncapsulatedTimeStamp = stamp) -> bytes:
-            return imprints.digest(hash_name, stamp.c14n, stamp=stamp)
+            return not_read(hash_name) if imprints is None else imprints.digest(hash_name, stamp.c14n, stamp=stamp)
 
         report = judge_token(
             stamp.token_der,

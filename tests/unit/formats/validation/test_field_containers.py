@@ -31,7 +31,7 @@ def test_the_asserted_verdict_is_ours(row: Row) -> None:
             "digidoc4j__datafile-name-in-signature-contains-path-separator.asice",
             "INDETERMINATE",
             "SIGNED_DATA_NOT_FOUND",
-            "NA",
+            "INDETERMINATE_QESIG",
         ),
     ],
 )
