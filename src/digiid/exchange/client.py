@@ -25,7 +25,7 @@ from digiid.exchange.delay import DelayOrder, not_allowed
 from digiid.exchange.gate import RestAnswer
 from digiid.exchange.problems import read_problem
 from digiid.kernel.errors import Broken, Malformed, Refused, Unavailable
-from digiid.kernel.identifiers import ClientId, ServiceId, parse_client_id, parse_service_path
+from digiid.kernel.identifiers import ClientId, ServiceId, check_existing_part, parse_client_id, parse_service_path
 from digiid.platform.entropy import Entropy, SystemEntropy, new_id
 from digiid.platform.http import HttpAnswer, HttpClient
 from digiid.platform.log import correlation_id
@@ -213,6 +213,23 @@ class Client:
             raise _refusal_of(answer, asked)
         return RestAnswer(answer.status, answer.headers.get("content-type", ""), answer.body)
 
+    def list_names(self) -> Mapping[ClientId, str]:
+        """What every subsystem of the instance is called: by its own name, else by its member's.
+
+        The own security server answers it from the global configuration (X-Road's `listClients`, pr-meta §3.1), and
+        nobody else is asked.
+        Raises: Unavailable `exchange.unreachable`; Broken `exchange.reply`.
+        """
+        address = f"{self._server_url}/listClients"
+        headers = {"X-Road-Client": str(self.me), "Accept": "application/json"}
+        try:
+            answer = self._http.request("GET", address, headers=headers, max_bytes=MAX_REPLY_BYTES)
+        except Unavailable as error:
+            raise Unavailable("exchange.unreachable", f"listClients: {error.detail}") from error
+        if answer.status != 200:
+            raise Unavailable("exchange.unavailable", f"listClients was answered with {answer.status}")
+        return _read_names(answer.body)
+
     def _headers(
         self,
         *,
@@ -253,6 +270,18 @@ class Client:
             )
         except Unavailable as error:
             raise Unavailable("exchange.unreachable", f"{service}: {error.detail}") from error
+
+
+def _read_names(body: bytes) -> dict[ClientId, str]:
+    names = {}
+    try:
+        for entry in json.loads(body)["member"]:
+            if (party := entry["id"])["object_type"] == "SUBSYSTEM":
+                parts = (party["xroad_instance"], party["member_class"], party["member_code"], party["subsystem_code"])
+                names[ClientId(*map(check_existing_part, parts))] = str(entry.get("subsystem_name") or entry["name"])
+    except (ValueError, LookupError, TypeError, RecursionError, Malformed) as error:
+        raise Broken("exchange.reply", f"listClients was answered in another form: {type(error).__name__}") from error
+    return names
 
 
 def _service_id(text: str) -> ServiceId:

@@ -1,10 +1,10 @@
 """Who has looked at my data: asked of every institution at once, put together, told, and forgotten."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -79,6 +79,8 @@ class Overview:
     mismatches: Sequence[Mismatch]
     silent: Sequence[ClientId]
     cut: Sequence[ClientId]
+    names: Mapping[ClientId, str]
+    """Of those who looked or asked and are no institutions of the contracts, as the exchange knows them."""
 
 
 def who_looked(
@@ -108,13 +110,33 @@ def who_looked(
     # 3 a look that one side has and the other lacks is told on, once
     if mismatches:
         report_mismatches(deps, mismatches)
+    looks, refused = merge_looks(answers, mismatches=mismatches, now=now), find_refused(answers)
+    # 4 whoever is not in the contracts has a name on the exchange
+    names = _find_names(deps, {*(look.receiver for look in looks), *(each.receiver for each in refused)})
     return Overview(
-        looks=merge_looks(answers, mismatches=mismatches, now=now),
-        refused=find_refused(answers),
+        looks=[_named(look, names) for look in looks],
+        refused=refused,
         mismatches=mismatches,
         silent=[each for each, answer in answers.items() if answer.usages is None or answer.asked is None],
         cut=[each for each, answer in answers.items() if answer.is_cut],
+        names=names,
     )
+
+
+def _find_names(deps: Deps, receivers: Collection[ClientId | None]) -> Mapping[ClientId, str]:
+    """Those that the own security server tells in time; of others the person sees the identifier. Raises nothing."""
+    unknown = {each for each in receivers if each is not None} - NAMES.keys()
+    key = (deps.exchange.me, True)
+    if not unknown or deps.exchange.me not in deps.institutions:
+        return {}
+    said: Mapping[ClientId, str] = _ask_all(deps, {key: deps.exchange.list_names}).get(key, {})
+    return {each: said[each] for each in unknown if each in said}
+
+
+def _named(look: SeenLook, names: Mapping[ClientId, str]) -> SeenLook:
+    if look.receiver is None or look.receiver not in names:
+        return look
+    return replace(look, usage=look.usage.model_copy(update={"receiver_name": names[look.receiver]}))
 
 
 def find_titles(deps: Deps, looks: Sequence[SeenLook], *, silent: Sequence[ClientId]) -> Mapping[str, Title]:

@@ -153,6 +153,7 @@ def tracker_handlers(deps: Deps) -> list[Any]:
             context
             | {
                 "seen": seen,
+                "names": {**NAMES, **seen.names},
                 "refused": [each for each in seen.refused if asked.who in ("", str(each.receiver))][:_REFUSED_SHOWN],
                 "everybody": everybody,
                 "shown": shown,
