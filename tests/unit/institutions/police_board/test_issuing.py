@@ -21,7 +21,7 @@ from digiid.institutions.police_board.store.deliveries import DeliveryRecord, Ha
 from digiid.institutions.police_board.store.rights import Right
 from digiid.institutions.police_board.use_cases import issue, looks, officers, supervise
 from digiid.institutions.police_board.use_cases.deps import Deps
-from digiid.kernel.errors import Broken, Conflict, NotFound, Refused
+from digiid.kernel.errors import Broken, Conflict, NotFound, Refused, Unavailable
 from digiid.platform.clock import ManualClock
 from digiid.platform.disclosures import Look, find_usages, verify_disclosures
 from tests.support.board import (
@@ -192,6 +192,26 @@ def test_a_lost_card_is_suspended_at_once_and_only_an_officer_lifts(
     supervise.lift_suspension(deps, mari, NUMBER, basis=MeasureBasis.FOUND, reason=REASON)
     assert document_state(deps) is DocumentState.ACTIVE
     assert outbox_kinds(deps)[-2:] == ["trust_services.resume", TOLD]
+
+
+def test_the_trust_services_are_not_told_what_is_not_so_any_more(
+    deps: Deps, account: Account, application_id: str
+) -> None:
+    """A message that was refused and is sent again comes behind newer ones."""
+
+    def tell(act: str) -> None:
+        supervise.tell_trust_services(deps, f"trust_services.{act}", NUMBER, event="", message_id="m-1")
+
+    mari, _ = two_officers(deps)
+    active(deps)
+    supervise.report_loss_by_account(deps, account, application_id, note="on a train")
+    tell("resume")  # of an earlier suspension: nobody is asked, and nobody answers here
+    with pytest.raises(Unavailable):
+        tell("suspend")
+    supervise.lift_suspension(deps, mari, NUMBER, basis=MeasureBasis.FOUND, reason=REASON)
+    tell("suspend")
+    with pytest.raises(Unavailable):
+        tell("resume")
 
 
 def test_a_stranger_reports_nobodys_card_lost(deps: Deps, application_id: str) -> None:

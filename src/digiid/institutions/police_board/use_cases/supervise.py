@@ -429,12 +429,20 @@ def close_case(deps: Deps, officer: Officer, case_id: str, *, reason: str) -> No
 
 
 def tell_trust_services(deps: Deps, kind: str, document_number: str, event: str, message_id: str) -> None:
-    """Suspend, resume or revoke the certificates of a document. Raises: Unavailable, to be tried again."""
+    """Suspend, resume or revoke the certificates of a document. A suspension that was lifted since, or the lifting of
+    one after which another came, is not told any more: sent again for a refusal, it would come behind what is newer.
+
+    Raises: Unavailable, to be tried again.
+    """
+    with deps.db.read() as tx:
+        state = store.documents.get_document(tx, document_number).state
     match kind:
         case "trust_services.suspend":
-            peers.suspend_certificates(deps.exchange, document_number=document_number, message_id=message_id)
+            if state is not DocumentState.ACTIVE:
+                peers.suspend_certificates(deps.exchange, document_number=document_number, message_id=message_id)
         case "trust_services.resume":
-            peers.resume_certificates(deps.exchange, document_number=document_number, message_id=message_id)
+            if state is DocumentState.ACTIVE:
+                peers.resume_certificates(deps.exchange, document_number=document_number, message_id=message_id)
         case _:
             superseded = event == DocumentEvent.SUPERSEDE.value
             try:
