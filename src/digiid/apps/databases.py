@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from sqlalchemy import create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from digiid.apps.state import StateSettings
 from digiid.exchange.central_server.app import NAME as CENTRAL_SERVER
@@ -58,7 +58,7 @@ def _find_missing(url: str) -> str | None:
     try:
         with engine.connect():
             return None
-    except OperationalError as error:
+    except DBAPIError as error:  # an option in the address that the driver does not know is one, too
         told = str(error.orig)
         if found := _NO_DATABASE.search(told):
             return found.group(1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from digiid.exchange.central_server.settings import Limits as CentralLimits
 from digiid.institutions.information_authority.signing_service.settings import Limits as SigningLimits
@@ -51,6 +51,19 @@ class DatabaseSettings(Settings):
     """`{institution}` in the URL is replaced by its name. Empty means SQLite in the state's folder."""
 
     url: Annotated[str, Field(pattern=r"^$|^postgresql\+psycopg://.*\{institution\}.*$")] = ""
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        if url:
+            from sqlalchemy import make_url
+            from sqlalchemy.exc import ArgumentError
+
+            try:
+                make_url(url.replace("{institution}", "bank"))
+            except (ValueError, ArgumentError) as error:
+                raise ValueError("host and port of the databases cannot be read") from error
+        return url
 
 
 class ScreeningSettings(Settings):
