@@ -66,7 +66,8 @@ def build(around: Surroundings, *, csrf_secret: str, folder: Path | None = None)
     db = Database.sqlite(around.database_folder / "mailbox.sqlite")
     with db.write() as tx:
         metadata.create_all(tx)
-    site = Site(
+    site = Site.within(
+        around,
         SiteSettings(
             name="mail",
             title=N_("Test mailbox"),
@@ -74,11 +75,8 @@ def build(around: Surroundings, *, csrf_secret: str, folder: Path | None = None)
             agent_origin=around.origins["agent"],
             folders=(_WEB,),
         ),
-        sessions=SessionStore("mail", db, SESSIONS, around.clock, around.entropy),
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        SessionStore("mail", db, SESSIONS, around.clock, around.entropy),
+        csrf_secret,
     )
 
     def health() -> dict[str, Any]:

@@ -206,7 +206,8 @@ def build(around: Surroundings, *, secret_file: Path, csrf_secret: str) -> Runni
         metadata.create_all(tx)
     key = read_or_make_secret(secret_file, around.entropy)
     provider = TestPayments(db, around.clock, around.entropy, around.http, key)
-    site = Site(
+    site = Site.within(
+        around,
         SiteSettings(
             name="pay",
             title=N_("Test payments"),
@@ -215,11 +216,8 @@ def build(around: Surroundings, *, secret_file: Path, csrf_secret: str) -> Runni
             folders=(_WEB,),
             form_targets=(around.origins["apply"],),
         ),
-        sessions=SessionStore("pay", db, SESSIONS, around.clock, around.entropy),
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        SessionStore("pay", db, SESSIONS, around.clock, around.entropy),
+        csrf_secret,
     )
 
     def health() -> dict[str, Any]:

@@ -77,7 +77,8 @@ def build(
     reports = AnomalyReports(deps.db, store.schema.OUTBOX, exchange, around.entropy, bell)
     worker = Worker(NAME, deps.db, store.schema.OUTBOX, around.clock, {anomalies.KIND: reports.deliver}, bell=bell)
     sessions = SessionStore(SITE, deps.db, store.schema.SESSIONS, around.clock, around.entropy)
-    site = Site(
+    site = Site.within(
+        around,
         SiteSettings(
             name=SITE,
             title=N_("Central server of the exchange"),
@@ -87,11 +88,8 @@ def build(
             folders=(Path(__file__).parent / "web",),
             demonstration=deps.settings.demonstration,
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )
 
     def admit(person: SignedInPerson) -> Mapping[str, str]:

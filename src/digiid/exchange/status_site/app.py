@@ -25,7 +25,8 @@ def build(around: Surroundings, *, addresses_file: Path, csrf_secret: str, demon
     db = Database.sqlite(around.database_folder / "exchange_status.sqlite")
     with db.write() as tx:
         metadata.create_all(tx)
-    site = Site(
+    site = Site.within(
+        around,
         SiteSettings(
             name="exchange",
             title=N_("The exchange"),
@@ -34,11 +35,8 @@ def build(around: Surroundings, *, addresses_file: Path, csrf_secret: str, demon
             folders=(_HERE, _HERE.parent / "security_server"),  # what the clocks say is there
             demonstration=demonstration,
         ),
-        sessions=SessionStore("exchange", db, SESSIONS, around.clock, around.entropy),
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        SessionStore("exchange", db, SESSIONS, around.clock, around.entropy),
+        csrf_secret,
     )
 
     def health() -> Mapping[str, Any]:

@@ -59,7 +59,8 @@ def build(
     worker = Worker("bank", db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver}, bell=bell)
     sessions = SessionStore("bank", db, store.SESSIONS, around.clock, around.entropy)
     pending = PendingSignatures(db, store.PENDING_SIGNATURES, around.clock, around.entropy)
-    site = Site(
+    site = Site.within(
+        around,
         SiteSettings(
             name="bank",
             title=N_("Test Bank"),
@@ -71,11 +72,8 @@ def build(
             extra_sites={"consent": around.origins["consent"]},
             demonstration=settings.demonstration,
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )
 
     def admit(person: SignedInPerson) -> Mapping[str, str]:

@@ -57,7 +57,8 @@ def build(
         "business_register", deps.db, store.OUTBOX, around.clock, {anomalies.KIND: reports.deliver}, bell=bell
     )
     sessions = SessionStore("business", deps.db, store.SESSIONS, around.clock, around.entropy)
-    site = Site(
+    site = Site.within(
+        around,
         SiteSettings(
             name="business",
             title=N_("Business register"),
@@ -67,11 +68,8 @@ def build(
             folders=(Path(__file__).parent / "web",),
             demonstration=deps.settings.demonstration,
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )
 
     def admit(_person: SignedInPerson) -> Mapping[str, str]:

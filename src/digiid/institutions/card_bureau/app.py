@@ -65,7 +65,8 @@ def build(
     outgoing = {**jobs.outbox_handlers(deps), anomalies.KIND: reports.deliver}
     worker = Worker("card_bureau", deps.db, store.OUTBOX, around.clock, outgoing, bell=deps.wake_outbox)
     sessions = SessionStore("bureau", deps.db, store.SESSIONS, around.clock, around.entropy)
-    site = Site(
+    site = Site.within(
+        around,
         SiteSettings(
             name="bureau",
             title=N_("Card bureau"),
@@ -75,11 +76,8 @@ def build(
             folders=(Path(__file__).parent / "web",),
             demonstration=settings.demonstration,
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )
 
     def admit(person: SignedInPerson) -> Mapping[str, str]:

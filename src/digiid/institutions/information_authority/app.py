@@ -124,7 +124,8 @@ def build(
 
 
 def _site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf_secret: str) -> Site:
-    return Site(
+    return Site.within(
+        around,
         SiteSettings(
             name="portal",
             title=N_("State portal"),
@@ -135,9 +136,6 @@ def _site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf
             demonstration=settings.demonstration,
             extra_sites={"apply": around.origins["apply"]},
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )

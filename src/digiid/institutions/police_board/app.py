@@ -133,7 +133,8 @@ def build(
 
 
 def _apply_site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf_secret: str) -> Site:
-    return Site(
+    return Site.within(
+        around,
         SiteSettings(
             name="apply",
             title=N_("Apply for e-residency"),
@@ -143,16 +144,14 @@ def _apply_site(settings: Settings, around: Surroundings, sessions: SessionStore
             form_targets=(around.origins["pay"],),
             demonstration=settings.demonstration,
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )
 
 
 def _police_site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf_secret: str) -> Site:
-    return Site(
+    return Site.within(
+        around,
         SiteSettings(
             name="police",
             title=N_("Officers' desk"),
@@ -162,9 +161,6 @@ def _police_site(settings: Settings, around: Surroundings, sessions: SessionStor
             folders=(_WEB,),
             demonstration=settings.demonstration,
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )

@@ -64,7 +64,8 @@ def build(
     timers = [Timer("sessions", timedelta(minutes=10), sessions.purge)]
     if deps.consents is not None:
         timers.append(revocation_timer(deps.consents.revocations, consents))
-    site = Site(
+    site = Site.within(
+        around,
         SiteSettings(
             name="population",
             title=N_("Population register"),
@@ -74,11 +75,8 @@ def build(
             folders=(Path(__file__).parent / "web",),
             demonstration=deps.settings.demonstration,
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )
 
     def admit(person: SignedInPerson) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import structlog
@@ -42,6 +42,9 @@ from digiid.platform.web.forms import Form, read_form
 from digiid.platform.web.rate_limits import RateLimit, RateLimiter, TooMany
 from digiid.platform.web.sessions import Session, SessionStore
 from digiid.platform.web.translations import LANGUAGES, choose_language, load_translations
+
+if TYPE_CHECKING:
+    from digiid.platform.institution import Surroundings
 
 WEB = Path(__file__).parent
 DEFAULT_MAX_BODY_BYTES = 15 * 1024 * 1024
@@ -129,6 +132,18 @@ class Site:
         translations = load_translations([folder / "locale" for folder in settings.folders])
         self._environments = {lang: self._environment(translations[lang], lang) for lang in LANGUAGES}
         self._translations = translations
+
+    @classmethod
+    def within(cls, around: "Surroundings", settings: SiteSettings, sessions: SessionStore, csrf_secret: str) -> "Site":
+        """A site on the pools, the clock and the entropy of the state around its institution."""
+        return cls(
+            settings,
+            sessions=sessions,
+            pools=around.pools,
+            clock=around.clock,
+            entropy=around.entropy,
+            csrf_secret=csrf_secret,
+        )
 
     def _environment(self, translations: Any, lang: str) -> Environment:
         folders = [str(folder / "templates") for folder in self.settings.folders]

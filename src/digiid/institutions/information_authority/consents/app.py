@@ -124,7 +124,8 @@ def build(
 
 
 def _site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf_secret: str) -> Site:
-    return Site(
+    return Site.within(
+        around,
         SiteSettings(
             name="consent",
             title=N_("Consents"),
@@ -135,9 +136,6 @@ def _site(settings: Settings, around: Surroundings, sessions: SessionStore, csrf
             demonstration=settings.demonstration,
             extra_sites={"portal": around.origins["portal"]},
         ),
-        sessions=sessions,
-        pools=around.pools,
-        clock=around.clock,
-        entropy=around.entropy,
-        csrf_secret=csrf_secret,
+        sessions,
+        csrf_secret,
     )
