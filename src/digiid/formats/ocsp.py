@@ -417,6 +417,21 @@ def verify_response(
     return _read_single(single, response, responder.certificate)
 
 
+def list_serial_numbers(response_der: bytes) -> frozenset[int]:
+    """Of the certificates that an unverified response is about, whichever CA issued them. About any other certificate
+    `verify_response` refuses it with `ocsp.cert_id`.
+
+    Raises: Malformed `der.…`, `ocsp.response`; Refused `ocsp.response_status`.
+    """
+    response = _parse_response(response_der)
+    found: list[int] = []
+    for start, end in response.singles:
+        at, _ = der.expect(response.data, start, end, der.SEQUENCE)
+        _, cert_id_end = der.expect(response.data, at, end, der.SEQUENCE)
+        found.append(_read_cert_id(response.data, at, cert_id_end)[3])
+    return frozenset(found)
+
+
 def check_fresh(verified: VerifiedOcsp, *, now: datetime, max_age: timedelta, max_skew: timedelta) -> None:
     """Refuse an answer that is too old, from the future, or past its nextUpdate.
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from digiid.formats import cms
+from digiid.formats import cms, ocsp
 from digiid.formats.cades import UnverifiedCades, parse_cades
 from digiid.formats.pades import CADES_DETACHED, RFC3161, Changes, PdfSignature, SecurityStore, UnverifiedPdf
 from digiid.formats.trusted_list import VerifiedTrust
@@ -51,10 +51,12 @@ from digiid.formats.validation.time_stamps import (
 )
 from digiid.formats.validation.told import tell_rest
 from digiid.formats.xades.algorithms import hash_bytes
-from digiid.kernel.errors import Malformed
+from digiid.kernel.errors import Malformed, Refused
 
 MAX_SIGNATURES: Final = 256
-MAX_PROOFS: Final = 1024  # time-stamps and OCSP responses together
+# How often signatures are held against lists and against the responses about their certificates, and how many of these
+# there may be: thirty signers with four responses each make 120.
+MAX_PROOFS: Final = 1024
 Sub = SubIndication
 
 _LATER: Final = {
@@ -70,6 +72,7 @@ class _DocumentTimeStamp:
 
     signature: PdfSignature
     report: TimeStampReport
+    stored: frozenset[bytes]  # responses and lists in the store that it covers
 
     @property
     def proves_at(self) -> datetime | None:
@@ -88,13 +91,14 @@ def validate_pdf(
     Raises: Malformed `validation.too_many_signatures`, `validation.too_many_proofs`.
     """
     _check_counts(pdf)
+    store = _Store(pdf.store)
     # 1 document time-stamps, newest first: each that holds is a proof for those before it
-    stamps = _judge_time_stamps(pdf, trust=trust, at=at)
+    stamps = _judge_time_stamps(pdf, store.about_units, trust=trust, at=at)
 
     # 2 every signature by itself
     met = _Met()
     signatures = [
-        apply_policy(_validate(pdf, one, stamps, trust, at, met=met), policy)
+        apply_policy(_validate(pdf, one, stamps, trust, at, store=store, met=met), policy)
         for one in pdf.signatures
         if not one.is_time_stamp
     ]
@@ -134,32 +138,40 @@ def _untold(pdf: UnverifiedPdf, stamps: Sequence["_DocumentTimeStamp"]) -> list[
 def _check_counts(pdf: UnverifiedPdf) -> None:
     if len(pdf.signatures) > MAX_SIGNATURES:
         raise Malformed("validation.too_many_signatures", f"more than {MAX_SIGNATURES} signatures in one document")
-    # Every signature is held against every response and every list.
-    if len(pdf.signatures) * (1 + len(pdf.store.ocsp_der) + len(pdf.store.crls_der)) > MAX_PROOFS:
-        text = f"signatures and revocation data make more than {MAX_PROOFS} pairs in one document"
+    if not pdf.signatures:
+        return
+    count, responses, lists = len(pdf.signatures), len(pdf.store.ocsp_der), len(pdf.store.crls_der)
+    if responses + lists > MAX_PROOFS:
+        text = f"OCSP responses: {responses}, revocation lists: {lists}; at most {MAX_PROOFS} are judged in one file"
+        raise Malformed("validation.too_many_proofs", text)
+    # Every signature is held against every list; against a response only when that is about its certificate.
+    if count * (1 + lists) > MAX_PROOFS:
+        text = f"signatures: {count}, revocation lists: {lists}; at most {MAX_PROOFS} pairs of them are judged"
         raise Malformed("validation.too_many_proofs", text)
 
 
 @dataclass(slots=True)
 class _Met:
-    """What the signatures so far were held against beside what is in the store."""
+    """What the signatures so far were held against: inside themselves, and of the responses in the store."""
 
-    pairs: int = 0
-    changed_pairs: int = 0  # of signatures that fail anyway: they take no room from the others
+    inside: int = 0
+    stored: int = 0
+    of_changed: int = 0  # of signatures that fail anyway: they take no room from the others
 
-    def count(self, cades: UnverifiedCades) -> None:
+    def count(self, cades: UnverifiedCades, stored_ocsp_der: Sequence[bytes]) -> None:
         """Raises: Malformed `validation.too_many_proofs`."""
-        self.pairs += _count_pairs(cades)
-        if self.pairs > MAX_PROOFS:
-            text = f"time-stamps and revocation data inside signatures make more than {MAX_PROOFS} pairs"
+        self.inside += _count_pairs(cades)
+        self.stored += len(stored_ocsp_der)
+        if max(self.inside, self.stored) > MAX_PROOFS:
+            text = f"signatures are held against OCSP responses and revocation lists {MAX_PROOFS} times at most"
             raise Malformed("validation.too_many_proofs", text)
 
-    def has_room_for_changed(self, cades: UnverifiedCades) -> bool:
+    def has_room_for_changed(self, cades: UnverifiedCades, stored_ocsp_der: Sequence[bytes]) -> bool:
         """Counts what is told of a signature whose document was changed, as far as there is room for it."""
-        more = _count_pairs(cades)
-        if self.changed_pairs + more > MAX_PROOFS:
+        more = _count_pairs(cades) + len(stored_ocsp_der)
+        if self.of_changed + more > MAX_PROOFS:
             return False
-        self.changed_pairs += more
+        self.of_changed += more
         return True
 
 
@@ -167,17 +179,41 @@ def _count_pairs(cades: UnverifiedCades) -> int:
     return (1 + len(cades.signature_time_stamps_der)) * (len(cades.ocsp_der) + len(cades.crls_der))
 
 
+class _Store:
+    """The security store, its responses read once: which certificates each is about, and what is said about units."""
+
+    def __init__(self, store: SecurityStore) -> None:
+        self._answers = [(response_der, _serial_numbers(response_der)) for response_der in store.ocsp_der]
+        self.about_units = AboutUnits(store.ocsp_der, store.crls_der)
+
+    def find_ocsp(self, signer: cms.SignerInfo) -> tuple[bytes, ...]:
+        """The responses that may be about the signer's certificate. What cannot be read is held against each."""
+        if signer.serial_number is None:  # named by its key
+            return tuple(response_der for response_der, _ in self._answers)
+        wanted = signer.serial_number
+        return tuple(response_der for response_der, about in self._answers if about is None or wanted in about)
+
+
+def _serial_numbers(response_der: bytes) -> frozenset[int] | None:
+    try:
+        return ocsp.list_serial_numbers(response_der)
+    except (Malformed, Refused):
+        return None
+
+
 # ------------------------------------------------------------------ document time-stamps
 
 
-def _judge_time_stamps(pdf: UnverifiedPdf, *, trust: VerifiedTrust, at: datetime) -> list[_DocumentTimeStamp]:
+def _judge_time_stamps(
+    pdf: UnverifiedPdf, about_units: AboutUnits, *, trust: VerifiedTrust, at: datetime
+) -> list[_DocumentTimeStamp]:
     """Oldest first. The newest is judged now, the others as of the next one that holds (EN 319 102-1 §5.6.2.3)."""
     judged: list[_DocumentTimeStamp] = []
-    about_units = AboutUnits(pdf.store.ocsp_der, pdf.store.crls_der)
     proven_at = at
     for signature in reversed([one for one in pdf.signatures if one.is_time_stamp]):
         report = _judge_time_stamp(pdf, signature, about_units, trust=trust, at=at, proven_at=proven_at)
-        judged.insert(0, _DocumentTimeStamp(signature, report))
+        store = signature.store or SecurityStore()
+        judged.insert(0, _DocumentTimeStamp(signature, report, frozenset((*store.ocsp_der, *store.crls_der))))
         if report.indication == "PASSED" and report.gen_at is not None:
             proven_at = min(proven_at, report.gen_at)
     return judged
@@ -246,6 +282,7 @@ class _Case:
     """One signature, the document time-stamps after it, and what it has been found to cover."""
 
     pdf: UnverifiedPdf
+    store: _Store
     signature: PdfSignature
     stamps: Sequence[_DocumentTimeStamp]
     scopes: list[Scope] = field(default_factory=list)
@@ -258,9 +295,10 @@ def _validate(
     trust: VerifiedTrust,
     at: datetime,
     *,
-    met: "_Met",
+    store: _Store,
+    met: _Met,
 ) -> SignatureReport:
-    case = _Case(pdf, signature, [stamp for stamp in stamps if stamp.may_cover(signature.revision)])
+    case = _Case(pdf, store, signature, [stamp for stamp in stamps if stamp.may_cover(signature.revision)])
     # 1 a CAdES signature by one signer, over the document as it was (EN 319 142-1 §4.1, §6.3)
     changed = _find_change(signature)
     try:
@@ -271,14 +309,16 @@ def _validate(
     except Malformed as error:
         text = f"The signature cannot be processed: {error.detail}"
         return _unreadable(signature, changed or NotValid(FAILED, Sub.FORMAT_FAILURE, error.code, text))
+    stored_ocsp_der = store.find_ocsp(cades.signer)
     if changed is None:
-        met.count(cades)
-    elif not met.has_room_for_changed(cades):
+        met.count(cades, stored_ocsp_der)
+    elif not met.has_room_for_changed(cades, stored_ocsp_der):
         return _unreadable(signature, changed)
 
     # 2 what it is worth
-    facts = Facts(as_signature(cades, pdf.store.ocsp_der, pdf.store.crls_der))
-    facts.ocsp_proofs = _prove_revocation_data(case, cades)
+    facts = Facts(as_signature(cades, stored_ocsp_der, pdf.store.crls_der))
+    values_der = (*facts.signature.ocsp_values_der, *facts.signature.crl_values_der)
+    facts.ocsp_proofs = _prove_revocation_data(case, cades, values_der)
     facts.archive_time_stamps = [stamp.report for stamp in case.stamps]
     indication, sub = Indication.TOTAL_PASSED, None
     try:
@@ -301,7 +341,7 @@ def _validate(
         )
     place = cades.place or ((("city", signature.location),) if signature.location else ())
     return build_report(facts, signature.field_name, indication, sub)._replace(
-        signature_format=f"PAdES_BASELINE_{_level(facts, case, cades)}",
+        signature_format=f"PAdES_BASELINE_{_level(case, cades)}",
         scopes=tuple(case.scopes),
         claimed_signing_at=signature.claimed_at or cades.claimed_signing_at,
         place=place,
@@ -354,16 +394,19 @@ def _unreadable(signature: PdfSignature, end: NotValid) -> SignatureReport:
     )
 
 
-def _prove_revocation_data(case: _Case, cades: UnverifiedCades) -> Mapping[bytes, datetime]:
+def _prove_revocation_data(
+    case: _Case, cades: UnverifiedCades, values_der: Sequence[bytes]
+) -> Mapping[bytes, datetime]:
     """When each OCSP response and revocation list is proven to have existed (EN 319 102-1 §5.6.2.3): at the earliest
     time-stamp that holds over a store that has it, or over the signature that has it inside."""
+    inside = frozenset((*cades.ocsp_der, *cades.crls_der))
     proofs: dict[bytes, datetime] = {}
     for stamp in case.stamps:
         if stamp.proves_at is None:
             continue
-        store = stamp.signature.store or SecurityStore()
-        for value_der in (*store.ocsp_der, *store.crls_der, *cades.ocsp_der, *cades.crls_der):
-            proofs[value_der] = min(proofs.get(value_der, stamp.proves_at), stamp.proves_at)
+        for value_der in values_der:
+            if value_der in inside or value_der in stamp.stored:
+                proofs[value_der] = min(proofs.get(value_der, stamp.proves_at), stamp.proves_at)
     return proofs
 
 
@@ -405,7 +448,7 @@ def _judge_signature_time_stamps(
     facts.is_time_judged = True
     proofs = [stamp.proves_at for stamp in case.stamps if stamp.proves_at is not None]
     proven_at = min(proofs, default=at)
-    about_units = AboutUnits(facts.signature.ocsp_values_der, facts.signature.crl_values_der)
+    about_units = AboutUnits(cades.ocsp_der, cades.crls_der, case.store.about_units)
     for token_der in cades.signature_time_stamps_der:
         report = judge_token(
             token_der,
@@ -451,12 +494,13 @@ def _scope(pdf: UnverifiedPdf, signature: PdfSignature, hash_name: str) -> Scope
     )
 
 
-def _level(facts: Facts, case: _Case, cades: UnverifiedCades) -> str:
+def _level(case: _Case, cades: UnverifiedCades) -> str:
     """EN 319 142-1 §6: by what is there and holds, where a document time-stamp makes LTA only over validation data."""
     stamped = bool(cades.signature_time_stamps_der) or bool(case.stamps)
     if not stamped:
         return "B"
-    if not (facts.signature.ocsp_values_der or facts.signature.crl_values_der):
+    stored = case.pdf.store
+    if not (cades.ocsp_der or cades.crls_der or stored.ocsp_der or stored.crls_der):
         return "T"
     archived = any(
         stamp.proves_at is not None

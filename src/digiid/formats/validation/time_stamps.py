@@ -222,6 +222,7 @@ class AboutUnits:
 
     ocsp_values_der: Sequence[bytes] = ()
     crl_values_der: Sequence[bytes] = ()
+    beside: "AboutUnits | None" = None  # what several signatures share
     _found: dict[tuple[bytes, bytes], datetime | None] = field(default_factory=dict, repr=False)
 
     def find_revocation(self, token: tsp.VerifiedTimeStamp, service: ServiceCertificate) -> datetime | None:
@@ -229,7 +230,8 @@ class AboutUnits:
         key = (token.tsu_der, service.der)
         if key not in self._found:
             self._found[key] = self._find_revocation(token, service.certificate)
-        return self._found[key]
+        found = [self._found[key], None if self.beside is None else self.beside.find_revocation(token, service)]
+        return min((revoked_at for revoked_at in found if revoked_at is not None), default=None)
 
     def _find_revocation(self, token: tsp.VerifiedTimeStamp, issuer: x509.Certificate) -> datetime | None:
         listed_at = find_revocation(self.crl_values_der, token.tsu_parts, issuer)
