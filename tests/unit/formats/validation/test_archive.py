@@ -85,6 +85,22 @@ def test_an_archive_time_stamp_is_judged_and_told() -> None:
     assert [item["type"] for item in simple["certificates"]][-1] == "ARCHIVE_TIMESTAMP"
 
 
+@pytest.mark.parametrize("after", [timedelta(0), timedelta(seconds=1), DAY])
+def test_an_archive_time_stamp_does_not_stand_in_for_a_signature_time_stamp_that_does_not_hold(
+    after: timedelta,
+) -> None:
+    """§5.6.3.4 would take its time; the validators of the field want the signature time-stamp to hold."""
+    other = PKI.time_stamp(hashlib.sha256(b"another value").digest(), gen_at=SIGNED_AT)
+    signature = only(archived(PKI.container(token_der=other), PKI, at=SIGNED_AT + after))
+    assert (signature.indication, signature.sub_indication) == ("INDETERMINATE", "SIG_CONSTRAINTS_FAILURE")
+    assert [message.code for message in signature.messages] == [
+        "validation.time_stamp",
+        "validation.no_valid_time_stamp",
+    ]
+    assert signature.archive_time_stamps[0].indication == "PASSED"
+    assert signature.best_signature_at is None
+
+
 @pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
 def test_every_hash_of_the_imprint(hash_name: str) -> None:
     assert only(archived(LT, PKI, at=AT, hash_name=hash_name)).archive_time_stamps[0].indication == "PASSED"

@@ -101,6 +101,14 @@ BROKEN = ("INDETERMINATE", "SIG_CONSTRAINTS_FAILURE")
 # ------------------------------------------------------------------ what is right
 
 
+def test_an_archive_time_stamp_does_not_stand_in_for_a_signature_time_stamp_that_does_not_hold() -> None:
+    other = PKI.time_stamp(hashlib.sha256(b"another value").digest(), gen_at=SIGNED_AT)
+    signature = only(stamped(CadesMaker(token_der=other).sign(FILE.content)))
+    assert (signature.indication, signature.sub_indication) == ("INDETERMINATE", "SIG_CONSTRAINTS_FAILURE")
+    assert signature.archive_time_stamps[0].indication == "PASSED"
+    assert signature.best_signature_at is None
+
+
 def test_an_archive_time_stamp_is_judged_and_told() -> None:
     signature = only(LTA)
     assert signature.is_valid

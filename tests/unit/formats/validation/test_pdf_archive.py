@@ -5,6 +5,7 @@ The signer's CA has an RSA key of 2048 bits, which is accepted until 2029: what 
 where something proves that it is as old as it says.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -260,3 +261,15 @@ def test_a_revocation_before_the_signature_counts_from_a_covered_list_too() -> N
         with_stored_lists(SIGNED, crl((SIGNER, SIGNED_AT + SECOND), at=SIGNED_AT + 2 * SECOND)), at=AT
     )
     assert verdict(since, at=WEAK_AT + DAY) == PASSED
+
+
+def test_a_document_time_stamp_stands_in_for_a_time_stamp_inside_that_does_not_hold() -> None:
+    """It is the only one that level T needs in a PDF file. A status from before it does not count, as ever."""
+    other = PKI.time_stamp(hashlib.sha256(b"another value").digest(), gen_at=SIGNED_AT)
+    signed = sign_inside(plain_pdf(), maker(token_der=other))
+    signature = judge(with_answer(with_time_stamp(signed, at=SIGNED_AT + SECOND)), at=AT)
+    assert signature.is_valid
+    assert signature.best_signature_at == SIGNED_AT + SECOND
+    assert [message.code for message in signature.messages] == ["validation.time_stamp"]
+    stored_before = with_time_stamp(with_answer(signed), at=SIGNED_AT + 2 * SECOND)
+    assert verdict(stored_before, at=AT) == ("INDETERMINATE", "TRY_LATER", {"validation.ocsp_before_time_stamp"})
