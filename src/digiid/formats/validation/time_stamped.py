@@ -10,7 +10,7 @@ the token existed: that of the next token over it, else today. It is TSA when th
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, Final
@@ -40,6 +40,7 @@ from digiid.kernel.errors import Malformed, Refused
 MAX_NESTED_DEPTH: Final = 3
 MAX_NESTED_BYTES: Final = 64 * 1024 * 1024  # of a compressed container inside; one that is stored is read in place
 _MAX_TOKENS: Final = 500
+_MAX_ANSWERS: Final = 512  # OCSP responses and revocation lists in the tokens of one container
 _MAX_MANIFESTS_BYTES: Final = 24 * 1024 * 1024  # two hundred renewals need 13
 SNIFFED_BYTES: Final = 4096
 _MAX_CONTENTS_TOLD: Final = 10_000  # names in a container inside, once for every token over it
@@ -300,7 +301,17 @@ def _read_tokens(container: Container, messages: list[Message]) -> list[_Token]:
         else:
             token.manifest_entry, token.manifest = entry, manifest
             token.covered = frozenset(item.name for item in manifest.objects)
+    _check_answers(tokens.values())
     return list(tokens.values())
+
+
+def _check_answers(tokens: Iterable[_Token]) -> None:
+    """What tokens bring about their own units, all together: each answer may cost two signatures to judge."""
+    found = [token.verified for token in tokens if token.verified is not None]
+    answers = sum(len(verified.ocsp_der) + len(verified.crls_der) for verified in found)
+    if answers > _MAX_ANSWERS:
+        text = f"more than {_MAX_ANSWERS} OCSP responses and revocation lists in the time-stamp tokens of one container"
+        raise Malformed("validation.too_many_proofs", text)
 
 
 def check_manifests_size(container: Container) -> None:

@@ -254,3 +254,13 @@ def test_what_signatures_are_held_against_is_bounded() -> None:
     assert len(judge(one, at=LATER).signatures) == 1
     with pytest.raises(Malformed, match=r"validation\.too_many_proofs"):
         judge(sign_inside(one, maker), at=LATER)
+
+
+def test_what_all_tokens_of_a_container_bring_about_their_units_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each token may bring a few lists and answers, and a container hundreds of tokens."""
+    container = stamped(b"a letter", at=AT, unit=UNIT, edit_token=lambda token: beside(token, OTHER_UNITS, STRANGERS))
+    monkeypatch.setattr("digiid.formats.validation.time_stamped._MAX_ANSWERS", 2)
+    assert judge(container, at=LATER).is_valid
+    monkeypatch.setattr("digiid.formats.validation.time_stamped._MAX_ANSWERS", 1)
+    with pytest.raises(Malformed, match=r"validation\.too_many_proofs"):
+        judge(container, at=LATER)
