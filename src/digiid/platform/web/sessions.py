@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Executable,
     Index,
     LargeBinary,
     MetaData,
@@ -115,17 +114,22 @@ class SessionStore:
         if row is None or now - row.last_seen_at > IDLE_LIMIT or now - row.created_at > ABSOLUTE_LIMIT:
             return None
         if now - row.last_seen_at > _TOUCH_EVERY:
-            self._execute(self._touch, {"session": row.id_hash, "seen": now})
+            self._db.retry(lambda: self._touch_at(row.id_hash, now))
         return Session(row.id_hash, row.site, row.subject, json.loads(row.data), row.created_at, row.last_seen_at)
 
-    def put(self, session: Session, data: Mapping[str, str]) -> None:
-        """Replace what a session remembers."""
-        self._execute(self._remember, {"session": session.id_hash, "remembered": _encode(data)})
+    def _touch_at(self, id_hash: bytes, now: datetime) -> None:
+        with self._db.write(durable=False) as tx:
+            tx.execute(self._touch, {"session": id_hash, "seen": now})
 
-    def _execute(self, statement: Executable, values: Mapping[str, object]) -> None:
+    def remember(self, session: Session, values: Mapping[str, str]) -> None:
+        """Add to what a session remembers, as it is now: what another request took meanwhile does not come back."""
+
         def work() -> None:
             with self._db.write(durable=False) as tx:
-                tx.execute(statement, values)
+                text = tx.execute(self._select_data, {"session": session.id_hash}).scalar_one_or_none()
+                if text is not None:
+                    data = {**json.loads(text), **values}
+                    tx.execute(self._remember, {"session": session.id_hash, "remembered": _encode(data)})
 
         self._db.retry(work)
 

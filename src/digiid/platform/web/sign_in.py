@@ -122,7 +122,7 @@ def sign_in_handlers(sign_in: CardSignIn) -> list[Any]:
         if session is None:
             await start_session(request, None, data)
         else:
-            await run(request, site.sessions.put, session, {**session.data, **data})
+            await run(request, site.sessions.remember, session, data)
         return {"nonce": nonce}
 
     @post("/sign-in/token", status_code=200, rate_limit=SIGN_IN_LIMIT)

@@ -92,12 +92,24 @@ def test_persons_who_sign_in_at_once_do_not_disturb_each_other(store: SessionSto
             _, before = store.start(None, {"nonce": "n"})
             store.take(before, "nonce")
             cookie, session = store.start(person, {}, replaces=before)
-            store.put(session, {"seen": "yes"})
+            store.remember(session, {"seen": "yes"})
             store.end(session)
         return store.find(cookie) is None
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(sign_in, "abcdefgh"))
+
+
+def test_what_was_taken_does_not_come_back_with_what_is_remembered_later(store: SessionStore) -> None:
+    cookie, session = store.start(None, {"nonce": "n", "kept": "k"})
+    assert store.take(session, "nonce") == "n"
+    store.remember(session, {"more": "m"})  # by a request that read the session before
+    found = store.find(cookie)
+    assert found is not None
+    assert found.data == {"kept": "k", "more": "m"}
+    store.end(session)
+    store.remember(session, {"more": "m"})
+    assert store.find(cookie) is None
 
 
 def test_what_is_past_its_limits_is_purged(store: SessionStore, tables: Database, clock: ManualClock) -> None:
