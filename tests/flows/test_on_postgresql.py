@@ -59,3 +59,11 @@ def test_a_server_that_is_not_there_is_said_to_be_away(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"state\.database_unreachable") as raised:
         check_databases(settings)
     assert "S3CRET" not in str(raised.value)
+
+
+def test_a_new_state_whose_databases_do_not_answer_leaves_nothing_behind(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://digiid@/{{institution}}?host={tmp_path}"
+    refused = digiid("up", "--state", str(tmp_path / "state"), "--database", url)
+    assert refused.returncode == 1
+    assert "state.database_unreachable" in refused.stderr and "Traceback" not in refused.stderr
+    assert list((tmp_path / "state").iterdir()) == []

@@ -21,7 +21,7 @@ from digiid.apps.journal_cli import journal_app
 from digiid.apps.outbox_cli import outbox_app
 from digiid.apps.provider_cli import client_app, seal_app
 from digiid.apps.trusted_list_cli import tl_app
-from digiid.kernel.errors import Conflict, DigiidError
+from digiid.kernel.errors import Conflict, DigiidError, Unavailable
 
 if TYPE_CHECKING:
     from digiid.apps.state import StateFolder, StateSettings
@@ -104,6 +104,8 @@ def up(
         first = StatePorts.from_first(_FIRST_PORT if port is None else port)
         folder.create(first, tls=tls, database_url=database)
     settings = folder.load()
+    if is_new and settings.database.url:
+        _check_databases(folder, settings)
     _check_wanted(folder, settings, port=port, tls=tls, database=database)
     if background.is_serving(folder):
         out.print(f"digiid is already running ({folder.path}).")
@@ -138,6 +140,17 @@ def _start(folder: "StateFolder", settings: "StateSettings", *, is_new: bool) ->
     except Conflict:
         if is_new:
             folder.settings_file.unlink()
+        raise
+
+
+def _check_databases(folder: "StateFolder", settings: "StateSettings") -> None:
+    """Of a new state, before anything is made in them. Raises: Unavailable `state.database…`."""
+    from digiid.apps.databases import check_databases
+
+    try:
+        check_databases(settings)
+    except Unavailable:
+        folder.settings_file.unlink()
         raise
 
 
